@@ -1,0 +1,198 @@
+//! `tapegrad train`: a table is read, divided, standardised and learned; what was held out measures the result.
+
+mod prepare;
+mod progress;
+
+use super::network::{activation, layers};
+use crate::args::{OptimizerArg, TrainArgs};
+use crate::failure::Failure;
+use crate::model::{self, Model, Output, check_destination, write_model};
+use crate::table::{ReadOptions, Table, Target, read_table};
+use crate::text::{shown, shown_path};
+use clap::ValueEnum;
+use prepare::Prepared;
+use progress::Progress;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use tapegrad::Tape;
+use tapegrad_nn::random::{Rng, WEIGHTS};
+use tapegrad_nn::schedule::cosine;
+use tapegrad_nn::train::{Stopped, TrainError};
+use tapegrad_nn::{Adam, AdamW, Dataset, Loss, Metrics, Mlp, Momentum, Nesterov, Reduction, RmsProp, Sgd, Trainer};
+
+/// The most weights a network may have: four times as many numbers are kept while training.
+const MAX_WEIGHTS: usize = 50_000_000;
+
+/// Runs `tapegrad train`.
+///
+/// # Errors
+///
+/// If the table cannot be used or the options do not fit it, if training fails, or if a result
+/// cannot be written.
+pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(path) = &args.save {
+        check_destination(path).map_err(Failure::input)?;
+    }
+    let options = ReadOptions { target: args.target.as_deref(), task: args.task, header: args.header.given() };
+    let table = read_table(&args.data, options)?;
+    let prepared = Prepared::new(&table, args)?;
+    let sizes = sizes(&table, args, &prepared.output)?;
+    describe(args, &table, &prepared, &sizes, out)?;
+
+    let (layers, measured) = learn(args, &prepared, &sizes)?;
+    if let Some(path) = &args.save {
+        let model = Model {
+            output: prepared.output.clone(),
+            layers,
+            features: table.features,
+            scaling: prepared.scaling,
+            target: table.target_name,
+            seed: args.seed,
+        };
+        write_model(path, &model).map_err(Failure::other)?;
+        writeln!(out, "saved {}", shown_path(path))?;
+    }
+    writeln!(out, "training {}", quality(&measured.training, &prepared.output))?;
+    if let Some(held_out) = &measured.held_out {
+        writeln!(out, "held-out {}", quality(held_out, &prepared.output))?;
+    }
+    Ok(())
+}
+
+struct Measured {
+    training: Metrics,
+    /// Nothing was held out if there is none.
+    held_out: Option<Metrics>,
+}
+
+fn learn(args: &TrainArgs, prepared: &Prepared, sizes: &[usize]) -> Result<(Vec<model::Layer>, Measured), Failure> {
+    let tape = Tape::new();
+    let net = Mlp::builder(sizes)
+        .hidden(activation(args.activation))
+        .build(&tape, &mut Rng::seed(args.seed).stream(WEIGHTS))
+        .map_err(Failure::other)?;
+    let epochs = args.epochs as usize;
+    let trainer = trainer(args, prepared.loss).epochs(epochs).batch_size(args.batch_size as usize).seed(args.seed);
+
+    let failed = |error: TrainError| match error {
+        TrainError::Data(_) | TrainError::Setting(_) => Failure::Input(about(&args.data, &error)),
+        _ => Failure::Other(about(&args.data, &error)),
+    };
+    let mut training = trainer.start::<f64>(&tape, &net, &prepared.training, None).map_err(failed)?;
+    let progress = Progress::new(epochs, args.quiet);
+    while training.epochs_done() < epochs {
+        let report = training.epoch().inspect_err(|_| progress.end()).map_err(failed)?;
+        progress.epoch(report.epoch, report.loss);
+    }
+    progress.end();
+    let held_out = prepared.held_out.as_ref().map(|rows| training.evaluate(rows)).transpose().map_err(failed)?;
+    let trained = training.finish(Stopped::AllEpochs).map_err(failed)?;
+
+    let mut activations = vec![args.activation; sizes.len() - 1];
+    activations[sizes.len() - 2] = model::Activation::Identity;
+    let layers = layers(trained.predictor.weights(), &activations)?;
+    Ok((layers, Measured { training: trained.training, held_out }))
+}
+
+/// The optimizer and its step size, which falls from the given one to 0 along half a cosine.
+fn trainer(args: &TrainArgs, loss: Loss) -> Trainer {
+    let rate = cosine(args.learning_rate, 0.0, args.epochs as usize);
+    // Classes that can be told apart make the weights of their logits grow for ever; numbers do not.
+    let decay = args.weight_decay.unwrap_or(if loss == Loss::Mse { 0.0 } else { 0.01 });
+    match args.optimizer {
+        OptimizerArg::Sgd => Trainer::new(loss, Reduction::Mean, decayed(Sgd::new(), decay), rate),
+        OptimizerArg::Momentum => Trainer::new(loss, Reduction::Mean, decayed(Momentum::default(), decay), rate),
+        OptimizerArg::Nesterov => Trainer::new(loss, Reduction::Mean, decayed(Nesterov::default(), decay), rate),
+        OptimizerArg::Rmsprop => Trainer::new(loss, Reduction::Mean, decayed(RmsProp::default(), decay), rate),
+        OptimizerArg::Adam => Trainer::new(loss, Reduction::Mean, decayed(Adam::default(), decay), rate),
+        OptimizerArg::Adamw => Trainer::new(loss, Reduction::Mean, decayed(AdamW::default(), decay), rate),
+    }
+}
+
+/// Optimizers whose weight decay is a field.
+trait WeightDecay {
+    fn weight_decay(&mut self) -> &mut f64;
+}
+
+macro_rules! weight_decay {
+    ($($Optimizer:ty),+) => {$(
+        impl WeightDecay for $Optimizer {
+            fn weight_decay(&mut self) -> &mut f64 {
+                &mut self.weight_decay
+            }
+        }
+    )+};
+}
+weight_decay!(Sgd, Momentum, Nesterov, RmsProp, Adam, AdamW);
+
+fn decayed<O: WeightDecay>(mut optimizer: O, decay: f64) -> O {
+    *optimizer.weight_decay() = decay;
+    optimizer
+}
+
+/// The sizes of the network, from the features to the outputs.
+fn sizes(table: &Table, args: &TrainArgs, output: &Output) -> Result<Vec<usize>, Failure> {
+    let mut sizes = vec![table.features.len()];
+    sizes.extend(&args.layers.0);
+    sizes.push(output.width());
+    match weights(&sizes) {
+        Some(count) if count <= MAX_WEIGHTS => Ok(sizes),
+        _ => Err(Failure::Input(format!("a network {} has more than {MAX_WEIGHTS} weights", dashes(&sizes)))),
+    }
+}
+
+/// How many numbers a network of these sizes learns.
+fn weights(sizes: &[usize]) -> Option<usize> {
+    sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(pair[0].checked_add(1)?.checked_mul(pair[1])?))
+}
+
+fn dashes(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
+}
+
+/// Says what is about to be learned.
+fn describe(
+    args: &TrainArgs,
+    table: &Table,
+    prepared: &Prepared,
+    sizes: &[usize],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let what = match &table.target {
+        Target::Classes { labels, .. } => format!("{} classes of {}", labels.len(), shown(&table.target_name)),
+        Target::Numbers(_) => format!("the number {}", shown(&table.target_name)),
+    };
+    let (learned, held_out) = (prepared.training.len(), prepared.held_out.as_ref().map_or(0, Dataset::len));
+    let features = table.features.len();
+    let file = shown_path(&args.data);
+    writeln!(out, "{file}: {learned} rows to learn from, {held_out} held out, {features} features, {what}")?;
+    let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_owned()).unwrap_or_default();
+    writeln!(
+        out,
+        "network {} ({}), {} weights, {}, learning rate {}, {} epochs, seed {}",
+        dashes(sizes),
+        name(args.activation.to_possible_value()),
+        weights(sizes).unwrap_or_default(),
+        name(args.optimizer.to_possible_value()),
+        args.learning_rate,
+        args.epochs,
+        args.seed
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+/// `accuracy 0.973` for classes, `rmse 1.25` in the target's own unit for a number.
+fn quality(metrics: &Metrics, output: &Output) -> String {
+    match (output, metrics.accuracy, metrics.rmse) {
+        (Output::Number { scaling }, _, Some(rmse)) => format!("rmse {:.6}", rmse * scaling.std[0]),
+        (_, Some(accuracy), _) => format!("accuracy {accuracy:.3}"),
+        _ => format!("loss {:.6}", metrics.loss),
+    }
+}
+
+/// A message about a file in one line.
+fn about(path: &Path, error: &dyn Display) -> String {
+    format!("{}: {}", shown_path(path), error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,172 @@
+//! Owns the writing of a file such that a reader sees the old one or the new one, never a part.
+
+use super::error::{ModelError, Problem};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Writes `bytes` to the file at `path`, replacing what is there in one step.
+///
+/// The bytes go to a temporary file in the same directory, are forced to the disk, and the file
+/// is renamed; then the directory is forced to the disk too. A symbolic link at `path` is
+/// followed. A new file gets the permissions that the user's mask gives, a replaced one keeps its own.
+///
+/// # Errors
+///
+/// If any step fails, or if `path` is there and is no regular file. What was there stays, and
+/// the temporary file goes.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let (target, mut temporary) = begin(path)?;
+    let fail = |error: io::Error| Problem::new(format!("cannot be written: {error}")).in_file(path);
+    temporary.write_all(bytes).map_err(fail)?;
+    temporary.as_file().sync_all().map_err(fail)?;
+    temporary.persist(&target).map_err(|error| fail(error.error))?;
+    sync_directory(directory_of(&target)).map_err(fail)
+}
+
+/// Finds out, before a long training, whether [`write_atomically`] could write to `path`.
+///
+/// # Errors
+///
+/// If it could not: no such directory, no permission, or something at `path` that is no regular file.
+pub fn check_destination(path: &Path) -> Result<(), ModelError> {
+    begin(path).map(drop)
+}
+
+/// The file that will be replaced, and the empty temporary file beside it.
+fn begin(path: &Path) -> Result<(PathBuf, NamedTempFile), ModelError> {
+    let fail = |problem: String| Problem::new(problem).in_file(path);
+    if path.file_name().is_none() {
+        return Err(fail("expected the name of a file".into()));
+    }
+    let existing = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Err(fail("is a directory, expected the name of a file".into())),
+        // Renaming over a device or a pipe would remove it.
+        Ok(metadata) if !metadata.is_file() => return Err(fail("is no regular file, cannot be replaced".into())),
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(fail(format!("cannot be written: {error}"))),
+    };
+    let target = match &existing {
+        Some(_) => fs::canonicalize(path).map_err(|error| fail(format!("cannot be written: {error}")))?,
+        // A link that leads nowhere would be replaced by the file, which is not what it is for.
+        None if path.is_symlink() => return Err(fail("is a symbolic link to nowhere".into())),
+        None => path.to_owned(),
+    };
+    let directory = directory_of(&target);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tapegrad-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Masked by the user's umask, as for any new file.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let temporary = builder.tempfile_in(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => fail(format!("no directory {}", crate::text::shown_path(directory))),
+        _ => fail(format!("cannot be written: {error}")),
+    })?;
+    if let Some(metadata) = existing {
+        // A file that may not be written is not replaced either, though a rename could.
+        if metadata.permissions().readonly() {
+            return Err(fail("is read-only".into()));
+        }
+        let kept = temporary.as_file().set_permissions(metadata.permissions());
+        kept.map_err(|error| fail(format!("cannot be written: {error}")))?;
+    }
+    Ok((target, temporary))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a rename survive a loss of power; file systems that cannot are not blamed for it.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(directory).and_then(|file| file.sync_all()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        // A directory that may be written to but not read cannot be opened for this.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_made_and_replaced_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        check_destination(&path).unwrap();
+        check_destination(&directory.path().join("other")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(directory.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_name_without_directory_is_in_the_current_one() {
+        assert_eq!(directory_of(Path::new("model")), Path::new("."));
+        assert_eq!(directory_of(Path::new("a/model")), Path::new("a"));
+        assert_eq!(directory_of(Path::new("/model")), Path::new("/"));
+        check_destination(Path::new("tapegrad-test-model-that-is-never-written")).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let refusal = |path: &Path| {
+            let message = write_atomically(path, b"new").unwrap_err().to_string();
+            assert_eq!(check_destination(path).unwrap_err().to_string(), message);
+            message
+        };
+        assert!(refusal(directory.path()).ends_with("is a directory, expected the name of a file"));
+        let missing = directory.path().join("no/model");
+        assert!(refusal(&missing).contains("no/model: no directory "));
+        assert!(refusal(&directory.path().join("..")).ends_with("expected the name of a file"));
+        assert!(names(directory.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_links_and_permissions_are_respected() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let refusal = write_atomically(Path::new("/dev/null"), b"new").unwrap_err().to_string();
+        assert_eq!(refusal, "/dev/null: is no regular file, cannot be replaced");
+
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        symlink("real", &link).unwrap();
+        assert!(write_atomically(&link, b"new").is_err(), "a link to nowhere");
+        fs::write(&real, b"old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(write_atomically(&real, b"newer").unwrap_err().to_string().ends_with("real: is read-only"));
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert_eq!(names(directory.path()), ["link", "real"]);
+    }
+}

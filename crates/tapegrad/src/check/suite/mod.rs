@@ -1,0 +1,97 @@
+//! What every back end must get right, as properties of random programs.
+//!
+//! ```text
+//!   recipe ──▶ tape ──┬─▶ naive evaluator ─────────────────┐
+//!   (proptest)        ├─▶ compile (each choice of passes) ─┼─▶ equal?
+//!                     └─▶ vjp, jvp, hvp, differences ──────┘
+//! ```
+//!
+//! | file | owns |
+//! |---|---|
+//! | `recipe` | what proptest draws and shrinks: a program as a list of small numbers |
+//! | `build` | recording a recipe: shapes fitted, values kept in sensible domains |
+//! | `oracle` | the naive evaluator's values, and how far a computed value may be from them |
+//! | `values` | replay equals the naive evaluator, whatever the passes, in `f64` and `f32` |
+//! | `derivatives` | reverse equals forward equals differences, also second derivatives |
+//! | `updates` | assignments see the parameters as they were |
+//!
+//! A crate with a back end depends on this one with the feature `backend-tests` and says, in an integration test:
+//!
+//! ```
+//! use tapegrad::check::suite::Backend;
+//! use tapegrad::{Element, Program, ReplayError, State};
+//!
+//! struct Mine;
+//!
+//! impl Backend for Mine {
+//!     fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+//!         program.replay(state)
+//!     }
+//! }
+//!
+//! tapegrad::backend_tests!(Mine);
+//! # fn main() {}
+//! ```
+//!
+//! `TAPEGRAD_CASES=5000 cargo test` tries more random programs than the usual few dozen; the first are always the same.
+
+mod build;
+mod derivatives;
+mod oracle;
+mod recipe;
+mod updates;
+mod values;
+
+pub use derivatives::{
+    reverse_mode_equals_differences, reverse_mode_equals_forward_mode, second_derivatives_are_right,
+};
+pub use updates::assignments_see_the_parameters_as_they_were;
+pub use values::{
+    changed_inputs_replay_like_a_new_recording, compiling_twice_gives_the_same_program, every_choice_of_passes_agrees,
+    replay_matches_the_naive_evaluator, single_precision_is_close,
+};
+
+use crate::{Element, Program, ReplayError, State};
+
+/// A way of carrying out programs.
+pub trait Backend {
+    /// Carries out `program` once on `state`: what [`Program::replay`] does.
+    ///
+    /// # Errors
+    /// As [`Program::replay`].
+    fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError>;
+}
+
+/// The engine's own interpreter.
+#[derive(Debug)]
+pub struct Interpreter;
+
+impl Backend for Interpreter {
+    fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+        program.replay(state)
+    }
+}
+
+/// Makes one `#[test]` of each property, for a type that implements [`Backend`](crate::check::suite::Backend).
+#[macro_export]
+macro_rules! backend_tests {
+    ($Backend:ty) => {
+        $crate::backend_tests! { $Backend:
+            replay_matches_the_naive_evaluator,
+            changed_inputs_replay_like_a_new_recording,
+            every_choice_of_passes_agrees,
+            compiling_twice_gives_the_same_program,
+            single_precision_is_close,
+            reverse_mode_equals_forward_mode,
+            reverse_mode_equals_differences,
+            second_derivatives_are_right,
+            assignments_see_the_parameters_as_they_were,
+        }
+    };
+    ($Backend:ty: $($property:ident,)+) => {$(
+        #[test]
+        fn $property() {
+            $crate::check::suite::$property::<$Backend>();
+        }
+    )+};
+}

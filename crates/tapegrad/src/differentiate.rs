@@ -1,0 +1,318 @@
+//! Derivatives as the user asks for them: `grad`, `vjp`, `jvp`, `hvp`, `hessian`, `jacobian`, on a tape.
+//!
+//! Before anything is differentiated, forms that lose digits or overflow are rewritten to their stable equals
+//! ([`crate::pass::rewrite`]), because the derivative of a stable form is stable and that of the other is not.
+
+use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use crate::ir::{DType, NodeId, Shape, Tape, Tensor, Var, check_rank};
+use crate::transform::Blame;
+use crate::{pass, transform};
+use smallvec::SmallVec;
+use std::panic::Location;
+
+impl Tape {
+    /// Records the gradient of a scalar by each of `wrt`; each has the shape of its variable. The results are ordinary
+    /// values, so they can be differentiated again.
+    ///
+    /// The gradient by a variable that `output` does not depend on is zero.
+    ///
+    /// # Panics
+    /// If `output` is not a scalar, a variable is indices, or a handle is not valid ([`Tape::try_grad`] returns the error).
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.input(2.0);
+    /// let first = tape.grad(x.powi(3), &[x])[0];
+    /// let second = tape.grad(first, &[x])[0];
+    /// assert_eq!((first.item(), second.item()), (12.0, 12.0));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn grad(&self, output: Var, wrt: &[Var]) -> Vec<Var> {
+        self.try_grad(output, wrt).or_raise()
+    }
+
+    /// [`Tape::grad`], returning the error.
+    ///
+    /// # Errors
+    /// If `output` is not a scalar, a variable is indices, or a handle is not valid.
+    #[track_caller]
+    pub fn try_grad(&self, output: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
+        self.gradient("grad", output, wrt, Location::caller())
+    }
+
+    fn gradient(
+        &self,
+        op: &str,
+        output: Var,
+        wrt: &[Var],
+        at: &'static Location<'static>,
+    ) -> Result<Vec<Var>, RecordError> {
+        let id = self.ids(op, &[output], at)?[0];
+        self.with(|r| {
+            let ty = r.graph.ty(id);
+            let issue = if ty.dtype == DType::Index {
+                Issue::new(RecordErrorKind::Type, "expected a real number to differentiate, found indices")
+            } else if ty.shape.rank() > 0 {
+                let message = format!("expected a scalar output (shape []), found shape {ty}");
+                Issue::new(RecordErrorKind::Request, message)
+                    .help("reduce it (`y.sum()`, `y.mean()`) or give its cotangent: `tape.vjp(y, ct, &[..])`")
+            } else {
+                return Ok(());
+            };
+            Err(RecordError::new(op, issue, at).with_operands(vec![format!("output: {}", r.graph.describe(id))]))
+        })?;
+        let one = self.with(|r| r.scalar(1.0, at));
+        let gradients = self.reverse(op, output, Var::new(self.key(), one), wrt, at)?;
+        self.with(|r| r.gradients.extend(wrt.iter().zip(&gradients).map(|(w, g)| (w.id(), g.id()))));
+        Ok(gradients)
+    }
+
+    /// Records the vector-Jacobian product: the cotangents of `wrt` that follow from the cotangent `ct` of `output`.
+    ///
+    /// # Panics
+    /// If `ct` has another shape than `output`, a variable is indices, or a handle is not valid.
+    #[must_use]
+    #[track_caller]
+    pub fn vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Vec<Var> {
+        self.try_vjp(output, ct, wrt).or_raise()
+    }
+
+    /// [`Tape::vjp`], returning the error.
+    ///
+    /// # Errors
+    /// If `ct` has another shape than `output`, a variable is indices, or a handle is not valid.
+    #[track_caller]
+    pub fn try_vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
+        self.reverse("vjp", output, ct, wrt, Location::caller())
+    }
+
+    fn reverse(
+        &self,
+        op: &str,
+        output: Var,
+        ct: Var,
+        wrt: &[Var],
+        at: &'static Location<'static>,
+    ) -> Result<Vec<Var>, RecordError> {
+        let ids = self.ids(op, &[output, ct], at)?;
+        let wrt_ids = self.ids(op, wrt, at)?;
+        self.need_real(op, &[ids[0]], at)?;
+        self.need_real(op, &wrt_ids, at)?;
+        self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
+        let _blame = Blame::on(self.key(), at)?;
+        self.rewrite(&[ids[0]], &wrt_ids);
+        let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], &wrt_ids, at)?;
+        self.verify();
+        Ok(self.or_zeros(cotangents, wrt))
+    }
+
+    /// Records the Jacobian-vector product: the tangent of each of `outputs` when the `wrt` move along `tangents`.
+    ///
+    /// # Panics
+    /// If a tangent has another shape than its variable, or a handle is not valid.
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.input([1.0, 2.0]);
+    /// let y = x * x;
+    /// let direction = tape.constant([1.0, 0.5]);
+    /// assert_eq!(tape.jvp(&[y], &[x], &[direction])[0].value().data(), &[2.0, 2.0]);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn jvp(&self, outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Vec<Var> {
+        self.try_jvp(outputs, wrt, tangents).or_raise()
+    }
+
+    /// [`Tape::jvp`], returning the error.
+    ///
+    /// # Errors
+    /// If a tangent is missing or has another shape than its variable, or a handle is not valid.
+    #[track_caller]
+    pub fn try_jvp(&self, outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Result<Vec<Var>, RecordError> {
+        self.forward("jvp", outputs, wrt, tangents, Location::caller())
+    }
+
+    fn forward(
+        &self,
+        op: &str,
+        outputs: &[Var],
+        wrt: &[Var],
+        tangents: &[Var],
+        at: &'static Location<'static>,
+    ) -> Result<Vec<Var>, RecordError> {
+        let (outs, ids) = (self.ids(op, outputs, at)?, self.ids(op, wrt, at)?);
+        let tangent_ids = self.ids(op, tangents, at)?;
+        if ids.len() != tangent_ids.len() {
+            let message =
+                format!("expected one tangent for each variable, found {} for {}", tangent_ids.len(), ids.len());
+            return Err(RecordError::new(op, Issue::new(RecordErrorKind::Arity, message), at));
+        }
+        self.need_real(op, &outs, at)?;
+        self.need_real(op, &ids, at)?;
+        for (&id, &tangent) in ids.iter().zip(&tangent_ids) {
+            self.need_equal_types(op, ("tangent", "variable"), tangent, id, at)?;
+        }
+        let _blame = Blame::on(self.key(), at)?;
+        self.rewrite(&outs, &ids);
+        let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
+        let results = transform::jvp(self.key(), &pairs, &outs, at)?;
+        self.verify();
+        Ok(self.or_zeros(results, outputs))
+    }
+
+    /// Records the Hessian-vector product of a scalar: how its gradient by `wrt` changes when the `wrt` move along
+    /// `directions`; forward over reverse, at a small multiple of the cost of the gradient.
+    ///
+    /// # Panics
+    /// As [`Tape::grad`] and [`Tape::jvp`].
+    #[must_use]
+    #[track_caller]
+    pub fn hvp(&self, output: Var, wrt: &[Var], directions: &[Var]) -> Vec<Var> {
+        self.try_hvp(output, wrt, directions).or_raise()
+    }
+
+    /// [`Tape::hvp`], returning the error.
+    ///
+    /// # Errors
+    /// As [`Tape::try_grad`] and [`Tape::try_jvp`].
+    #[track_caller]
+    pub fn try_hvp(&self, output: Var, wrt: &[Var], directions: &[Var]) -> Result<Vec<Var>, RecordError> {
+        let at = Location::caller();
+        let gradients = self.gradient("hvp", output, wrt, at)?;
+        self.forward("hvp", &gradients, wrt, directions, at)
+    }
+
+    /// Records the Jacobian of `output` by `wrt`, of shape `output.shape() ++ wrt.shape()`: one reverse sweep for each
+    /// element of the output, or one forward sweep for each element of the variable, whichever is fewer.
+    ///
+    /// # Panics
+    /// If a handle is not valid, either is indices, or the ranks add up to more than 8.
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.input([1.0, 2.0]);
+    /// assert_eq!(tape.jacobian(x * x.sum(), x).value().to_string(), "[[4, 1], [2, 5]]");
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn jacobian(&self, output: Var, wrt: Var) -> Var {
+        self.try_jacobian(output, wrt).or_raise()
+    }
+
+    /// [`Tape::jacobian`], returning the error.
+    ///
+    /// # Errors
+    /// If a handle is not valid, either is indices, or the ranks add up to more than 8.
+    #[track_caller]
+    pub fn try_jacobian(&self, output: Var, wrt: Var) -> Result<Var, RecordError> {
+        self.strips("jacobian", output, wrt, Location::caller())
+    }
+
+    /// A Jacobian, strip by strip.
+    fn strips(&self, op: &str, output: Var, wrt: Var, at: &'static Location<'static>) -> Result<Var, RecordError> {
+        let ids = self.ids(op, &[output, wrt], at)?;
+        self.need_real(op, &ids, at)?;
+        let (out, arg) = self.with(|r| (r.graph.shape(ids[0]).clone(), r.graph.shape(ids[1]).clone()));
+        let shape: Shape = out.dims().iter().chain(arg.dims()).copied().collect();
+        check_rank(op, &shape, at)?;
+        if shape.checked_numel().is_none() {
+            let issue = Issue::shape(format!("the result of shape {shape} would not fit in memory"));
+            return Err(RecordError::new(op, issue, at));
+        }
+        let _blame = Blame::on(self.key(), at)?;
+        let (n_out, n_arg) = (out.numel(), arg.numel());
+        let unit = |shape: &Shape, i: usize| self.constant(Tensor::from_fn(shape, |j| if i == j { 1.0 } else { 0.0 }));
+        let reverse = n_out <= n_arg;
+        let strip = |i: usize| -> Result<Var, RecordError> {
+            Ok(if reverse {
+                self.reverse(op, output, unit(&out, i), &[wrt], at)?[0].reshape([1, n_arg.cast_signed()])
+            } else {
+                self.forward(op, &[output], &[wrt], &[unit(&arg, i)], at)?[0].reshape([n_out.cast_signed(), 1])
+            })
+        };
+        let strips = (0..n_out.min(n_arg)).map(strip).collect::<Result<Vec<Var>, _>>()?;
+        let matrix = match strips.len() {
+            0 => self.constant(Tensor::zeros([n_out, n_arg])),
+            _ => Var::concat(&strips, if reverse { 0 } else { 1 }),
+        };
+        matrix.try_reshape(&shape.dims().iter().map(|d| d.cast_signed()).collect::<Vec<_>>())
+    }
+
+    /// Records the Hessian of a scalar by `wrt`, of shape `wrt.shape() ++ wrt.shape()`.
+    ///
+    /// # Panics
+    /// As [`Tape::grad`] and [`Tape::jacobian`].
+    #[must_use]
+    #[track_caller]
+    pub fn hessian(&self, output: Var, wrt: Var) -> Var {
+        self.try_hessian(output, wrt).or_raise()
+    }
+
+    /// [`Tape::hessian`], returning the error.
+    ///
+    /// # Errors
+    /// As [`Tape::try_grad`] and [`Tape::try_jacobian`].
+    #[track_caller]
+    pub fn try_hessian(&self, output: Var, wrt: Var) -> Result<Var, RecordError> {
+        let at = Location::caller();
+        let gradient = self.gradient("hessian", output, &[wrt], at)?[0];
+        self.strips("hessian", gradient, wrt, at)
+    }
+
+    /// Rewrites to stable forms, but for those that `wrt` is an inner part of. Values known of the old forms are forgotten.
+    fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) {
+        self.with(|r| {
+            if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
+                r.cached.clear();
+            }
+        });
+    }
+
+    fn or_zeros(&self, found: Vec<Option<Var>>, like: &[Var]) -> Vec<Var> {
+        let zeros = |v: &Var| v.scalar(0.0).broadcast_to(v.shape());
+        found.into_iter().zip(like).map(|(f, v)| f.unwrap_or_else(|| zeros(v))).collect()
+    }
+
+    fn need_real(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
+        self.with(|r| match ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
+            None => Ok(()),
+            Some(&id) => {
+                let issue = Issue::new(RecordErrorKind::Type, "expected real numbers to differentiate, found indices");
+                Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]))
+            }
+        })
+    }
+
+    fn need_equal_types(
+        &self,
+        op: &str,
+        (what, of): (&str, &str),
+        found: NodeId,
+        wanted: NodeId,
+        at: &'static Location<'static>,
+    ) -> Result<(), RecordError> {
+        self.with(|r| {
+            let (found_ty, wanted_ty) = (r.graph.ty(found), r.graph.ty(wanted));
+            if found_ty == wanted_ty {
+                return Ok(());
+            }
+            let issue =
+                Issue::shape(format!("a {what} of shape {found_ty} does not fit its {of} of shape {wanted_ty}"));
+            let operands =
+                vec![format!("{of}: {}", r.graph.describe(wanted)), format!("{what}: {}", r.graph.describe(found))];
+            Err(RecordError::new(op, issue, at).with_operands(operands))
+        })
+    }
+
+    /// Checks the graph after a transform; only in debug builds.
+    fn verify(&self) {
+        if cfg!(debug_assertions) {
+            self.with(|r| crate::ir::verify(&r.graph)).expect("transforms keep the graph valid");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Values on demand: a naive evaluator of graphs in `f64`, one node at a time, by the plainest loops.
+//!
+//! It serves `value()` while recording and constant folding, and it is the oracle that every faster back end is tested
+//! against; so it shares no code with them but the scalar formulas themselves. Imports `ir`, `num` and `error`.
+
+mod naive;
+mod value;
+
+pub use naive::{eval_graph, eval_node};
+pub use value::Value;

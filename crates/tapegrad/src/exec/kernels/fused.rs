@@ -1,0 +1,238 @@
+//! The interpreter of fused elementwise code: one instruction at a time over a tile, or over a single number.
+
+use crate::ir::Reading;
+use crate::program::{ADVANCE, Fused, Inst, Load, Opcode};
+
+/// Carries out a group.
+pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
+    let base = values.as_mut_ptr();
+    if f.numel == 1 {
+        // SAFETY: the verifier has checked every place of every instruction against the size of the arena.
+        unsafe { scalars(f, base) };
+        return;
+    }
+    // SAFETY: as above, for every tile; and no instruction writes what it reads, unless exactly in place.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return tiles_avx2(f, base);
+        }
+        tiles(f, base);
+    }
+}
+
+/// All instructions on single numbers.
+///
+/// # Safety
+/// Every place of the group, without its mark, must be valid to read and write behind `v`.
+unsafe fn scalars<T: Reading>(f: &Fused<T>, v: *mut T) {
+    let mut third = T::ZERO;
+    for inst in &f.body {
+        // SAFETY: the caller's contract.
+        let (a, b) = unsafe { (*v.add(inst.a as usize), *v.add(inst.b as usize)) };
+        let result = match inst.op {
+            Opcode::More => {
+                third = a;
+                continue;
+            }
+            Opcode::Call => (f.calls[inst.aux as usize].scalar)(a, b, third),
+            Opcode::Select => {
+                if a != T::ZERO {
+                    b
+                } else {
+                    third
+                }
+            }
+            Opcode::Load => unreachable!("scalars are read where they are"),
+            op => apply(op, a, b),
+        };
+        // SAFETY: the caller's contract.
+        unsafe { *v.add(inst.dst as usize) = result };
+    }
+}
+
+/// An instruction of one or two operands on numbers.
+#[inline(always)]
+fn apply<T: Reading>(op: Opcode, a: T, b: T) -> T {
+    let one_if = |condition: bool| if condition { T::ONE } else { T::ZERO };
+    match op {
+        Opcode::Add => a + b,
+        Opcode::Sub => a - b,
+        Opcode::Mul => a * b,
+        Opcode::Div => a / b,
+        Opcode::Neg => -a,
+        Opcode::Recip => T::ONE / a,
+        Opcode::Square => a * a,
+        Opcode::Sqrt => a.sqrt(),
+        Opcode::Abs => a.abs(),
+        Opcode::Min => a.min(b),
+        Opcode::Max => a.max(b),
+        Opcode::Less => one_if(a < b),
+        Opcode::LessEqual => one_if(a <= b),
+        Opcode::Equal => one_if(a == b),
+        Opcode::Copy | Opcode::More | Opcode::Select | Opcode::Call | Opcode::Load => a,
+    }
+}
+
+/// [`tiles`], compiled for CPUs with AVX2 and FMA. Products and sums stay separate roundings, so the results are the same.
+///
+/// # Safety
+/// As [`tiles`], and the CPU must have these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tiles_avx2<T: Reading>(f: &Fused<T>, v: *mut T) {
+    // SAFETY: the caller's contract.
+    unsafe { tiles(f, v) }
+}
+
+/// All instructions, tile by tile.
+///
+/// # Safety
+/// Every place of the group must be valid behind `v` for a tile, and those that advance for all elements; no instruction
+/// may write what it reads, unless exactly in place and not a call.
+#[inline(always)]
+unsafe fn tiles<T: Reading>(f: &Fused<T>, v: *mut T) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        code(f, &f.prologue, v, 0, f.tile);
+        let mut start = 0;
+        while start < f.numel {
+            let len = f.tile.min(f.numel - start);
+            code(f, &f.body, v, start, len);
+            start += len;
+        }
+    }
+}
+
+/// Instructions over elements `start..start + len`.
+///
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+unsafe fn code<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T, start: usize, len: usize) {
+    let place = |operand: u32| {
+        let advance = if operand & ADVANCE != 0 { start } else { 0 };
+        // SAFETY: the caller's contract.
+        unsafe { v.add((operand & !ADVANCE) as usize + advance) }
+    };
+    let mut third = v.cast_const();
+    for inst in code {
+        let dst = place(inst.dst);
+        // SAFETY: the caller's contract; a load's operand is no place, and is looked at first.
+        unsafe {
+            if inst.op == Opcode::Load {
+                load(&f.loads[inst.a as usize], v, start, std::slice::from_raw_parts_mut(dst, len));
+                continue;
+            }
+            let (a, b) = (place(inst.a).cast_const(), place(inst.b).cast_const());
+            macro_rules! each {
+                ($op:ident) => {
+                    each(dst, a, b, len, |a, b| apply(Opcode::$op, a, b))
+                };
+            }
+            match inst.op {
+                Opcode::More => third = a,
+                Opcode::Add => each!(Add),
+                Opcode::Sub => each!(Sub),
+                Opcode::Mul => each!(Mul),
+                Opcode::Div => each!(Div),
+                Opcode::Neg => each!(Neg),
+                Opcode::Recip => each!(Recip),
+                Opcode::Square => each!(Square),
+                Opcode::Sqrt => each!(Sqrt),
+                Opcode::Abs => each!(Abs),
+                Opcode::Min => each!(Min),
+                Opcode::Max => each!(Max),
+                Opcode::Less => each!(Less),
+                Opcode::LessEqual => each!(LessEqual),
+                Opcode::Equal => each!(Equal),
+                Opcode::Copy => each!(Copy),
+                Opcode::Select => {
+                    for i in 0..len {
+                        let picked = if *a.add(i) != T::ZERO { *b.add(i) } else { *third.add(i) };
+                        *dst.add(i) = picked;
+                    }
+                }
+                Opcode::Call => {
+                    let slice = |p: *const T| std::slice::from_raw_parts(p, len);
+                    let call = &f.calls[inst.aux as usize];
+                    let third = if call.arity > 2 { third } else { a };
+                    (call.tile)(std::slice::from_raw_parts_mut(dst, len), [slice(a), slice(b), slice(third)]);
+                }
+                Opcode::Load => unreachable!("looked at first"),
+            }
+        }
+    }
+}
+
+/// `dst[i] = f(a[i], b[i])`; `dst` may be one of the operands.
+///
+/// # Safety
+/// All three must be valid for `len` elements; `dst` must equal an operand or not overlap it.
+#[inline(always)]
+unsafe fn each<T: Reading>(dst: *mut T, a: *const T, b: *const T, len: usize, f: impl Fn(T, T) -> T) {
+    // Slices that the compiler knows to be apart, so that it needs no overlap check before it vectorises.
+    // SAFETY: the caller's contract.
+    unsafe {
+        let out = std::slice::from_raw_parts_mut(dst, len);
+        match (std::ptr::eq(a, dst), std::ptr::eq(b, dst)) {
+            (true, true) => in_place(out, |x| f(x, x)),
+            (true, false) => zip_in_place(out, std::slice::from_raw_parts(b, len), &f),
+            (false, true) => zip_in_place(out, std::slice::from_raw_parts(a, len), |x, y| f(y, x)),
+            (false, false) => {
+                zip(out, std::slice::from_raw_parts(a, len), std::slice::from_raw_parts(b, len), f);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn in_place<T: Reading>(out: &mut [T], f: impl Fn(T) -> T) {
+    for o in out {
+        *o = f(*o);
+    }
+}
+
+#[inline(always)]
+fn zip_in_place<T: Reading>(out: &mut [T], other: &[T], f: impl Fn(T, T) -> T) {
+    for (o, &x) in out.iter_mut().zip(other) {
+        *o = f(*o, x);
+    }
+}
+
+#[inline(always)]
+fn zip<T: Reading>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
+    for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        *o = f(a, b);
+    }
+}
+
+/// Elements `start..start + out.len()` of a strided tensor.
+///
+/// # Safety
+/// The tensor must lie behind `v`.
+#[inline(always)]
+unsafe fn load<T: Reading>(l: &Load, v: *const T, start: usize, out: &mut [T]) {
+    // SAFETY: the caller's contract.
+    let read = |place: usize| unsafe { *v.add(l.offset + place) };
+    let Some((&inner, outer)) = l.dims.split_last() else {
+        out.fill(read(0));
+        return;
+    };
+    let stride = l.strides[outer.len()];
+    let mut done = 0;
+    while done < out.len() {
+        // Runs along the last axis.
+        let (row, column) = ((start + done) / inner, (start + done) % inner);
+        let (mut place, mut rest) = (0, row);
+        for axis in (0..outer.len()).rev() {
+            place += rest % outer[axis] * l.strides[axis];
+            rest /= outer[axis];
+        }
+        let run = (inner - column).min(out.len() - done);
+        for (i, o) in out[done..done + run].iter_mut().enumerate() {
+            *o = read(place + (column + i) * stride);
+        }
+        done += run;
+    }
+}

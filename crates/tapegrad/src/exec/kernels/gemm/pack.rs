@@ -1,0 +1,203 @@
+//! Copying a block of A or B into the order in which the tile reads it.
+//!
+//! Both are the same: the tile takes, for each step along `k`, `W` neighbours: rows of A or columns of B ("lines" below).
+//! A slice of `W` lines becomes `k` groups of `W` elements; the last slice is filled up with zeros.
+//!
+//! ```text
+//!   lines of the block          slices
+//!   0  a0 a1 a2 …               a0 b0 c0 d0 │ a1 b1 c1 d1 │ a2 …     W = 4
+//!   1  b0 b1 b2 …
+//!   2  c0 c1 c2 …               e0 0  0  0  │ e1 0  0  0  │ e2 …
+//!   3  d0 …
+//!   4  e0 …
+//! ```
+
+use super::vector::{Kernel, Vector};
+use crate::num::Float;
+
+/// Elements that packing may write past the end of what it packs.
+pub(super) const SLACK: usize = 16;
+
+/// A block to be packed: `lines x k` elements into slices of `width` lines.
+///
+/// # Safety
+///
+/// The source elements are readable; `dst` has room for whole slices of `width * k` elements and [`SLACK`] more.
+pub(super) struct Slices<T> {
+    pub(super) width: usize,
+    pub(super) lines: usize,
+    pub(super) k: usize,
+    pub(super) src: *const T,
+    pub(super) line_stride: isize,
+    pub(super) k_stride: isize,
+    pub(super) dst: *mut T,
+}
+
+impl<V: Vector> Kernel<V> for Slices<V::Elem> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        // SAFETY: the contract of this kernel; a CPU with the instructions of `V` has those of its `Packer`.
+        unsafe {
+            if self.line_stride == 1 {
+                self.copy::<V::Packer>();
+            } else if self.k_stride == 1 {
+                self.transpose::<V::Packer>();
+            } else {
+                self.gather();
+            }
+        }
+    }
+}
+
+/// Steps along `k` that are copied for all slices before the following ones are: rows of the source are read from left
+/// to right, as the prefetcher likes it, and yet what is written stays together.
+const STEPS: usize = 8;
+
+impl<T: Float> Slices<T> {
+    /// Where slice `line / width` starts in the source, how many lines it has, and its place.
+    ///
+    /// # Safety
+    ///
+    /// `line < lines`.
+    #[inline(always)]
+    unsafe fn slice(&self, line: usize) -> (*const T, usize, *mut T) {
+        // SAFETY: the line exists; `line` lines take `line * k` elements in `dst`.
+        unsafe {
+            let src = self.src.offset(line as isize * self.line_stride);
+            (src, self.width.min(self.lines - line), self.dst.add(line * self.k))
+        }
+    }
+
+    /// Lines are neighbours: a step along `k` is a copy of a row of the source.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`].
+    #[inline(always)]
+    unsafe fn copy<V: Vector<Elem = T>>(&self) {
+        for from in (0..self.k).step_by(STEPS) {
+            for line in (0..self.lines).step_by(self.width) {
+                // SAFETY: steps from.. of this slice exist in source and `dst`.
+                unsafe {
+                    let (src, used, dst) = self.slice(line);
+                    self.copy_steps::<V>(from, src, used, dst);
+                }
+            }
+        }
+    }
+
+    /// Copies up to `STEPS` steps of one slice.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`].
+    #[inline(always)]
+    unsafe fn copy_steps<V: Vector<Elem = T>>(&self, from: usize, src: *const T, used: usize, dst: *mut T) {
+        if used == self.width && used.is_multiple_of(V::N) {
+            // SAFETY: all elements of the slice exist.
+            return unsafe {
+                match used / V::N {
+                    1 => self.copy_whole::<V, 1>(from, src, dst),
+                    2 => self.copy_whole::<V, 2>(from, src, dst),
+                    _ => self.copy_whole::<V, 4>(from, src, dst),
+                }
+            };
+        }
+        let whole = used / V::N * V::N;
+        let spill = self.width % V::N;
+        // SAFETY: elements are read below `used` only. Vectors are stored whole where what they write past `width` is
+        // overwritten by the following step, and cut in the last step, after which another slice may begin.
+        unsafe {
+            let mask = V::mask(used - whole);
+            for p in from..self.k.min(from + STEPS) {
+                let src = src.offset(p as isize * self.k_stride);
+                let dst = dst.add(p * self.width);
+                let mut j = 0;
+                while j < whole {
+                    V::load(src.add(j)).store(dst.add(j));
+                    j += V::N;
+                }
+                let mut part = if j < used { V::load_masked(src.add(j), mask) } else { V::zero() };
+                while j < self.width {
+                    if spill > 0 && j + V::N > self.width && p + 1 == self.k {
+                        part.store_first(dst.add(j), spill);
+                    } else {
+                        part.store(dst.add(j));
+                    }
+                    part = V::zero();
+                    j += V::N;
+                }
+            }
+        }
+    }
+
+    /// Copies up to `STEPS` steps of one slice of `C` whole vectors.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`], with `width == C * N`, all of which the source has.
+    #[inline(always)]
+    unsafe fn copy_whole<V: Vector<Elem = T>, const C: usize>(&self, from: usize, src: *const T, dst: *mut T) {
+        debug_assert_eq!(self.width, C * V::N);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for p in from..self.k.min(from + STEPS) {
+                let src = src.offset(p as isize * self.k_stride);
+                let dst = dst.add(p * C * V::N);
+                let mut row = [V::zero(); C];
+                for (v, x) in row.iter_mut().enumerate() {
+                    *x = V::load(src.add(v * V::N));
+                }
+                for (v, x) in row.iter().enumerate() {
+                    x.store(dst.add(v * V::N));
+                }
+            }
+        }
+    }
+
+    /// Lines run along `k`: squares are turned in registers.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`].
+    #[inline(always)]
+    unsafe fn transpose<V: Vector<Elem = T>>(&self) {
+        for line in (0..self.lines).step_by(self.width) {
+            // SAFETY: squares are read below k and below `used`. A square wider than what is left of its step spills
+            // into the following one, whose first square is written later: squares go from the last to the first, and
+            // slices from the first to the last.
+            unsafe {
+                let (src, used, dst) = self.slice(line);
+                for p in (0..self.k).step_by(V::N) {
+                    let cols = V::N.min(self.k - p);
+                    for i in (0..self.width).step_by(V::N).rev() {
+                        let rows = used.saturating_sub(i).min(V::N);
+                        let from = src.wrapping_offset(i as isize * self.line_stride).wrapping_add(p);
+                        V::transpose(from, self.line_stride, rows, cols, dst.add(p * self.width + i), self.width);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Any strides: one element at a time.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`].
+    #[inline(always)]
+    unsafe fn gather(&self) {
+        for line in (0..self.lines).step_by(self.width) {
+            // SAFETY: line `i < used` and step `p < k` exist in the source, `i < width` in the slice.
+            unsafe {
+                let (src, used, dst) = self.slice(line);
+                for p in 0..self.k {
+                    for i in 0..self.width {
+                        let from = i as isize * self.line_stride + p as isize * self.k_stride;
+                        *dst.add(p * self.width + i) = if i < used { *src.offset(from) } else { T::ZERO };
+                    }
+                }
+            }
+        }
+    }
+}

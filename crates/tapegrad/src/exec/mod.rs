@@ -1,0 +1,12 @@
+//! Replay: the state that changes, and the loop and kernels that change it.
+//!
+//! Nothing here allocates, locks, hashes or follows a pointer per node. Imports `program`, `num`, `ir` and `error`, and
+//! knows no graph.
+
+mod element;
+mod kernels;
+mod replay;
+mod state;
+
+pub use element::Element;
+pub use state::{Gradients, State};

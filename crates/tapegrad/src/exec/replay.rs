@@ -1,0 +1,53 @@
+//! The replay loop.
+
+use super::element::Element;
+use super::kernels::run;
+use super::state::{Outputs, State};
+use crate::error::{BranchChange, ReplayError};
+use crate::ir::{Comparison, Reading};
+use crate::program::{GuardCheck, Program};
+
+impl<T: Element> Program<T> {
+    /// Carries out the program once: outputs from inputs and parameters, then the assignments. Allocates nothing.
+    ///
+    /// # Errors
+    /// If a comparison read while recording comes out otherwise now, or the state is another program's. Parameters are
+    /// then unchanged, and the outputs cannot be read until a replay succeeds.
+    pub fn replay(&self, state: &mut State<T>) -> Result<(), ReplayError> {
+        T::replay(self, state)
+    }
+}
+
+/// [`Program::replay`], compiled in this crate for both element types.
+#[inline(always)]
+pub(super) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+    if !state.belongs_to(program) {
+        return Err(ReplayError::ForeignState);
+    }
+    let (compute, update) = program.0.steps.split_at(program.0.updates);
+    // Until all guards hold, what stands in the outputs may be of the wrong branch.
+    state.outputs = Outputs::Refused;
+    run(compute, state);
+    for guard in &program.0.guards {
+        check(guard, &state.values)?;
+    }
+    run(update, state);
+    state.outputs = Outputs::Computed;
+    Ok(())
+}
+
+fn check<T: Reading>(guard: &GuardCheck, values: &[T]) -> Result<(), ReplayError> {
+    let (a, b) = (values[guard.lhs], values[guard.rhs]);
+    let now = guard.comparison.ask(a, b);
+    if now == guard.comparison { Ok(()) } else { Err(changed(guard, now, [a.to_string(), b.to_string()])) }
+}
+
+#[cold]
+fn changed(guard: &GuardCheck, now: Comparison, numbers: [String; 2]) -> ReplayError {
+    ReplayError::BranchChanged(BranchChange {
+        location: guard.location,
+        comparison: format!("{}, now {}", guard.comparison.phrase(&guard.sides), now.phrase(&numbers)),
+        recorded: guard.comparison.outcome(),
+        now: now.outcome(),
+    })
+}

@@ -1,0 +1,236 @@
+//! What replay changes: one flat buffer of numbers, and the user's access to it.
+
+use super::element::Element;
+use crate::error::BindError;
+use crate::ir::{Tensor, Var};
+use crate::program::{Inner, Layout, Program, Slot};
+use std::ops::Index;
+use std::sync::Arc;
+
+/// The memory of one replay: inputs, parameters, intermediate values, outputs. Make one for each thread with
+/// [`Program::state`].
+#[derive(Clone, Debug)]
+pub struct State<T> {
+    program: Arc<Inner<T>>,
+    pub(super) values: Vec<T>,
+    pub(super) indices: Vec<u32>,
+    pub(super) scratch: Vec<T>,
+    pub(super) outputs: Outputs,
+}
+
+/// What stands in the outputs of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outputs {
+    /// Nothing yet.
+    NotYet,
+    /// The results of the last replay.
+    Computed,
+    /// What a replay had computed when a guard stopped it: possibly values and gradients of the wrong branch.
+    Refused,
+}
+
+impl<T: Element> Program<T> {
+    /// A fresh state: inputs and parameters as recorded.
+    #[must_use]
+    pub fn state(&self) -> State<T> {
+        let program = Arc::clone(&self.0);
+        let mut values = vec![T::ZERO; program.arena];
+        values[..program.image.len()].copy_from_slice(&program.image);
+        let mut indices = vec![0; program.index_arena];
+        indices[..program.index_image.len()].copy_from_slice(&program.index_image);
+        let scratch = vec![T::ZERO; T::scratch_len(self)];
+        State { program, values, indices, scratch, outputs: Outputs::NotYet }
+    }
+}
+
+impl<T> State<T> {
+    pub(super) fn belongs_to(&self, program: &Program<T>) -> bool {
+        Arc::ptr_eq(&self.program, &program.0)
+    }
+}
+
+impl<T: Element> State<T> {
+    fn layout(&self) -> &Layout {
+        &self.program.layout
+    }
+
+    /// Sets an input or a parameter from its elements in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements does not fit, or the value is neither an input nor a parameter of the program.
+    pub fn set(&mut self, var: Var, data: &[T]) -> Result<(), BindError> {
+        let slot = self.layout().slot(var)?;
+        if slot.is_output() {
+            return Err(BindError::new(format!("{} cannot be set: it is computed", slot.describe())));
+        }
+        if slot.len != data.len() {
+            let message = format!("{} holds {} numbers, found {}", slot.describe(), slot.len, data.len());
+            return Err(BindError::new(message));
+        }
+        let range = slot.range();
+        self.values[range].copy_from_slice(data);
+        Ok(())
+    }
+
+    /// Sets a scalar input or parameter.
+    ///
+    /// # Errors
+    /// As [`State::set`].
+    pub fn set_scalar(&mut self, var: Var, x: T) -> Result<(), BindError> {
+        self.set(var, &[x])
+    }
+
+    /// Sets an input or a parameter from a value of its shape.
+    ///
+    /// # Errors
+    /// As [`State::set`], and if the shape differs.
+    pub fn set_tensor(&mut self, var: Var, value: &Tensor) -> Result<(), BindError> {
+        let slot = self.layout().slot(var)?;
+        if slot.shape != *value.shape() {
+            return Err(BindError::new(format!("{} does not fit a value of shape {}", slot.describe(), value.shape())));
+        }
+        let data: Vec<T> = value.data().iter().map(|&x| T::from_f64(x)).collect();
+        self.set(var, &data)
+    }
+
+    /// Sets an index input.
+    ///
+    /// # Errors
+    /// If the number of indices does not fit, an index is not below the number of rows it picks from, or the value is not
+    /// an index input that the program uses. Nothing is changed then.
+    pub fn set_index(&mut self, var: Var, data: &[usize]) -> Result<(), BindError> {
+        let input = self.layout().index(var)?;
+        if input.len != data.len() {
+            let message = format!("{} holds {} indices, found {}", input.describe(), input.len, data.len());
+            return Err(BindError::new(message));
+        }
+        // An index that does not fit in 32 bits is out of range whatever the bound.
+        let bad = data.iter().enumerate().find(|&(_, &i)| i >= input.bound || u32::try_from(i).is_err());
+        if let Some((position, index)) = bad {
+            let message = format!(
+                "{}: index {index} at position {position} is out of range, there are {} rows",
+                input.describe(),
+                input.bound
+            );
+            return Err(BindError::new(message));
+        }
+        let range = input.offset..input.offset + input.len;
+        for (to, &index) in self.indices[range].iter_mut().zip(data) {
+            *to = u32::try_from(index).expect("just checked");
+        }
+        Ok(())
+    }
+
+    /// The elements of an input, parameter or output, in row-major order.
+    ///
+    /// # Panics
+    /// If the value is none of these, or not computed yet ([`State::try_get`] returns the error).
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, var: Var) -> &[T] {
+        match self.try_get(var) {
+            Ok(data) => data,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// [`State::get`], returning the error.
+    ///
+    /// # Errors
+    /// If the value is neither an input nor a parameter nor an output of the program, or it is an output and has not been
+    /// computed: there was no replay yet, or the last one was refused.
+    #[track_caller]
+    pub fn try_get(&self, var: Var) -> Result<&[T], BindError> {
+        let slot = self.layout().slot(var)?;
+        self.check_computed(slot)?;
+        Ok(&self.values[slot.range()])
+    }
+
+    fn check_computed(&self, slot: &Slot) -> Result<(), BindError> {
+        let why = match self.outputs {
+            _ if !slot.is_output() => return Ok(()),
+            Outputs::Computed => return Ok(()),
+            Outputs::NotYet => "there was no replay yet",
+            Outputs::Refused => "the last replay was refused",
+        };
+        Err(BindError::new(format!("{} is not computed: {why}", slot.describe())))
+    }
+
+    /// The only element of an input, parameter or output.
+    ///
+    /// # Panics
+    /// If there is not exactly one, or the value is none of these.
+    #[must_use]
+    #[track_caller]
+    pub fn item(&self, var: Var) -> T {
+        match self.get(var) {
+            [x] => *x,
+            data => panic!("item: the value has {} elements, not one", data.len()),
+        }
+    }
+
+    /// The value of an input, parameter or output with its shape.
+    ///
+    /// # Errors
+    /// If the value is none of these.
+    pub fn tensor(&self, var: Var) -> Result<Tensor, BindError> {
+        let slot = self.layout().slot(var)?;
+        self.check_computed(slot)?;
+        Tensor::new(&slot.shape, self.values[slot.range()].iter().map(|x| x.to_f64()).collect())
+    }
+
+    /// Copies every parameter that both states have, by handle. Both programs must come from one tape.
+    ///
+    /// # Errors
+    /// If the programs come from different tapes.
+    pub fn copy_params_from(&mut self, other: &State<T>) -> Result<(), BindError> {
+        let source = |layout: &Layout| (layout.registry, layout.tape);
+        if source(self.layout()) != source(other.layout()) {
+            return Err(BindError::new("the states belong to programs of different tapes, which share no parameters"));
+        }
+        let program = Arc::clone(&self.program);
+        for (id, slot) in program.layout.slots.iter().filter(|(_, slot)| slot.is_param()) {
+            if let Some(from) = other.layout().slots.get(id).filter(|from| from.is_param()) {
+                self.values[slot.range()].copy_from_slice(&other.values[from.range()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients made by [`Tape::grad`](crate::Tape::grad) that are outputs of the program, by the variable they belong
+    /// to.
+    #[must_use]
+    pub fn gradients(&self) -> Gradients<'_, T> {
+        Gradients { state: self }
+    }
+}
+
+/// The gradients in a state, indexed by the variable: `gradients[w]`. Where several were made for one variable, the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a, T> {
+    state: &'a State<T>,
+}
+
+impl<T: Element> Gradients<'_, T> {
+    /// The gradient by `var` in row-major order, if the program has one among its outputs and has computed it.
+    #[must_use]
+    pub fn get(&self, var: Var) -> Option<&[T]> {
+        let layout = self.state.layout();
+        let gradient = layout.gradients.get(var.id())?;
+        let slot: &Slot = layout.slots.get(*gradient).filter(|_| layout.knows(var))?;
+        self.state.check_computed(slot).ok()?;
+        Some(&self.state.values[slot.range()])
+    }
+}
+
+impl<T: Element> Index<Var> for Gradients<'_, T> {
+    type Output = [T];
+    #[track_caller]
+    fn index(&self, var: Var) -> &[T] {
+        self.get(var).unwrap_or_else(|| match self.state.outputs {
+            Outputs::Computed => panic!("no gradient by {var:?} is among the outputs of the program"),
+            Outputs::NotYet => panic!("the gradient by {var:?} is not computed: there was no replay yet"),
+            Outputs::Refused => panic!("the gradient by {var:?} is not computed: the last replay was refused"),
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! The intermediate representation: shapes, operations as data, nodes, the graph, the tape and its handles.
+//!
+//! ```text
+//!   Tape ──owns──▶ Graph { nodes: SlotMap, order: Vec } ◀──keys── Var (Copy, 'static)
+//!                    └─ Node { op: &'static OpDef, inputs, attributes, type, line }
+//! ```
+//!
+//! Imports `num` and `error` only, and names no operation but the leaves.
+
+mod dot;
+mod graph;
+pub(crate) mod leaf;
+mod op;
+mod rewritten;
+mod shape;
+mod tape;
+mod tensor;
+mod text;
+mod var;
+mod verify;
+
+pub(crate) use dot::escape as escape_dot;
+pub use graph::{Graph, Inputs, Node, NodeId, NodeMap};
+pub use op::{
+    Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Partial, Reading, Rule,
+    RuleArgs, Sample, ScalarFn, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,
+};
+pub(crate) use rewritten::Rewritten;
+pub use shape::{MAX_RANK, Shape};
+pub use tape::{Comparison, Guard, Tape, TapeKey};
+pub(crate) use tape::{Recording, check_one_tape, check_rank, registry, with};
+pub use tensor::{Indices, Tensor};
+pub use var::Var;
+pub use verify::{VerifyError, verify};

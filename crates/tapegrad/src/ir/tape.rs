@@ -1,0 +1,489 @@
+//! The tape: a graph being recorded, and the thread's registry of tapes.
+//!
+//! A [`Var`] is only a pair of keys; the graph it points into lives in a thread-local registry, owned by its [`Tape`].
+//! That is what makes handles `Copy` and free of lifetimes. The look-up is paid while recording, never on replay.
+
+use super::graph::{Graph, Inputs, NodeId, NodeMap};
+use super::op::{Attrs, LeafValue, OpDef, TensorType};
+use super::rewritten::Rewritten;
+use super::shape::{MAX_RANK, Shape};
+use super::tensor::{Indices, Tensor};
+use super::var::Var;
+use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use slotmap::{SlotMap, SparseSecondaryMap, new_key_type};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+new_key_type! {
+    /// The key of a tape in its thread's registry.
+    pub struct TapeKey;
+}
+
+thread_local! {
+    static TAPES: RefCell<SlotMap<TapeKey, Recording>> = RefCell::new(SlotMap::with_key());
+    static REGISTRY: u64 = {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        NEXT.fetch_add(1, Relaxed)
+    };
+}
+
+/// The number of this thread's registry: no other thread, running or ended, has or had the same.
+///
+/// Keys repeat from thread to thread. Handles stay on their thread, but programs and states do not: they remember whose
+/// handles they answer to.
+pub(crate) fn registry() -> u64 {
+    REGISTRY.with(|&number| number)
+}
+
+/// A comparison that was read while recording, with its outcome.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    pub(crate) lhs: NodeId,
+    pub(crate) rhs: NodeId,
+    pub(crate) comparison: Comparison,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// What was asked of two numbers, and the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less(bool),
+    /// `<=`
+    LessEqual(bool),
+    /// `>`
+    Greater(bool),
+    /// `>=`
+    GreaterEqual(bool),
+    /// `==`
+    Equal(bool),
+    /// `!=`
+    NotEqual(bool),
+    /// `partial_cmp`
+    Order(Option<std::cmp::Ordering>),
+}
+
+impl Comparison {
+    /// The comparison of two sides as it is written: `x < 1`.
+    pub(crate) fn phrase(self, [lhs, rhs]: &[String; 2]) -> String {
+        let sign = match self {
+            Comparison::Less(_) => "<",
+            Comparison::LessEqual(_) => "<=",
+            Comparison::Greater(_) => ">",
+            Comparison::GreaterEqual(_) => ">=",
+            Comparison::Equal(_) => "==",
+            Comparison::NotEqual(_) => "!=",
+            Comparison::Order(_) => return format!("{lhs}.partial_cmp({rhs})"),
+        };
+        format!("{lhs} {sign} {rhs}")
+    }
+
+    /// The answer in a word.
+    pub(crate) fn outcome(self) -> &'static str {
+        use std::cmp::Ordering;
+        match self {
+            Comparison::Less(b)
+            | Comparison::LessEqual(b)
+            | Comparison::Greater(b)
+            | Comparison::GreaterEqual(b)
+            | Comparison::Equal(b)
+            | Comparison::NotEqual(b) => ["false", "true"][usize::from(b)],
+            Comparison::Order(Some(Ordering::Less)) => "less",
+            Comparison::Order(Some(Ordering::Equal)) => "equal",
+            Comparison::Order(Some(Ordering::Greater)) => "greater",
+            Comparison::Order(None) => "not comparable",
+        }
+    }
+
+    /// The same question asked of other numbers.
+    pub(crate) fn ask<T: PartialOrd>(self, a: T, b: T) -> Comparison {
+        match self {
+            Comparison::Less(_) => Comparison::Less(a < b),
+            Comparison::LessEqual(_) => Comparison::LessEqual(a <= b),
+            Comparison::Greater(_) => Comparison::Greater(a > b),
+            Comparison::GreaterEqual(_) => Comparison::GreaterEqual(a >= b),
+            Comparison::Equal(_) => Comparison::Equal(a == b),
+            Comparison::NotEqual(_) => Comparison::NotEqual(a != b),
+            Comparison::Order(_) => Comparison::Order(a.partial_cmp(&b)),
+        }
+    }
+}
+
+/// Everything one tape holds.
+#[derive(Default)]
+pub(crate) struct Recording {
+    pub(crate) graph: Graph,
+    pub(crate) assigns: Vec<(NodeId, NodeId)>,
+    /// The place of each parameter in `assigns`.
+    assigned: SparseSecondaryMap<NodeId, usize>,
+    pub(crate) guards: Vec<Guard>,
+    pub(crate) cached: NodeMap<Arc<Tensor>>,
+    pub(crate) gradients: Vec<(NodeId, NodeId)>,
+    pub(crate) rewritten: Rewritten,
+    scalars: HashMap<u64, NodeId>,
+    removed: SparseSecondaryMap<NodeId, Removed>,
+    cleared: Option<&'static Location<'static>>,
+    /// While a rule records: the line of the operation being differentiated.
+    pub(crate) blame: Option<&'static Location<'static>>,
+}
+
+struct Removed {
+    description: String,
+    at: &'static Location<'static>,
+}
+
+impl Recording {
+    /// Checks that a node exists.
+    pub(crate) fn check(&self, op: &str, id: NodeId, at: &'static Location<'static>) -> Result<(), RecordError> {
+        if self.graph.get(id).is_some() {
+            return Ok(());
+        }
+        let message = match (self.removed.get(id), self.cleared) {
+            (Some(r), _) => format!("stale handle: {}, was removed from its tape at {}", r.description, r.at),
+            (None, Some(cleared)) => format!("stale handle: its tape was cleared at {cleared}"),
+            (None, None) => "stale handle: the value was removed from its tape".to_owned(),
+        };
+        Err(RecordError::new(op, Issue::new(RecordErrorKind::Stale, message), at))
+    }
+
+    /// The line to write on a node recorded now.
+    fn line(&self, at: &'static Location<'static>) -> &'static Location<'static> {
+        self.blame.unwrap_or(at)
+    }
+
+    pub(crate) fn describe_operands(&self, op: &OpDef, inputs: &[NodeId]) -> Vec<String> {
+        inputs
+            .iter()
+            .enumerate()
+            .map(|(i, &id)| format!("{}: {}", label(op.args, i), self.graph.describe(id)))
+            .collect()
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        op: &'static OpDef,
+        inputs: Inputs,
+        attrs: Attrs,
+        at: &'static Location<'static>,
+    ) -> Result<NodeId, RecordError> {
+        let fits = if op.variadic { inputs.len() >= op.args.len() } else { inputs.len() == op.args.len() };
+        let issue = if fits {
+            match self.graph.infer(op, &inputs, &attrs) {
+                Ok(ty) if ty.shape.rank() > MAX_RANK => Issue::shape(format!(
+                    "expected at most {MAX_RANK} dimensions, found {} in the result, of shape {}",
+                    ty.shape.rank(),
+                    ty.shape
+                )),
+                Ok(ty) if ty.shape.checked_numel().is_none() => {
+                    Issue::shape(format!("the result of shape {} would not fit in memory", ty.shape))
+                }
+                Ok(ty) => return Ok(self.graph.push(op, inputs, attrs, ty, self.line(at))),
+                Err(issue) => issue,
+            }
+        } else {
+            let wanted = op.args.len();
+            Issue::new(RecordErrorKind::Arity, format!("expected {wanted} operands, found {}", inputs.len()))
+        };
+        Err(RecordError::new(op.name, issue, at).with_operands(self.describe_operands(op, &inputs)))
+    }
+
+    /// The node of a constant.
+    pub(crate) fn constant(&mut self, value: Tensor, at: &'static Location<'static>) -> NodeId {
+        if value.shape().rank() == 0 {
+            return self.scalar(value.item(), at);
+        }
+        let ty = TensorType::real(value.shape());
+        self.graph.push(&super::leaf::CONST, Inputs::new(), Attrs::Tensor(Arc::new(value)), ty, self.line(at))
+    }
+
+    /// The node of a scalar constant; one per distinct value.
+    pub(crate) fn scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
+        let line = self.line(at);
+        let graph = &mut self.graph;
+        let push = |graph: &mut Graph| {
+            graph.push(&super::leaf::CONST, Inputs::new(), Attrs::Scalar(c), TensorType::real([]), line)
+        };
+        match self.scalars.entry(c.to_bits()) {
+            Entry::Occupied(e) if graph.get(*e.get()).is_some() => *e.get(),
+            Entry::Occupied(mut e) => {
+                // The user removed it; record it anew.
+                *e.get_mut() = push(graph);
+                *e.get()
+            }
+            Entry::Vacant(e) => *e.insert(push(graph)),
+        }
+    }
+}
+
+/// Runs `f` on the recording of a tape; an error if the tape was dropped.
+pub(crate) fn with<R>(
+    key: TapeKey,
+    op: &str,
+    at: &'static Location<'static>,
+    f: impl FnOnce(&mut Recording) -> R,
+) -> Result<R, RecordError> {
+    TAPES.with_borrow_mut(|tapes| match tapes.get_mut(key) {
+        Some(recording) => Ok(f(recording)),
+        None => Err(RecordError::new(op, dropped(), at)),
+    })
+}
+
+#[cold]
+fn dropped() -> Issue {
+    Issue::new(RecordErrorKind::Dropped, "this handle belongs to a tape that was dropped")
+        .help("keep the `Tape` alive while its handles are in use; a `Program` is what outlives it")
+}
+
+/// A tape: operations are recorded on it through the [`Var`] handles it gives out.
+///
+/// Dropping the tape frees everything on it; compiled programs live on. A tape and its handles stay on one thread.
+///
+/// ```
+/// use tapegrad::Tape;
+/// let tape = Tape::new();
+/// let x = tape.input(3.0).named("x");
+/// let y = x * x + 1.0;
+/// let dy = tape.grad(y, &[x]);
+/// assert_eq!((y.item(), dy[0].item()), (10.0, 6.0));
+/// ```
+#[derive(Debug)]
+pub struct Tape {
+    key: TapeKey,
+    stays_on_its_thread: PhantomData<*const ()>,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Tape::new()
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        // The registry itself may be gone already when a thread ends.
+        let recording = TAPES.try_with(|tapes| tapes.borrow_mut().remove(self.key));
+        drop(recording);
+    }
+}
+
+impl Tape {
+    /// An empty tape.
+    #[must_use]
+    pub fn new() -> Self {
+        let key = TAPES.with_borrow_mut(|tapes| tapes.insert(Recording::default()));
+        Tape { key, stays_on_its_thread: PhantomData }
+    }
+
+    pub(crate) fn key(&self) -> TapeKey {
+        self.key
+    }
+
+    /// Runs `f` on this tape's recording.
+    #[track_caller]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Recording) -> R) -> R {
+        let at = Location::caller();
+        with(self.key, "tape", at, f).or_raise()
+    }
+
+    #[track_caller]
+    fn leaf(&self, op: &'static OpDef, value: LeafValue) -> Var {
+        let at = Location::caller();
+        check_rank(op.name, &value.ty().shape, at).or_raise();
+        Var::new(self.key, self.with(|r| r.graph.push_leaf(op, value, at)))
+    }
+
+    /// Records an input: a value that may be set before each replay. The value given here fixes its shape and is what
+    /// `value()` uses while recording.
+    #[track_caller]
+    pub fn input(&self, value: impl Into<Tensor>) -> Var {
+        self.leaf(&super::leaf::INPUT, LeafValue::Real(value.into()))
+    }
+
+    /// Records an input of row numbers (labels, or the indices of a minibatch), to be used with [`Var::gather`].
+    #[track_caller]
+    pub fn index_input(&self, value: impl Into<Indices>) -> Var {
+        self.leaf(&super::leaf::INPUT, LeafValue::Index(value.into()))
+    }
+
+    /// Records a parameter: a value kept in the state from replay to replay, changed by [`Tape::assign`]. The value given
+    /// here is the initial one.
+    #[track_caller]
+    pub fn param(&self, value: impl Into<Tensor>) -> Var {
+        self.leaf(&super::leaf::PARAM, LeafValue::Real(value.into()))
+    }
+
+    /// Records a constant.
+    #[track_caller]
+    pub fn constant(&self, value: impl Into<Tensor>) -> Var {
+        let (at, value) = (Location::caller(), value.into());
+        check_rank("const", value.shape(), at).or_raise();
+        Var::new(self.key, self.with(|r| r.constant(value, at)))
+    }
+
+    /// Says that every replay ends by storing `value` in `param`. All assigned values are computed from the parameters as
+    /// they were before the replay; a second assignment to the same parameter replaces the first.
+    ///
+    /// # Panics
+    /// If `param` is not a parameter of this tape, or the shapes differ ([`Tape::try_assign`] returns the error).
+    #[track_caller]
+    pub fn assign(&self, param: Var, value: Var) {
+        self.try_assign(param, value).or_raise();
+    }
+
+    /// [`Tape::assign`], returning the error.
+    ///
+    /// # Errors
+    /// If `param` is not a parameter of this tape, or the shapes differ.
+    #[track_caller]
+    pub fn try_assign(&self, param: Var, value: Var) -> Result<(), RecordError> {
+        let at = Location::caller();
+        let ids = self.ids("assign", &[param, value], at)?;
+        self.with(|r| {
+            let (param, value) = (ids[0], ids[1]);
+            let issue = if !r.graph.node(param).op.is(&super::leaf::PARAM) {
+                Issue::new(RecordErrorKind::Request, "only a parameter can be assigned to")
+                    .help("record it with `tape.param(..)`")
+            } else if r.graph.ty(param) != r.graph.ty(value) {
+                Issue::shape(format!(
+                    "a value of shape {} does not fit a parameter of shape {}",
+                    r.graph.ty(value),
+                    r.graph.ty(param)
+                ))
+            } else {
+                match r.assigned.get(param) {
+                    Some(&place) => r.assigns[place].1 = value,
+                    None => {
+                        r.assigned.insert(param, r.assigns.len());
+                        r.assigns.push((param, value));
+                    }
+                }
+                return Ok(());
+            };
+            let operands =
+                vec![format!("param: {}", r.graph.describe(param)), format!("value: {}", r.graph.describe(value))];
+            Err(RecordError::new("assign", issue, at).with_operands(operands))
+        })
+    }
+
+    /// The nodes behind handles, after checking that they are this tape's and exist.
+    pub(crate) fn ids(
+        &self,
+        op: &str,
+        vars: &[Var],
+        at: &'static Location<'static>,
+    ) -> Result<SmallVec<[NodeId; 4]>, RecordError> {
+        let mut ids = SmallVec::with_capacity(vars.len());
+        for var in vars {
+            if var.tape() != self.key {
+                // A dropped tape or a stale handle is a better explanation than a foreign one.
+                let described = var.describe(op, at)?;
+                let issue = Issue::new(RecordErrorKind::Foreign, "a value of another tape was given to this one")
+                    .help("ask the tape that recorded it, or pass its number across with `tape.constant(v.value())`");
+                return Err(RecordError::new(op, issue, at).with_operands(vec![described]));
+            }
+            with(self.key, op, at, |r| r.check(op, var.id(), at))??;
+            ids.push(var.id());
+        }
+        Ok(ids)
+    }
+
+    /// Number of nodes on the tape.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.with(|r| r.graph.len())
+    }
+
+    /// Whether nothing is recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets everything recorded and keeps the memory for the next recording; all handles become stale.
+    #[track_caller]
+    pub fn clear(&self) {
+        let at = Location::caller();
+        self.with(|r| {
+            r.graph.clear();
+            r.assigns.clear();
+            r.assigned.clear();
+            r.guards.clear();
+            r.cached.clear();
+            r.gradients.clear();
+            r.rewritten = Rewritten::default();
+            r.scalars.clear();
+            r.removed.clear();
+            r.cleared = Some(at);
+        });
+    }
+
+    /// Removes one value that nothing uses; its handle becomes stale, and says so wherever it is still used.
+    ///
+    /// # Errors
+    /// If another value, an assignment or a recorded comparison uses it, or the handle is not valid.
+    #[track_caller]
+    pub fn remove(&self, var: Var) -> Result<(), RecordError> {
+        let at = Location::caller();
+        let id = self.ids("remove", &[var], at)?[0];
+        self.with(|r| {
+            let user = r.graph.order().iter().rev().find(|&&o| r.graph.node(o).inputs.contains(&id));
+            let message = if let Some(&user) = user {
+                format!("the value is used by {}", r.graph.describe(user))
+            } else if r.assigns.iter().any(|&(p, v)| p == id || v == id) {
+                "the value takes part in an assignment".to_owned()
+            } else if r.guards.iter().any(|g| g.lhs == id || g.rhs == id) {
+                "the value takes part in a recorded comparison".to_owned()
+            } else {
+                let description = r.graph.describe(id);
+                r.graph.remove(id);
+                r.cached.remove(id);
+                r.gradients.retain(|&(p, g)| p != id && g != id);
+                r.removed.insert(id, Removed { description, at });
+                return Ok(());
+            };
+            let issue = Issue::new(RecordErrorKind::Request, message).help("remove what uses it first");
+            Err(RecordError::new("remove", issue, at).with_operands(vec![r.graph.describe(id)]))
+        })
+    }
+}
+
+/// Refuses a value of too many dimensions.
+pub(crate) fn check_rank(op: &str, shape: &Shape, at: &'static Location<'static>) -> Result<(), RecordError> {
+    let rank = shape.rank();
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    let message = format!("expected at most {MAX_RANK} dimensions, found {rank}, in shape {shape}");
+    Err(RecordError::new(op, Issue::shape(message), at))
+}
+
+/// Refuses operands that are not all of one tape. A dropped tape or a stale handle is a better explanation than a foreign
+/// one.
+pub(crate) fn check_one_tape(
+    op: &str,
+    args: &[&str],
+    operands: &[Var],
+    at: &'static Location<'static>,
+) -> Result<(), RecordError> {
+    if operands.iter().all(|o| o.tape() == operands[0].tape()) {
+        return Ok(());
+    }
+    let mut described = Vec::with_capacity(operands.len());
+    for (i, operand) in operands.iter().enumerate() {
+        described.push(format!("{}: {}", label(args, i), operand.describe(op, at)?));
+    }
+    let issue = Issue::new(RecordErrorKind::Foreign, "the operands belong to different tapes")
+        .help("record both on one tape, or pass a number across with `tape.constant(v.value())`");
+    Err(RecordError::new(op, issue, at).with_operands(described))
+}
+
+/// What operand `i` is called; the last name stands for all that follow.
+fn label<'a>(args: &[&'a str], i: usize) -> &'a str {
+    args.get(i).or(args.last()).copied().unwrap_or("operand")
+}

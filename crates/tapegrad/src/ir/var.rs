@@ -1,0 +1,228 @@
+//! The handle to a recorded value.
+
+use super::graph::{Inputs, NodeId};
+use super::op::{Attrs, OpDef, TensorType};
+use super::shape::Shape;
+use super::tape::{Recording, TapeKey, check_one_tape, with};
+use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use std::fmt;
+use std::panic::Location;
+
+/// A recorded value: scalar or tensor, input, parameter or result.
+///
+/// A `Var` is two keys: `Copy`, `'static`, without a lifetime, usable only on the thread of its tape. Operators and
+/// methods record; nothing is computed until [`value`](Var::value) is asked for or a program is replayed.
+///
+/// ```compile_fail,E0277
+/// let tape = tapegrad::Tape::new();
+/// let x = tape.input(1.0);
+/// // `*const ()` cannot be sent between threads safely: the tape lives on this one.
+/// std::thread::spawn(move || x + 1.0);
+/// ```
+///
+/// # Panics
+/// Every operation panics on a mistake of recording, with a message that names the operation, the operands, their
+/// shapes, where they were recorded, and the line of the mistake; [`Var::try_record`] and the `try_` twins of the methods
+/// return the error instead.
+#[derive(Clone, Copy)]
+pub struct Var {
+    tape: TapeKey,
+    id: NodeId,
+    stays_on_its_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Var {
+    pub(crate) fn new(tape: TapeKey, id: NodeId) -> Self {
+        Var { tape, id, stays_on_its_thread: std::marker::PhantomData }
+    }
+
+    pub(crate) fn tape(self) -> TapeKey {
+        self.tape
+    }
+
+    /// The key of the node behind this handle, as listings of the graph number it.
+    #[must_use]
+    pub fn id(self) -> NodeId {
+        self.id
+    }
+
+    /// Whether two handles mean the same recorded value. (`==` compares the numbers.)
+    #[must_use]
+    pub fn is_same_as(self, other: Var) -> bool {
+        (self.tape, self.id) == (other.tape, other.id)
+    }
+
+    /// Runs `f` on the recording this handle belongs to, after checking the handle.
+    pub(crate) fn with<R>(
+        self,
+        op: &str,
+        at: &'static Location<'static>,
+        f: impl FnOnce(&mut Recording) -> R,
+    ) -> Result<R, RecordError> {
+        with(self.tape, op, at, |r| r.check(op, self.id, at).map(|()| f(r)))?
+    }
+
+    /// What is known of this value, for messages.
+    pub(crate) fn describe(self, op: &str, at: &'static Location<'static>) -> Result<String, RecordError> {
+        self.with(op, at, |r| r.graph.describe(self.id))
+    }
+
+    /// The shape, wanted by an operation of this name.
+    #[track_caller]
+    pub(crate) fn shape_for(self, op: &str) -> Result<Shape, RecordError> {
+        self.with(op, Location::caller(), |r| r.graph.shape(self.id).clone())
+    }
+
+    #[track_caller]
+    fn read<R>(self, what: &str, f: impl FnOnce(&mut Recording) -> R) -> R {
+        let at = Location::caller();
+        self.with(what, at, f).or_raise()
+    }
+
+    /// Names this value; the name appears in errors and listings.
+    #[track_caller]
+    #[must_use = "the named handle is returned; it is the same value"]
+    pub fn named(self, name: &str) -> Self {
+        self.read("named", |r| r.graph.set_name(self.id, name));
+        self
+    }
+
+    /// The name, if it has one.
+    #[track_caller]
+    #[must_use]
+    pub fn name(self) -> Option<String> {
+        self.read("name", |r| r.graph.name(self.id).map(str::to_owned))
+    }
+
+    /// The shape; `[]` is a scalar.
+    #[track_caller]
+    #[must_use]
+    pub fn shape(self) -> Shape {
+        self.read("shape", |r| r.graph.shape(self.id).clone())
+    }
+
+    /// The type: shape, and whether the elements are numbers or indices.
+    #[track_caller]
+    #[must_use]
+    pub fn ty(self) -> TensorType {
+        self.read("ty", |r| r.graph.ty(self.id).clone())
+    }
+
+    /// Number of dimensions.
+    #[track_caller]
+    #[must_use]
+    pub fn rank(self) -> usize {
+        self.read("rank", |r| r.graph.shape(self.id).rank())
+    }
+
+    /// The operation that makes this value.
+    #[track_caller]
+    #[must_use]
+    pub fn op(self) -> &'static OpDef {
+        self.read("op", |r| r.graph.node(self.id).op)
+    }
+
+    /// The scalar constant `c` on the same tape.
+    #[track_caller]
+    #[must_use]
+    pub fn scalar(self, c: f64) -> Var {
+        self.scalar_for("const", c)
+    }
+
+    /// The scalar constant `c` on the same tape, wanted by an operation of this name.
+    #[track_caller]
+    pub(crate) fn scalar_for(self, op: &str, c: f64) -> Var {
+        let at = Location::caller();
+        let id = with(self.tape, op, at, |r| r.scalar(c, at)).or_raise();
+        Var::new(self.tape, id)
+    }
+
+    /// The value of this node, if it is a scalar constant.
+    pub(crate) fn as_scalar_const(self) -> Option<f64> {
+        with(self.tape, "const", Location::caller(), |r| match r.graph.get(self.id) {
+            Some(node) if node.op.is(&super::leaf::CONST) => match r.graph.attrs(self.id) {
+                Attrs::Scalar(c) => Some(*c),
+                _ => None,
+            },
+            _ => None,
+        })
+        .ok()
+        .flatten()
+    }
+
+    /// Records any operation on operands whose shapes already fit it (elementwise operations of this crate broadcast
+    /// first; see `ops::record_elementwise`).
+    ///
+    /// # Errors
+    /// If the operands do not fit the operation or each other, or a handle is not valid.
+    #[track_caller]
+    pub fn try_record(op: &'static OpDef, operands: &[Var], attrs: Attrs) -> Result<Var, RecordError> {
+        Var::try_record_at(op, operands, attrs, Location::caller())
+    }
+
+    /// [`Var::try_record`], for a line that is not the caller's.
+    pub(crate) fn try_record_at(
+        op: &'static OpDef,
+        operands: &[Var],
+        attrs: Attrs,
+        at: &'static Location<'static>,
+    ) -> Result<Var, RecordError> {
+        let Some(&first) = operands.first() else {
+            let issue = Issue::new(RecordErrorKind::Arity, "expected at least one operand, found none");
+            return Err(RecordError::new(op.name, issue, at));
+        };
+        check_one_tape(op.name, op.args, operands, at)?;
+        let id = with(first.tape, op.name, at, |r| {
+            let inputs = check_all(r, op, operands, at)?;
+            r.record(op, inputs, attrs, at)
+        })??;
+        Ok(Var::new(first.tape, id))
+    }
+
+    /// [`Var::try_record`], panicking on a mistake.
+    #[track_caller]
+    #[must_use]
+    pub fn record(op: &'static OpDef, operands: &[Var], attrs: Attrs) -> Var {
+        Var::try_record(op, operands, attrs).or_raise()
+    }
+
+    /// Records an elementwise operation if all operands have one type already.
+    pub(crate) fn try_record_same_type(
+        op: &'static OpDef,
+        operands: &[Var],
+        at: &'static Location<'static>,
+    ) -> Result<Option<Var>, RecordError> {
+        let first = operands[0];
+        check_one_tape(op.name, op.args, operands, at)?;
+        with(first.tape, op.name, at, |r| {
+            let inputs = check_all(r, op, operands, at)?;
+            let line = r.blame.unwrap_or(at);
+            Ok(r.graph.push_same_type(op, &inputs, line).map(|id| Var::new(first.tape, id)))
+        })?
+    }
+}
+
+/// The nodes behind the operands of `op`, all of which are handles of this recording.
+fn check_all(
+    r: &Recording,
+    op: &OpDef,
+    operands: &[Var],
+    at: &'static Location<'static>,
+) -> Result<Inputs, RecordError> {
+    let mut inputs = Inputs::with_capacity(operands.len());
+    for operand in operands {
+        r.check(op.name, operand.id, at)?;
+        inputs.push(operand.id);
+    }
+    Ok(inputs)
+}
+
+impl fmt::Debug for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.describe("debug", Location::caller()) {
+            Ok(text) => write!(f, "Var({text})"),
+            Err(error) if error.kind() == RecordErrorKind::Dropped => f.write_str("Var(of a dropped tape)"),
+            Err(_) => f.write_str("Var(stale)"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Reverse-mode automatic differentiation: **record once, differentiate the graph, compile, replay**.
+//!
+//! ```
+//! use tapegrad::Tape;
+//!
+//! // Record: operations on handles build a graph. Scalars and tensors alike, with NumPy's broadcasting.
+//! let tape = Tape::new();
+//! let x = tape.input([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).named("x");
+//! let y = tape.input([[0.0], [1.0], [1.0], [1.0]]).named("y");
+//! let w = tape.param([[0.3], [-0.2]]).named("w");
+//! let b = tape.param([0.1]).named("b");
+//! let loss = ((x.matmul(w) + b).sigmoid() - y).square().mean();
+//!
+//! // Differentiate: the gradient is more graph, so it has gradients too.
+//! let grads = tape.grad(loss, &[w, b]);
+//!
+//! // The optimiser's step is recorded as well.
+//! tape.assign(w, w - 2.0 * grads[0]);
+//! tape.assign(b, b - 2.0 * grads[1]);
+//!
+//! // Compile to a flat program, and replay it as often as you like, without allocation.
+//! let program = tape.compile::<f64>(&[loss])?;
+//! let mut state = program.state();
+//! for _ in 0..500 {
+//!     program.replay(&mut state)?;
+//! }
+//! assert!(state.item(loss) < 0.02);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//!  user code ──record──▶ Graph ──vjp/jvp──▶ Graph ──passes──▶ Graph ──lower──▶ Program<T> ──replay──▶ values, gradients
+//!              Tape, Var          transform           pass             program      + State<T>   exec
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | record | [`Tape`], [`Var`], and the operations in [`ops`] |
+//! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
+//! | replay | [`Tape::compile`], [`Program`], [`State`] |
+//! | check a gradient | [`check`] |
+//! | write generic code for numbers and handles | [`Real`] |
+//! | add an operation | [`elementwise!`], [`ir::OpDef`] |
+//!
+//! # What may surprise
+//!
+//! - A recorded program is straight-line. `if y > 0.0` works while recording, and the branch is then **guarded**: a replay
+//!   for which the comparison comes out otherwise returns an error that names the line, instead of the gradient of the
+//!   other branch. The branch that replays is [`Var::select`].
+//! - Mistakes of recording panic, like an index out of bounds, and the message says which operation, which shapes, which
+//!   operands and which line; every operation has a `try_` form. At the borders (compiling, binding data, replaying)
+//!   everything is a `Result`.
+//! - Element type is chosen when compiling: one recording gives a `Program<f32>` and a `Program<f64>`.
+//! - A [`Var`] stays on its tape's thread; a [`Program`] crosses threads, with a [`State`] for each.
+//!
+//! # Features
+//!
+//! - `ndarray`: constructors from and into `ndarray` arrays.
+//! - `backend-tests`: the property suite that every back end must pass.
+
+pub mod check;
+mod differentiate;
+pub mod error;
+pub mod eval;
+mod exec;
+pub mod ir;
+pub mod num;
+pub mod ops;
+pub mod pass;
+mod program;
+mod transform;
+
+pub use error::{BindError, CompileError, RecordError, RecordErrorKind, ReplayError};
+pub use eval::Value;
+pub use exec::{Element, Gradients, State};
+pub use ir::{Indices, Shape, Tape, Tensor, Var};
+pub use num::Float;
+pub use ops::Real;
+pub use pass::Passes;
+pub use program::{CompileOptions, Program};

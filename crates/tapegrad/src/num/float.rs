@@ -1,0 +1,192 @@
+//! The element types of replay ([`Float`]) and the part of the vocabulary that plain floats lack ([`Num`]).
+
+use std::fmt::{Debug, Display};
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// What every reading of a formula can do besides the functions of [`crate::num::Prim`].
+///
+/// Comparisons give 1 or 0, so that a condition is a number like any other: it can be stored, broadcast and recorded.
+pub trait Num:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Add<f64, Output = Self>
+    + Sub<f64, Output = Self>
+    + Mul<f64, Output = Self>
+    + Div<f64, Output = Self>
+{
+    /// The constant `c`, of the same kind as `self`.
+    fn lit(self, c: f64) -> Self;
+    /// 1 where `self < other`, else 0 (0 if either is NaN).
+    fn is_less(self, other: Self) -> Self;
+    /// 1 where `self <= other`, else 0 (0 if either is NaN).
+    fn is_less_equal(self, other: Self) -> Self;
+    /// 1 where `self == other`, else 0 (0 if either is NaN).
+    fn is_equal(self, other: Self) -> Self;
+    /// `yes` where `self` is not zero, else `no`. The value not picked has no influence, not even as NaN.
+    fn pick(self, yes: Self, no: Self) -> Self;
+    /// `self` to a whole power, by repeated multiplication.
+    fn powi(self, n: i32) -> Self;
+}
+
+/// Hands the list of the vocabulary's functions to another macro: first those of one argument, then of two.
+macro_rules! functions {
+    ($then:ident) => {
+        $then! {
+            unary: [abs, sqrt, exp, exp_m1, ln, ln_1p, sin, cos, tan, tanh, floor],
+            binary: [powf, min, max]
+        }
+    };
+}
+pub(crate) use functions;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+macro_rules! float {
+    (unary: [$($f:ident),*], binary: [$($g:ident),*]) => {
+        /// An element type of replay: `f32` or `f64`.
+        pub trait Float:
+            sealed::Sealed
+            + Copy
+            + Send
+            + Sync
+            + 'static
+            + Default
+            + Debug
+            + Display
+            + PartialEq
+            + PartialOrd
+            + Add<Output = Self>
+            + Sub<Output = Self>
+            + Mul<Output = Self>
+            + Div<Output = Self>
+            + Neg<Output = Self>
+            + AddAssign
+            + SubAssign
+            + MulAssign
+            + DivAssign
+        {
+            /// Zero.
+            const ZERO: Self;
+            /// One.
+            const ONE: Self;
+            /// The name shown in program listings: `f32` or `f64`.
+            const NAME: &'static str;
+            /// The nearest value to `x`.
+            fn from_f64(x: f64) -> Self;
+            /// This value as `f64` (exact).
+            fn to_f64(self) -> f64;
+            /// `self * a + b`, rounded once.
+            fn mul_add(self, a: Self, b: Self) -> Self;
+            /// `self` to a whole power.
+            fn powi(self, n: i32) -> Self;
+            /// Whether this type is `f32`.
+            fn is_f32() -> bool {
+                Self::NAME == "f32"
+            }
+            $(
+                #[doc = concat!("The standard library's `", stringify!($f), "`.")]
+                fn $f(self) -> Self;
+            )*
+            $(
+                #[doc = concat!("The standard library's `", stringify!($g), "`.")]
+                fn $g(self, other: Self) -> Self;
+            )*
+        }
+        float!(@impl f32 [$($f),*] [$($g),*]);
+        float!(@impl f64 [$($f),*] [$($g),*]);
+    };
+    (@impl $t:ident [$($f:ident),*] [$($g:ident),*]) => {
+        impl Float for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAME: &'static str = stringify!($t);
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn powi(self, n: i32) -> Self {
+                $t::powi(self, n)
+            }
+            $(
+                #[inline(always)]
+                fn $f(self) -> Self {
+                    $t::$f(self)
+                }
+            )*
+            $(
+                #[inline(always)]
+                fn $g(self, other: Self) -> Self {
+                    $t::$g(self, other)
+                }
+            )*
+        }
+    };
+}
+functions!(float);
+
+#[inline(always)]
+fn one_if(condition: bool) -> f64 {
+    if condition { 1.0 } else { 0.0 }
+}
+
+impl Num for f64 {
+    #[inline(always)]
+    fn lit(self, c: f64) -> Self {
+        c
+    }
+    #[inline(always)]
+    fn is_less(self, other: Self) -> Self {
+        one_if(self < other)
+    }
+    #[inline(always)]
+    fn is_less_equal(self, other: Self) -> Self {
+        one_if(self <= other)
+    }
+    #[inline(always)]
+    fn is_equal(self, other: Self) -> Self {
+        one_if(self == other)
+    }
+    #[inline(always)]
+    fn pick(self, yes: Self, no: Self) -> Self {
+        if self != 0.0 { yes } else { no }
+    }
+    #[inline(always)]
+    fn powi(self, n: i32) -> Self {
+        f64::powi(self, n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_with_nan_are_zero() {
+        for (a, b) in [(f64::NAN, 1.0), (1.0, f64::NAN), (f64::NAN, f64::NAN)] {
+            assert_eq!(a.is_less(b) + a.is_less_equal(b) + a.is_equal(b), 0.0);
+        }
+    }
+
+    #[test]
+    fn the_value_not_picked_has_no_influence() {
+        assert_eq!(Num::pick(1.0, 2.0, f64::NAN), 2.0);
+        assert_eq!(Num::pick(0.0, f64::NAN, 3.0), 3.0);
+    }
+}

@@ -1,0 +1,272 @@
+//! The formula reading: a formula as a short list of primitive instructions.
+//!
+//! A back end that emits machine code need only know the primitives ([`Prim`]); every operation, also a user's own,
+//! arrives as a [`Formula`] over them.
+//!
+//! ```
+//! use tapegrad::num::Formula;
+//! use tapegrad::Real;
+//! let formula = Formula::trace(1, |args| args[0].sigmoid());
+//! assert_eq!(formula.eval(&[0.0]), 0.5);
+//! ```
+
+use super::float::{Num, functions};
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+macro_rules! prims {
+    (unary: [$($f:ident),*], binary: [$($g:ident),*]) => {
+        /// The primitives of the vocabulary: what a back end must be able to compute.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(non_camel_case_types)]
+        pub enum Prim {
+            /// `a + b`
+            add,
+            /// `a - b`
+            sub,
+            /// `a * b`
+            mul,
+            /// `a / b`
+            div,
+            /// `-a`
+            neg,
+            /// 1 where `a < b`, else 0
+            is_less,
+            /// 1 where `a <= b`, else 0
+            is_less_equal,
+            /// 1 where `a == b`, else 0
+            is_equal,
+            /// `b` where `a` is not zero, else `c`
+            pick,
+            /// `a` to the whole power `b`
+            powi,
+            $(#[doc = concat!("`a.", stringify!($f), "()`")] $f,)*
+            $(#[doc = concat!("`a.", stringify!($g), "(b)`")] $g,)*
+        }
+
+        impl Prim {
+            /// Number of operands.
+            #[must_use]
+            pub fn arity(self) -> usize {
+                match self {
+                    Prim::neg $(| Prim::$f)* => 1,
+                    Prim::pick => 3,
+                    _ => 2,
+                }
+            }
+
+            /// Computes the primitive on plain numbers; operands beyond the arity are ignored.
+            #[must_use]
+            pub fn eval(self, [a, b, c]: [f64; 3]) -> f64 {
+                match self {
+                    Prim::add => a + b,
+                    Prim::sub => a - b,
+                    Prim::mul => a * b,
+                    Prim::div => a / b,
+                    Prim::neg => -a,
+                    Prim::is_less => a.is_less(b),
+                    Prim::is_less_equal => a.is_less_equal(b),
+                    Prim::is_equal => a.is_equal(b),
+                    Prim::pick => a.pick(b, c),
+                    #[allow(clippy::cast_possible_truncation)] // `b` is a whole number made from an `i32`
+                    Prim::powi => a.powi(b as i32),
+                    $(Prim::$f => a.$f(),)*
+                    $(Prim::$g => a.$g(b),)*
+                }
+            }
+        }
+
+        impl Traced {
+            $(
+                #[doc = concat!("Records `", stringify!($f), "`.")]
+                #[must_use]
+                pub fn $f(self) -> Self {
+                    record(Prim::$f, [self.0, 0, 0])
+                }
+            )*
+            $(
+                #[doc = concat!("Records `", stringify!($g), "`.")]
+                #[must_use]
+                pub fn $g(self, other: Self) -> Self {
+                    record(Prim::$g, [self.0, other.0, 0])
+                }
+            )*
+        }
+    };
+}
+functions!(prims);
+
+/// One step of a formula. Step `i` defines value `i`; operands are earlier values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FormulaStep {
+    /// The formula's argument of this number.
+    Arg(usize),
+    /// A number literal.
+    Lit(f64),
+    /// A primitive of earlier values (operands beyond its arity are 0 and not used).
+    Apply(Prim, [u32; 3]),
+}
+
+/// A formula over the primitives; the last step is its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Formula {
+    steps: Vec<FormulaStep>,
+    result: u32,
+}
+
+/// A value of the formula being traced.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced(u32);
+
+thread_local! {
+    static STEPS: RefCell<Vec<FormulaStep>> = const { RefCell::new(Vec::new()) };
+}
+
+fn push(step: FormulaStep) -> Traced {
+    STEPS.with_borrow_mut(|steps| {
+        let index = u32::try_from(steps.len()).expect("a formula has far fewer than 2^32 steps");
+        steps.push(step);
+        Traced(index)
+    })
+}
+
+fn record(prim: Prim, operands: [u32; 3]) -> Traced {
+    push(FormulaStep::Apply(prim, operands))
+}
+
+impl Formula {
+    /// Traces `body`, a formula of `arity` arguments.
+    pub fn trace(arity: usize, body: impl FnOnce(&[Traced]) -> Traced) -> Formula {
+        // An outer trace in progress is set aside and restored, so that a body may trace other formulas.
+        let outer = STEPS.take();
+        let args: Vec<Traced> = (0..arity).map(|i| push(FormulaStep::Arg(i))).collect();
+        let result = body(&args).0;
+        let steps = STEPS.replace(outer);
+        Formula { steps, result }
+    }
+
+    /// The steps in order of evaluation.
+    #[must_use]
+    pub fn steps(&self) -> &[FormulaStep] {
+        &self.steps
+    }
+
+    /// The index of the step that is the formula's value.
+    #[must_use]
+    pub fn result(&self) -> usize {
+        self.result as usize
+    }
+
+    /// The primitive, if the formula is just one primitive applied to its arguments in order.
+    #[must_use]
+    pub fn as_prim(&self) -> Option<Prim> {
+        match *self.steps.last()? {
+            FormulaStep::Apply(prim, operands)
+                if self.steps.len() == prim.arity() + 1
+                    && (0..prim.arity()).all(|i| operands[i] as usize == i && self.steps[i] == FormulaStep::Arg(i)) =>
+            {
+                Some(prim)
+            }
+            _ => None,
+        }
+    }
+
+    /// Evaluates the formula step by step.
+    ///
+    /// # Panics
+    /// If there are fewer arguments than the formula uses.
+    #[must_use]
+    pub fn eval(&self, args: &[f64]) -> f64 {
+        let mut values: Vec<f64> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let value = match *step {
+                FormulaStep::Arg(i) => args[i],
+                FormulaStep::Lit(c) => c,
+                FormulaStep::Apply(prim, operands) => prim.eval(operands.map(|o| values[o as usize])),
+            };
+            values.push(value);
+        }
+        values[self.result()]
+    }
+}
+
+impl fmt::Display for Formula {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.steps.iter().enumerate() {
+            match *step {
+                FormulaStep::Arg(a) => writeln!(f, "v{i} = arg {a}")?,
+                FormulaStep::Lit(c) => writeln!(f, "v{i} = {c}")?,
+                FormulaStep::Apply(prim, operands) => {
+                    write!(f, "v{i} = {prim:?}")?;
+                    for o in &operands[..prim.arity()] {
+                        write!(f, " v{o}")?;
+                    }
+                    writeln!(f)?;
+                }
+            }
+        }
+        write!(f, "return v{}", self.result)
+    }
+}
+
+impl Traced {
+    /// Records `powi` with a traced exponent.
+    #[must_use]
+    pub fn to_whole_power(self, n: Traced) -> Self {
+        record(Prim::powi, [self.0, n.0, 0])
+    }
+}
+
+impl Neg for Traced {
+    type Output = Self;
+    fn neg(self) -> Self {
+        record(Prim::neg, [self.0, 0, 0])
+    }
+}
+
+macro_rules! operators {
+    ($($Trait:ident $method:ident),*) => {$(
+        impl $Trait for Traced {
+            type Output = Self;
+            fn $method(self, other: Self) -> Self {
+                record(Prim::$method, [self.0, other.0, 0])
+            }
+        }
+        impl $Trait<f64> for Traced {
+            type Output = Self;
+            fn $method(self, other: f64) -> Self {
+                $Trait::$method(self, push(FormulaStep::Lit(other)))
+            }
+        }
+        impl $Trait<Traced> for f64 {
+            type Output = Traced;
+            fn $method(self, other: Traced) -> Traced {
+                $Trait::$method(push(FormulaStep::Lit(self)), other)
+            }
+        }
+    )*};
+}
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+impl Num for Traced {
+    fn lit(self, c: f64) -> Self {
+        push(FormulaStep::Lit(c))
+    }
+    fn is_less(self, other: Self) -> Self {
+        record(Prim::is_less, [self.0, other.0, 0])
+    }
+    fn is_less_equal(self, other: Self) -> Self {
+        record(Prim::is_less_equal, [self.0, other.0, 0])
+    }
+    fn is_equal(self, other: Self) -> Self {
+        record(Prim::is_equal, [self.0, other.0, 0])
+    }
+    fn pick(self, yes: Self, no: Self) -> Self {
+        record(Prim::pick, [self.0, yes.0, no.0])
+    }
+    fn powi(self, n: i32) -> Self {
+        let n = self.lit(f64::from(n));
+        self.to_whole_power(n)
+    }
+}

@@ -1,0 +1,99 @@
+//! Operations written with the others. Their derivatives follow; what is written out is the stable form.
+
+use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use crate::ir::{DType, Shape, Var};
+use std::panic::Location;
+
+impl Var {
+    /// Refuses what the operation of this name would refuse, so that a mistake is reported under the name and with the
+    /// operand that the user knows. Gives the shape without `axes`.
+    #[track_caller]
+    fn check_for(self, name: &str, axes: &[isize]) -> Result<Shape, RecordError> {
+        let (at, resolved) = (Location::caller(), self.resolve_axes(name, axes)?);
+        self.with(name, at, |r| {
+            let ty = r.graph.ty(self.id());
+            let reduced = ty.shape.without_axes(&resolved, false);
+            let issue = if ty.dtype == DType::Index {
+                Issue::new(RecordErrorKind::Type, "indices have no arithmetic")
+            } else if ty.shape.numel() == 0 && reduced.numel() != 0 {
+                Issue::shape(format!("shape {ty} has no elements along these axes"))
+            } else {
+                return Ok(reduced);
+            };
+            let operand = format!("x: {}", r.graph.describe(self.id()));
+            Err(RecordError::new(name, issue, at).with_operands(vec![operand]))
+        })?
+    }
+
+    /// The largest element over `axes`, without derivative, for shifting exponents; 0 where it is not finite, so that
+    /// an infinite element is not subtracted from itself.
+    #[track_caller]
+    fn shift(self, axes: &[isize]) -> Var {
+        let largest = self.stop_gradient().max_keep(axes);
+        let zero = largest.scalar(0.0);
+        // x − x is 0 for finite x and NaN otherwise.
+        (largest - largest).equal(zero).select(largest, zero)
+    }
+
+    /// $\ln \sum e^x$ over `axes`, which disappear, without overflow.
+    #[must_use]
+    #[track_caller]
+    pub fn logsumexp(self, axes: &[isize]) -> Var {
+        self.try_logsumexp(axes).or_raise()
+    }
+
+    /// [`Var::logsumexp`], returning the error.
+    ///
+    /// # Errors
+    /// If an axis does not exist, is named twice or has no elements, or the value is indices.
+    #[track_caller]
+    pub fn try_logsumexp(self, axes: &[isize]) -> Result<Var, RecordError> {
+        let reduced = self.check_for("logsumexp", axes)?;
+        Ok(self.logsumexp_keep(axes).reshape_to(&reduced))
+    }
+
+    /// $\ln \sum e^x$ over `axes`, which stay with size 1, without overflow.
+    #[must_use]
+    #[track_caller]
+    pub fn logsumexp_keep(self, axes: &[isize]) -> Var {
+        self.check_for("logsumexp", axes).or_raise();
+        let shift = self.shift(axes);
+        (self - shift).exp().sum_keep(axes).ln() + shift
+    }
+
+    /// $e^{x_i} / \sum_j e^{x_j}$ over `axis`, without overflow.
+    #[must_use]
+    #[track_caller]
+    pub fn softmax(self, axis: isize) -> Var {
+        self.try_softmax(axis).or_raise()
+    }
+
+    /// [`Var::softmax`], returning the error.
+    ///
+    /// # Errors
+    /// If the axis does not exist or has no elements, or the value is indices.
+    #[track_caller]
+    pub fn try_softmax(self, axis: isize) -> Result<Var, RecordError> {
+        self.check_for("softmax", &[axis])?;
+        let e = (self - self.shift(&[axis])).exp();
+        Ok(e / e.sum_keep(&[axis]))
+    }
+
+    /// $\ln \mathrm{softmax}(x)$ over `axis`, accurate also where the softmax rounds to 0 or 1.
+    #[must_use]
+    #[track_caller]
+    pub fn log_softmax(self, axis: isize) -> Var {
+        self.try_log_softmax(axis).or_raise()
+    }
+
+    /// [`Var::log_softmax`], returning the error.
+    ///
+    /// # Errors
+    /// If the axis does not exist or has no elements, or the value is indices.
+    #[track_caller]
+    pub fn try_log_softmax(self, axis: isize) -> Result<Var, RecordError> {
+        self.check_for("log_softmax", &[axis])?;
+        let shifted = self - self.shift(&[axis]);
+        Ok(shifted - shifted.exp().sum_keep(&[axis]).ln())
+    }
+}

@@ -1,0 +1,77 @@
+//! `powi`: a whole exponent, fixed when recorded. It is an attribute of the node, handed to the kernel after the operand.
+
+use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
+use crate::num::{Float, Formula, Num, for_each_lane};
+
+/// Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0
+/// everywhere, also at $x = 0$.
+pub static POWI: OpDef = OpDef {
+    name: "powi",
+    doc: "Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0 \
+          everywhere, also at $x = 0$.\n",
+    args: &["x"],
+    variadic: false,
+    onnx: Some("Pow"),
+    infer: infer_elementwise,
+    rule: Rule::Custom {
+        vjp: |args, _, ct| ct * partial(args),
+        jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * partial(args),
+    },
+    masks: false,
+    kernel: Kernel::Elementwise(&Elementwise {
+        scalar_f32: scalar::<f32>,
+        scalar_f64: scalar::<f64>,
+        tile_f32: tile::<f32>,
+        tile_f64: tile::<f64>,
+        formula: || Formula::trace(2, |args| args[0].to_whole_power(args[1])),
+        partials: &[|x, _| if x[1] == 0.0 { 0.0 } else { x[1] * x[0].powi(whole(x[1]) - 1) }, |_, _| 0.0],
+    }),
+    samples: || {
+        let sample =
+            |(x, n): (f64, f64)| Sample { inputs: vec![LeafValue::Real(Tensor::from(x))], attrs: Attrs::Scalar(n) };
+        [(1.5, 3.0), (-0.5, 2.0), (2.0, -2.0), (-3.0, 0.0), (0.0, 1.0)].map(sample).to_vec()
+    },
+};
+
+/// n·x^(n−1), or 0 for n = 0.
+fn partial(args: &RuleArgs<'_>) -> Var {
+    let (x, n) = (args.inputs[0], exponent(args.attrs));
+    match n {
+        0 => x.lit(0.0),
+        1 => x.lit(1.0),
+        2 => 2.0 * x,
+        _ => f64::from(n) * x.powi(n - 1),
+    }
+}
+
+fn exponent(attrs: &Attrs) -> i32 {
+    match attrs {
+        Attrs::Scalar(n) => whole(*n),
+        _ => unreachable!("powi is recorded with its exponent"),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // it was made from an i32
+fn whole(n: f64) -> i32 {
+    n as i32
+}
+
+fn scalar<T: Float>(x: T, n: T, _: T) -> T {
+    x.powi(whole(n.to_f64()))
+}
+
+fn tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
+    // The exponent is one number for the whole tile.
+    let n = operands[1].first().map_or(0, |n| whole(n.to_f64()));
+    for_each_lane(out, operands, |[x, ..]| Num::powi(x, n), |[x, ..]| Num::powi(x, n));
+}
+
+impl Var {
+    /// Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0
+    /// everywhere, also at $x = 0$.
+    #[must_use]
+    #[track_caller]
+    pub fn powi(self, n: i32) -> Var {
+        Var::record(&POWI, &[self], Attrs::Scalar(f64::from(n)))
+    }
+}

@@ -1,0 +1,120 @@
+//! Choosing by condition, without letting a NaN of the branch not taken through.
+//!
+//! `select(c, a, b)` sends the cotangent to the branch taken and exact zeros to the other. Upstream of the other branch
+//! those zeros meet partial derivatives that may be infinite or undefined (`sqrt` of a negative number), and `0·NaN` would
+//! be NaN. So cotangents that left a `select` are *masked*: they are multiplied by `masked_mul`, in which zero wins.
+
+use super::record::record_elementwise;
+use crate::error::Issue;
+use crate::ir::{Attrs, Elementwise, Kernel, OpDef, Rule, TensorType, Var, infer_elementwise, scalar_samples};
+use crate::num::{Float, Formula, Lanes, Num, for_each_lane};
+
+fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
+    infer_elementwise(operands, attrs)
+}
+
+fn select_scalar<T: Float>(c: T, a: T, b: T) -> T {
+    if c != T::ZERO { a } else { b }
+}
+
+fn select_tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
+    for_each_lane(out, operands, |[c, a, b]| c.pick(a, b), |[c, a, b]| c.pick(a, b));
+}
+
+/// `a` where the condition is not zero, else `b`. No derivative flows to the condition.
+pub static SELECT: OpDef = OpDef {
+    name: "select",
+    doc: "`a` where the condition is not zero, else `b`. No derivative flows to the condition, and the branch not taken has \
+          no influence on values or gradients, not even as NaN.\n",
+    args: &["condition", "a", "b"],
+    variadic: false,
+    onnx: Some("Where"),
+    infer,
+    rule: Rule::Custom {
+        vjp: |args, which, ct| {
+            let (c, zero) = (args.inputs[0], ct.lit(0.0));
+            match which {
+                0 => zero,
+                1 => c.select(ct, zero),
+                _ => c.select(zero, ct),
+            }
+        },
+        jvp: |args, tangents| {
+            let c = args.inputs[0];
+            match (tangents[1], tangents[2]) {
+                (None, None) => c.lit(0.0),
+                (Some(a), None) => c.select(a, a.lit(0.0)),
+                (None, Some(b)) => c.select(b.lit(0.0), b),
+                (Some(a), Some(b)) => c.select(a, b),
+            }
+        },
+    },
+    masks: true,
+    kernel: Kernel::Elementwise(&Elementwise {
+        scalar_f32: select_scalar::<f32>,
+        scalar_f64: select_scalar::<f64>,
+        tile_f32: select_tile::<f32>,
+        tile_f64: select_tile::<f64>,
+        formula: || Formula::trace(3, |args| args[0].pick(args[1], args[2])),
+        partials: &[|_, _| 0.0, |x, _| if x[0] != 0.0 { 1.0 } else { 0.0 }, |x, _| if x[0] != 0.0 { 0.0 } else { 1.0 }],
+    }),
+    samples: || scalar_samples(&[&[1.0, 2.0, 3.0], &[0.0, 2.0, 3.0]]),
+};
+
+fn masked_product<T: Float, const W: usize>(a: Lanes<T, W>, b: Lanes<T, W>) -> Lanes<T, W> {
+    let zero = a.lit(0.0);
+    (a.is_equal(zero) + b.is_equal(zero)).pick(zero, a * b)
+}
+
+fn masked_scalar<T: Float>(a: T, b: T, _: T) -> T {
+    masked_product(Lanes([a]), Lanes([b])).0[0]
+}
+
+fn masked_tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
+    for_each_lane(out, operands, |[a, b, _]| masked_product(a, b), |[a, b, _]| masked_product(a, b));
+}
+
+/// Product in which zero wins: 0 where either factor is 0, even if the other is infinite or NaN.
+pub static MASKED_MUL: OpDef = OpDef {
+    name: "masked_mul",
+    doc: "Product in which zero wins: 0 where either factor is 0, even if the other is infinite or NaN.\n",
+    args: &["a", "b"],
+    variadic: false,
+    onnx: None,
+    infer,
+    rule: Rule::Partials(&[|inputs, _| inputs[1], |inputs, _| inputs[0]]),
+    masks: true,
+    kernel: Kernel::Elementwise(&Elementwise {
+        scalar_f32: masked_scalar::<f32>,
+        scalar_f64: masked_scalar::<f64>,
+        tile_f32: masked_tile::<f32>,
+        tile_f64: masked_tile::<f64>,
+        formula: || {
+            Formula::trace(2, |args| {
+                let (a, b, zero) = (args[0], args[1], args[0].lit(0.0));
+                (a.is_equal(zero) + b.is_equal(zero)).pick(zero, a * b)
+            })
+        },
+        partials: &[|x, _| x[1], |x, _| x[0]],
+    }),
+    samples: || scalar_samples(&[&[1.5, -2.0], &[0.5, 3.0]]),
+};
+
+impl Var {
+    /// `a` where `self` is not zero, else `b`, element by element with broadcasting. No derivative flows to the
+    /// condition, and the branch not taken has no influence on values or gradients, not even as NaN.
+    ///
+    /// This is the branch that replays: an `if` on a recorded value is fixed when recorded (and guarded).
+    #[must_use]
+    #[track_caller]
+    pub fn select(self, a: Var, b: Var) -> Var {
+        record_elementwise(&SELECT, &[self, a, b])
+    }
+
+    /// Product in which zero wins: 0 where either factor is 0, even if the other is infinite or NaN.
+    #[must_use]
+    #[track_caller]
+    pub fn masked_mul(self, other: Var) -> Var {
+        record_elementwise(&MASKED_MUL, &[self, other])
+    }
+}

@@ -1,0 +1,167 @@
+//! Passes: changes to a graph that keep its meaning.
+//!
+//! ```text
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ cse )×  ─▶ dce ─┐
+//!   Graph ──▶│  stable forms        cheaper      no orphans │──▶ Graph
+//!            └──────────────────────────────────────────────┘
+//! ```
+//!
+//! | pass | what it may change |
+//! |---|---|
+//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round |
+//! | `fold` | nothing: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ |
+//! | `cse` | nothing: equal computations are done once |
+//! | `dce` | nothing: what no root needs is dropped |
+//!
+//! (A NaN stays a NaN; which of the many bit patterns of NaN it has is not promised by any processor.)
+//!
+//! Every pass is a walk along the order with tables indexed by [`NodeId::index`]: linear time, no recursion over the graph.
+//! [`rewrite`] also runs on the live tape before it is differentiated, because the derivative of a stable form is stable
+//! and that of the other is not. Imports `ir`, `ops`, `eval`, `num` and `error`; never `program` or `exec`.
+
+mod cse;
+mod dce;
+mod fold;
+mod insert;
+mod pattern;
+mod rewrite;
+
+pub(crate) use rewrite::{rewrite, rewrite_for};
+
+use crate::ir::{Graph, NodeId, Tape, verify};
+
+/// Which passes to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Forms that overflow or cancel become stable ones.
+    pub rewrite: bool,
+    /// Constants are computed beforehand; operations that change nothing are left out.
+    pub fold: bool,
+    /// Equal computations are done once.
+    pub cse: bool,
+    /// What no root needs is dropped.
+    pub dce: bool,
+}
+
+impl Default for Passes {
+    /// All of them.
+    fn default() -> Self {
+        Passes { rewrite: true, fold: true, cse: true, dce: true }
+    }
+}
+
+impl Passes {
+    /// None of them.
+    #[must_use]
+    pub fn none() -> Self {
+        Passes { rewrite: false, fold: false, cse: false, dce: false }
+    }
+
+    /// Each choice of passes once, from none to all.
+    pub fn all_combinations() -> impl Iterator<Item = Passes> {
+        (0..16u8).map(|bits| {
+            let on = |i: u8| bits >> i & 1 == 1;
+            Passes { rewrite: on(0), fold: on(1), cse: on(2), dce: on(3) }
+        })
+    }
+}
+
+/// How often folding and merging take turns at most. Each turn is linear; nearly all graphs are done after two.
+const ROUNDS: usize = 4;
+
+/// Runs the passes on a graph that will not be differentiated any more. The `roots` are what must keep its value; those
+/// that turn out equal to another node become that node.
+///
+/// Nodes other than the roots and what they are computed from may disappear, also inputs and parameters.
+///
+/// # Panics
+/// In debug builds, if a pass breaks a rule of the intermediate representation: a defect of the engine.
+pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
+    check(graph, "the graph given");
+    if passes.dce {
+        dce::run(graph, roots);
+        check(graph, "dce");
+    }
+    if passes.rewrite {
+        rewrite(graph, roots);
+        check(graph, "rewrite");
+    }
+    for round in 0..ROUNDS {
+        // Either finds something new only where the other changed something.
+        let folded = passes.fold && fold::run(graph, roots);
+        check(graph, "fold");
+        if !folded && round > 0 {
+            break;
+        }
+        let merged = passes.cse && cse::run(graph, roots);
+        check(graph, "cse");
+        if !merged {
+            break;
+        }
+    }
+    if passes.dce {
+        dce::run(graph, roots);
+        check(graph, "dce");
+    }
+}
+
+/// The verifier after a pass; only in debug builds.
+fn check(graph: &Graph, after: &str) {
+    if cfg!(debug_assertions)
+        && let Err(error) = verify(graph)
+    {
+        panic!("{after}: {error}");
+    }
+}
+
+impl Tape {
+    /// A copy of what is recorded so far: to be printed, drawn ([`Graph::to_dot`]) or transformed.
+    ///
+    /// ```
+    /// let tape = tapegrad::Tape::new();
+    /// let _ = tape.input(2.0).named("x").exp();
+    /// assert_eq!(tape.graph().to_string(), "%0 = input \"x\" : []\n%1 = exp %0 : []\n");
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn graph(&self) -> Graph {
+        self.with(|r| r.graph.clone())
+    }
+}
+
+/// Where a node that was found equal to another is replaced by it: a table by [`NodeId::index`].
+struct Aliases(Vec<Option<NodeId>>);
+
+impl Aliases {
+    fn new(graph: &Graph) -> Self {
+        Aliases(vec![None; graph.index_bound()])
+    }
+
+    /// From now on, users of `id` use `other`, which stands for itself.
+    fn set(&mut self, id: NodeId, other: NodeId) {
+        if self.0.len() <= id.index() {
+            self.0.resize(id.index() + 1, None);
+        }
+        self.0[id.index()] = Some(other);
+    }
+
+    fn get(&self, id: NodeId) -> NodeId {
+        self.0.get(id.index()).copied().flatten().unwrap_or(id)
+    }
+
+    /// Lets a node use what its inputs were found equal to. Returns whether that changes anything.
+    fn redirect(&self, graph: &mut Graph, id: NodeId) -> bool {
+        let changes = graph.node(id).inputs.iter().any(|&i| self.get(i) != i);
+        if changes {
+            let inputs = graph.node(id).inputs.iter().map(|&i| self.get(i)).collect();
+            graph.set_inputs(id, inputs);
+        }
+        changes
+    }
+
+    fn redirect_roots(&self, roots: &mut [NodeId]) -> bool {
+        let changes = roots.iter().any(|&root| self.get(root) != root);
+        roots.iter_mut().for_each(|root| *root = self.get(*root));
+        changes
+    }
+}

@@ -1,0 +1,186 @@
+//! Logarithms of softmax, and of sums of exponentials.
+//!
+//! - $\ln \sum e^x$ becomes $m + \ln \sum e^{x-m}$ with $m = \max x$ (0 where that is not finite, without derivative): the
+//!   same number, but $e^x$ overflows beyond 709 and underflows to $\ln 0$ below −745. Sums that are shifted already stay.
+//! - $\ln(e^s / \sum e^s)$ becomes $s - \ln \sum e^s$: the same number, but a quotient that underflows has the logarithm −∞
+//!   and no derivative, and one near 1 has lost its digits.
+//!
+//! Between the sum and its user may stand reshapes and broadcasts, which commute with the logarithm.
+
+use super::super::pattern::{binary, unary};
+use super::Rewriter;
+use crate::ir::{Attrs, NodeId, OpDef};
+use crate::ops::{ADD, BROADCAST_TO, DIV, EQUAL, EXP, LN, MAX_OVER, RESHAPE, SELECT, STOP_GRADIENT, SUB, SUM};
+use smallvec::SmallVec;
+
+/// Reshapes and broadcasts, outermost first.
+type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
+
+/// A sum of exponentials as found in a graph.
+struct ExpSum {
+    layout: Layout,
+    sum: NodeId,
+    exponent: NodeId,
+}
+
+impl Rewriter<'_> {
+    pub(super) fn softmax(&mut self, id: NodeId) -> bool {
+        let Some(x) = unary(self.graph, id, &LN) else { return false };
+        if let Some([n, d]) = self.binary(x, &DIV) {
+            return self.ln_softmax(id, n, d);
+        }
+        let Some(found) = self.exp_sum(x) else { return false };
+        if self.is_shifted(found.exponent) || self.graph.shape(found.exponent).numel() == 0 {
+            return false;
+        }
+        let [ln, shift] = self.shifted_ln_sum(&found);
+        let mut layout = found.layout;
+        if layout.is_empty() {
+            return self.replace(id, &ADD, &[ln, shift], Attrs::None);
+        }
+        let (outermost, attrs) = layout.remove(0);
+        let sum = self.make(&ADD, &[ln, shift], Attrs::None);
+        let inner = self.lay_out(sum, &layout);
+        self.replace(id, outermost, &[inner], attrs)
+    }
+
+    fn ln_softmax(&mut self, id: NodeId, numerator: NodeId, denominator: NodeId) -> bool {
+        let (Some(s), Some(found)) = (self.unary(numerator, &EXP), self.exp_sum(denominator)) else { return false };
+        if s != found.exponent || self.graph.shape(s).numel() == 0 {
+            return false;
+        }
+        let ln_sum = if self.is_shifted(s) {
+            self.make(&LN, &[found.sum], Attrs::None)
+        } else {
+            let [ln, shift] = self.shifted_ln_sum(&found);
+            self.make(&ADD, &[ln, shift], Attrs::None)
+        };
+        let ln_sum = self.lay_out(ln_sum, &found.layout);
+        self.replace(id, &SUB, &[s, ln_sum], Attrs::None)
+    }
+
+    /// Reads a node as a sum of exponentials.
+    fn exp_sum(&self, mut id: NodeId) -> Option<ExpSum> {
+        let mut layout = Layout::new();
+        while layout.len() < 3
+            && let Some((op, x)) = [&RESHAPE, &BROADCAST_TO].into_iter().find_map(|op| Some((op, self.unary(id, op)?)))
+        {
+            layout.push((op, self.graph.attrs(id).clone()));
+            id = x;
+        }
+        let exp = self.unary(id, &SUM)?;
+        Some(ExpSum { layout, sum: id, exponent: self.unary(exp, &EXP)? })
+    }
+
+    /// Whether an exponent is a difference from some maximum already.
+    fn is_shifted(&self, exponent: NodeId) -> bool {
+        let Some([_, mut shift]) = binary(self.graph, exponent, &SUB) else { return false };
+        for _ in 0..8 {
+            let node = self.graph.node(shift);
+            shift = if [&RESHAPE, &BROADCAST_TO, &STOP_GRADIENT].iter().any(|op| node.op.is(op)) {
+                node.inputs[0]
+            } else if node.op.is(&SELECT) {
+                node.inputs[1]
+            } else {
+                return node.op.is(&MAX_OVER);
+            };
+        }
+        false
+    }
+
+    /// ln Σ e^(x−m) and m, in the shape of the sum.
+    fn shifted_ln_sum(&mut self, found: &ExpSum) -> [NodeId; 2] {
+        let x = found.exponent;
+        let axes = self.graph.attrs(found.sum).clone();
+        let Attrs::Axes(summed) = &axes else { unreachable!("sums are recorded with axes") };
+        let whole = self.graph.shape(x).clone();
+        let kept = whole.without_axes(summed, true);
+        let constant = self.make(&STOP_GRADIENT, &[x], Attrs::None);
+        let largest = self.make(&MAX_OVER, &[constant], axes.clone());
+        // An infinite element must not be subtracted from itself: m − m is 0 for finite m and NaN otherwise.
+        let difference = self.make(&SUB, &[largest, largest], Attrs::None);
+        let mut zero = self.number(0.0);
+        if self.graph.shape(largest).rank() > 0 {
+            let shape = self.graph.shape(largest).clone();
+            zero = self.make(&BROADCAST_TO, &[zero], Attrs::Shape(shape));
+        }
+        let finite = self.make(&EQUAL, &[difference, zero], Attrs::None);
+        let shift = self.make(&SELECT, &[finite, largest, zero], Attrs::None);
+        let mut spread = shift;
+        for (op, shape) in [(&RESHAPE, kept), (&BROADCAST_TO, whole)] {
+            if *self.graph.shape(spread) != shape {
+                spread = self.make(op, &[spread], Attrs::Shape(shape));
+            }
+        }
+        let shifted = self.make(&SUB, &[x, spread], Attrs::None);
+        let exp = self.make(&EXP, &[shifted], Attrs::None);
+        let sum = self.make(&SUM, &[exp], axes);
+        [self.make(&LN, &[sum], Attrs::None), shift]
+    }
+
+    /// The value with reshapes and broadcasts applied to it, innermost (last) first.
+    fn lay_out(&mut self, mut x: NodeId, layout: &Layout) -> NodeId {
+        for (op, attrs) in layout.iter().rev() {
+            x = self.make(op, &[x], attrs.clone());
+        }
+        x
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::eval::eval_graph;
+    use crate::ir::{LeafValue, Tape, Var, verify};
+    use crate::pass::rewrite;
+    use std::collections::HashMap;
+
+    /// The value of `root` after rewriting; a second rewriting must find nothing more to do.
+    fn value_after(tape: &Tape, root: Var) -> Vec<f64> {
+        let mut graph = tape.graph();
+        assert!(rewrite(&mut graph, &[root.id()]));
+        verify(&graph).unwrap();
+        assert!(!rewrite(&mut graph, &[root.id()]), "the new form is not rewritten again:\n{graph}");
+        match eval_graph(&graph, &[root.id()], &HashMap::new()).remove(0) {
+            LeafValue::Real(t) => t.into_data(),
+            LeafValue::Index(_) => unreachable!("sums are real"),
+        }
+    }
+
+    #[test]
+    fn a_sum_of_exponentials_does_not_overflow() {
+        let tape = Tape::new();
+        let x = tape.input([[800.0, 800.0], [-900.0, -900.0]]);
+        let ln2 = 2f64.ln();
+        assert_eq!(value_after(&tape, x.exp().sum_over(&[1]).ln()), [800.0 + ln2, -900.0 + ln2]);
+        assert_eq!(value_after(&tape, x.exp().sum_keep(&[1]).ln()), [800.0 + ln2, -900.0 + ln2]);
+        assert_eq!(value_after(&tape, x.exp().sum().ln()), [800.0 + ln2]);
+    }
+
+    #[test]
+    fn the_logarithm_of_a_softmax_is_finite_where_the_softmax_is_zero() {
+        let tape = Tape::new();
+        let x = tape.input([[0.0, 2000.0]]);
+        assert_eq!(value_after(&tape, x.softmax(1).ln()), [-2000.0, 0.0]);
+        let e = x.exp();
+        assert_eq!(value_after(&tape, (e / e.sum_keep(&[1])).ln()), [-2000.0, 0.0], "also without a shift");
+        assert_eq!(value_after(&tape, (e / e.sum()).ln()), [-2000.0, 0.0], "also over all axes");
+    }
+
+    #[test]
+    fn infinite_elements_give_what_the_plain_form_gives() {
+        let tape = Tape::new();
+        let x = tape.input([[f64::INFINITY, 0.0], [f64::NEG_INFINITY, f64::NEG_INFINITY]]);
+        assert_eq!(value_after(&tape, x.exp().sum_over(&[1]).ln()), [f64::INFINITY, f64::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn shifted_sums_stay_as_they_are() {
+        let tape = Tape::new();
+        let x = tape.input([[1.0, 2.0]]);
+        let by_hand = x - x.max_keep(&[1]);
+        for root in [x.logsumexp(&[1]), x.log_softmax(1), by_hand.exp().sum_over(&[1]).ln()] {
+            assert!(!rewrite(&mut tape.graph(), &[root.id()]));
+        }
+    }
+}

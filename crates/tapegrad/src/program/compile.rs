@@ -1,0 +1,299 @@
+//! `Tape::compile`, and the program it gives.
+
+use super::layout::{Layout, Role, Slot};
+use super::legalise::{copy, legalise};
+use super::memory::align;
+use super::plan::{Plan, check_size};
+use super::schedule::schedule;
+use super::step::{GuardCheck, Move, Step};
+use super::verify;
+use super::view::Strides;
+use crate::error::CompileError;
+use crate::ir::leaf::{CONST, PARAM};
+use crate::ir::{Attrs, DType, Graph, Guard, Inputs, Kernel, NodeId, Reading, Tape, Var, registry};
+use crate::pass::{self, Passes};
+use slotmap::SparseSecondaryMap;
+use std::collections::{HashMap, HashSet};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// What to compile, beyond the outputs.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileOptions {
+    pub(crate) assigns: bool,
+    pub(crate) passes: Passes,
+}
+
+impl Default for CompileOptions {
+    /// Assignments included, all passes on.
+    fn default() -> Self {
+        CompileOptions { assigns: true, passes: Passes::default() }
+    }
+}
+
+impl CompileOptions {
+    /// Whether replay carries out the tape's assignments; `false` makes a program that only evaluates.
+    #[must_use]
+    pub fn assigns(mut self, assigns: bool) -> Self {
+        self.assigns = assigns;
+        self
+    }
+
+    /// Which passes run.
+    #[must_use]
+    pub fn passes(mut self, passes: Passes) -> Self {
+        self.passes = passes;
+        self
+    }
+}
+
+/// A compiled program: immutable, `Send + Sync`, cheap to clone. What changes on replay is in a
+/// [`State`](crate::State), one for each thread.
+///
+/// It prints itself as text, and as DOT by [`Program::to_dot`].
+#[derive(Debug)]
+pub struct Program<T>(pub(crate) Arc<Inner<T>>);
+
+impl<T> Clone for Program<T> {
+    fn clone(&self) -> Self {
+        Program(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner<T> {
+    pub(crate) layout: Layout,
+    pub(crate) steps: Vec<Step<T>>,
+    /// Checked before step `updates`; no earlier step writes a parameter.
+    pub(crate) guards: Vec<GuardCheck>,
+    pub(crate) updates: usize,
+    /// The initial contents of the front of the arena: inputs, parameters and constants.
+    pub(crate) image: Vec<T>,
+    pub(crate) arena: usize,
+    /// Where the registers of fused groups begin.
+    pub(crate) scratch: usize,
+    pub(crate) index_image: Vec<u32>,
+    pub(crate) index_arena: usize,
+}
+
+impl<T> Program<T> {
+    /// Number of elements in the arena of a state.
+    #[must_use]
+    pub fn arena_len(&self) -> usize {
+        self.0.arena
+    }
+
+    /// Number of steps.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.steps.len()
+    }
+
+    /// Whether there is nothing to compute.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.steps.is_empty()
+    }
+
+    /// Number of fused instructions over all steps.
+    #[must_use]
+    pub fn instructions(&self) -> usize {
+        let fused = self.0.steps.iter().filter_map(|s| if let Step::Fused(f) = s { Some(f) } else { None });
+        fused.map(|f| f.prologue.len() + f.body.len()).sum()
+    }
+}
+
+impl Tape {
+    /// Compiles what is needed for `outputs` and for all assignments made so far, for replay in `T` (`f32` or `f64`).
+    ///
+    /// # Errors
+    /// If an output is not valid, a recorded index is out of range, or the program would be too large.
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let x = tape.input(2.0);
+    /// let y = x.sin() * x;
+    /// let dy = tape.grad(y, &[x])[0];
+    /// let program = tape.compile::<f64>(&[y, dy])?;
+    /// let mut state = program.state();
+    /// state.set(x, &[3.0])?;
+    /// program.replay(&mut state)?;
+    /// assert_eq!(state.item(dy), 3.0 * 3.0_f64.cos() + 3.0_f64.sin());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn compile<T: Reading>(&self, outputs: &[Var]) -> Result<Program<T>, CompileError> {
+        self.compile_with(outputs, &CompileOptions::default())
+    }
+
+    /// [`Tape::compile`] with options.
+    ///
+    /// # Errors
+    /// As [`Tape::compile`].
+    #[track_caller]
+    pub fn compile_with<T: Reading>(
+        &self,
+        outputs: &[Var],
+        options: &CompileOptions,
+    ) -> Result<Program<T>, CompileError> {
+        let at = Location::caller();
+        let ids = self.ids("compile", outputs, at).map_err(|error| CompileError::new(error.to_string()))?;
+        let extract = self.with(|r| {
+            if let Some(&id) = ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
+                let message = format!("expected outputs of real numbers, found {}", r.graph.describe(id));
+                return Err(CompileError::new(message).at(at));
+            }
+            let assigns = if options.assigns { &r.assigns[..] } else { &[] };
+            Ok(Extract::new(&r.graph, &ids, assigns, &r.guards, &r.gradients))
+        })?;
+        let mut extract = extract;
+        pass::run(&mut extract.graph, &mut extract.roots, options.passes);
+        extract.lower(self.key(), &ids).map_err(|error| error.at(at))
+    }
+}
+
+/// The part of a graph that a program needs, copied, with its roots in one list: outputs, then the values of assignments,
+/// then both sides of each guard, then all leaves that the user can reach.
+struct Extract {
+    graph: Graph,
+    roots: Vec<NodeId>,
+    outputs: usize,
+    /// The names of the outputs, which passes may lose.
+    names: Vec<Option<String>>,
+    /// The user's handles of reachable leaves, in the order of the roots' tail.
+    leaves: Vec<NodeId>,
+    /// The user's handles of the parameters assigned to.
+    assigned: Vec<NodeId>,
+    /// With the names of both sides, which passes may lose.
+    guards: Vec<(Guard, [String; 2])>,
+    gradients: SparseSecondaryMap<NodeId, NodeId>,
+}
+
+impl Extract {
+    fn new(
+        from: &Graph,
+        outputs: &[NodeId],
+        assigns: &[(NodeId, NodeId)],
+        guards: &[Guard],
+        gradients: &[(NodeId, NodeId)],
+    ) -> Self {
+        let mut wanted: Vec<NodeId> = outputs.to_vec();
+        wanted.extend(assigns.iter().map(|&(_, value)| value));
+        wanted.extend(guards.iter().flat_map(|g| [g.lhs, g.rhs]));
+        let params = assigns.iter().map(|&(param, _)| param);
+        let needed = from.ancestors(wanted.iter().copied().chain(params));
+        let mut graph = Graph::new();
+        let mut copied: Vec<NodeId> = vec![NodeId::default(); from.index_bound()];
+        let mut leaves = Vec::new();
+        for &id in from.order().iter().filter(|id| needed[id.index()]) {
+            let inputs: Inputs = from.node(id).inputs.iter().map(|i| copied[i.index()]).collect();
+            copied[id.index()] = graph.push_copy(from, id, inputs);
+            if from.leaf_value(id).is_some() {
+                leaves.push(id);
+            }
+        }
+        let roots = wanted.iter().chain(&leaves).map(|id| copied[id.index()]).collect();
+        let wanted: HashSet<NodeId> = outputs.iter().copied().collect();
+        let gradients = gradients.iter().copied().filter(|(_, gradient)| wanted.contains(gradient)).collect();
+        Extract {
+            graph,
+            roots,
+            outputs: outputs.len(),
+            names: outputs.iter().map(|&id| from.name(id).map(str::to_owned)).collect(),
+            leaves,
+            assigned: assigns.iter().map(|&(param, _)| param).collect(),
+            guards: guards.iter().map(|g| (g.clone(), [g.lhs, g.rhs].map(|id| side(from, id)))).collect(),
+            gradients,
+        }
+    }
+
+    fn lower<T: Reading>(mut self, tape: crate::ir::TapeKey, outputs: &[NodeId]) -> Result<Program<T>, CompileError> {
+        let (first_guard, first_leaf) = {
+            let values = self.outputs + self.assigned.len();
+            (values, values + 2 * self.guards.len())
+        };
+        let views = legalise(&mut self.graph, &mut self.roots[..first_guard]);
+        // A value assigned from a parameter or input as it is must be copied before any parameter changes; so must an
+        // output that passes have found equal to one: it is the old value, under another name. (Legalising has copied
+        // those that are a part or another shape of one.)
+        let mut order = self.graph.order().to_vec();
+        let reachable: HashSet<NodeId> = self.leaves.iter().copied().collect();
+        for i in 0..first_guard {
+            let computed = outputs.get(i).is_none_or(|user| !reachable.contains(user));
+            if computed && matches!(self.graph.node(self.roots[i]).op.kernel, Kernel::Leaf) {
+                self.roots[i] = copy(&mut self.graph, self.roots[i], &mut order);
+            }
+        }
+        self.graph.set_order(order);
+        let graph = &self.graph;
+        let schedule = schedule(graph, &views);
+        let (outs, rest) = self.roots.split_at(self.outputs);
+        let (values, rest) = rest.split_at(self.assigned.len());
+        let (guard_ends, leaves) = rest.split_at(first_leaf - first_guard);
+        let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
+
+        let mut plan = Plan::new(graph, &views, &schedule);
+        plan.pin_leaves();
+        plan.pin_indices(&compiled)?;
+        let pairs: Vec<(NodeId, NodeId)> =
+            self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
+        let direct = plan.direct_updates(&pairs, outs, guard_ends);
+        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct)?;
+
+        let (mut steps, scratch) = plan.emit::<T>();
+        let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
+        let in_place: HashSet<NodeId> = direct.iter().map(|&(param, _)| param).collect();
+        for &(param, value) in pairs.iter().filter(|(param, _)| !in_place.contains(param)) {
+            let len = graph.shape(param).numel();
+            steps.push(Step::Moves(vec![Move {
+                from: plan.offset[value.index()] as usize,
+                to: plan.offset[param.index()] as usize,
+                dims: Strides::from_slice(&[len]),
+                from_strides: Strides::from_slice(&[1]),
+                to_strides: Strides::from_slice(&[1]),
+            }]));
+        }
+        let guards = self.guards.iter().zip(guard_ends.chunks_exact(2));
+        let guards = guards.map(|((guard, sides), ends)| plan.guard(guard, sides, ends[0], ends[1])).collect();
+
+        let mut layout = Layout { registry: registry(), tape, gradients: self.gradients, ..Layout::default() };
+        for (&user, &id) in self.leaves.iter().zip(leaves) {
+            if graph.ty(id).dtype == DType::Index {
+                layout.indices.insert(user, plan.index_inputs[&id].clone());
+            } else {
+                let role = if graph.node(id).op.is(&PARAM) { Role::Param } else { Role::Input };
+                layout.slots.insert(user, plan.slot(id, role));
+            }
+        }
+        for ((&user, &id), name) in outputs.iter().zip(outs).zip(&self.names) {
+            if !layout.slots.contains_key(user) {
+                layout.slots.insert(user, Slot { name: name.clone(), ..plan.slot(id, Role::Output) });
+            }
+        }
+        let arena = plan.end + scratch;
+        check_size(arena)?;
+        let inner = Inner {
+            layout,
+            steps,
+            guards,
+            updates,
+            image: plan.image(),
+            arena,
+            scratch: align(plan.end, usize::MAX),
+            index_image: plan.index_image.clone(),
+            index_arena: plan.index_end,
+        };
+        verify::verify(&inner).map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
+        Ok(Program(Arc::new(inner)))
+    }
+}
+
+/// How one side of a comparison is called in messages: the number, the name, or the operation.
+fn side(graph: &Graph, id: NodeId) -> String {
+    match (graph.attrs(id), graph.name(id)) {
+        (_, Some(name)) => format!("`{name}`"),
+        (Attrs::Scalar(c), None) if graph.node(id).op.is(&CONST) => c.to_string(),
+        (_, None) => format!("({})", graph.node(id).op.name),
+    }
+}

@@ -1,0 +1,285 @@
+//! Emission of a fused group: its nodes become instructions, values that nobody else reads become registers.
+
+use super::inst::{ADVANCE, Inst, Opcode};
+use super::legalise::Views;
+use super::step::{Call, Fused, Load};
+use super::view::Strides;
+use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// Marks an operand that is still a register's number.
+const REGISTER: u32 = 1 << 30;
+/// Tile registers of a group should stay in the first-level cache.
+const CACHE_BYTES: usize = 24 * 1024;
+const MAX_TILE: usize = 1024;
+const MIN_TILE: usize = 64;
+
+/// Where values stand, as far as emission needs to know. Tables are by [`NodeId::index`].
+pub(crate) struct Places<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) views: &'a Views,
+    /// The step that computes each node.
+    pub(crate) step_of: &'a [u32],
+    /// The offset of the buffer of each node that has one; [`NOWHERE`] else.
+    pub(crate) offset: &'a [u32],
+    /// The offsets of literal operands, by their bits.
+    pub(crate) literals: &'a HashMap<u64, u32>,
+    /// Where scratch memory begins.
+    pub(crate) scratch: usize,
+}
+
+/// No buffer.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// What is shared by the emission of all groups of a program.
+pub(crate) struct Emitter {
+    opcodes: HashMap<*const OpDef, Opcode>,
+    /// Where each node of the current group stands, and the position in the group that reads it last; by index.
+    place: Vec<u32>,
+    last_read: Vec<u32>,
+}
+
+/// A value used by a group but not computed in it, that needs loading.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum External {
+    Strided(NodeId),
+    Splat(u32),
+}
+
+#[derive(Default)]
+struct Registers {
+    free: Vec<u32>,
+    count: u32,
+}
+
+impl Registers {
+    fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
+        })
+    }
+}
+
+impl Emitter {
+    pub(crate) fn new(index_bound: usize) -> Self {
+        Emitter { opcodes: HashMap::new(), place: vec![NOWHERE; index_bound], last_read: vec![0; index_bound] }
+    }
+
+    /// Emits one group; also tells how much scratch memory it needs.
+    pub(crate) fn group<T: Reading>(
+        &mut self,
+        at: &Places<'_>,
+        step: u32,
+        numel: usize,
+        nodes: &[NodeId],
+    ) -> (Fused<T>, usize) {
+        let scalar = numel == 1;
+        let mut group = Group {
+            at,
+            step,
+            numel,
+            registers: Registers::default(),
+            out: Fused { numel, tile: 1, prologue: vec![], body: vec![], calls: vec![], loads: vec![] },
+            calls: HashMap::new(),
+            loaded: HashMap::new(),
+            loaded_until: HashMap::new(),
+        };
+        // Who reads what last: a register is free after that.
+        for (position, &id) in nodes.iter().enumerate() {
+            for &input in &at.graph.node(id).inputs {
+                match group.find(input) {
+                    Found::Inside(root) => self.last_read[root.index()] = position_u32(position),
+                    Found::External(e @ External::Strided(_)) => {
+                        group.loaded_until.insert(e, position);
+                    }
+                    // Loaded now, before any register is used twice: these outlive the tiles.
+                    Found::External(e @ External::Splat(_)) => {
+                        group.load(e);
+                    }
+                    Found::At(_) => {}
+                }
+            }
+            if let (Attrs::Scalar(literal), false) = (at.graph.attrs(id), scalar) {
+                group.load(External::Splat(at.literals[&literal.to_bits()]));
+            }
+        }
+        for (position, &id) in nodes.iter().enumerate() {
+            let node = at.graph.node(id);
+            let mut operands: SmallVec<[u32; 4]> = SmallVec::new();
+            for &input in &node.inputs {
+                operands.push(match group.find(input) {
+                    Found::Inside(root) => self.place[root.index()],
+                    Found::At(place) => place,
+                    Found::External(external) => group.load(external),
+                });
+            }
+            if let Attrs::Scalar(literal) = at.graph.attrs(id) {
+                let place = at.literals[&literal.to_bits()];
+                operands.push(if scalar { place } else { group.load(External::Splat(place)) });
+            }
+            let opcode = *self.opcodes.entry(std::ptr::from_ref(node.op)).or_insert_with(|| Opcode::of(node.op));
+            let buffer = at.offset[id.index()];
+            let home = match (buffer, scalar) {
+                (NOWHERE, _) => None,
+                (offset, true) => Some(offset),
+                (offset, false) => Some(offset | ADVANCE),
+            };
+            // A called function must not write where it reads; that can only be asked of a parameter updated in place.
+            let direct = home.filter(|h| scalar || opcode != Opcode::Call || !operands.contains(h));
+            let dst = direct.unwrap_or_else(|| group.registers.take() | REGISTER);
+            group.push(opcode, node.op, dst, &operands);
+            match home {
+                Some(home) if direct.is_none() => {
+                    group.push(Opcode::Copy, node.op, home, &[dst]);
+                    group.registers.free.push(dst & !REGISTER);
+                    self.place[id.index()] = home;
+                }
+                _ => self.place[id.index()] = dst,
+            }
+            // Registers read for the last time here are free for the next instruction.
+            for (i, &input) in node.inputs.iter().enumerate() {
+                let again = node.inputs[..i].iter().any(|&other| at.views.root(other) == at.views.root(input));
+                match group.find(input) {
+                    Found::Inside(root) if !again && self.last_read[root.index()] == position_u32(position) => {
+                        let place = self.place[root.index()];
+                        if place & REGISTER != 0 {
+                            group.registers.free.push(place & !REGISTER);
+                        }
+                    }
+                    Found::External(e @ External::Strided(_)) if group.loaded_until.get(&e) == Some(&position) => {
+                        group.loaded_until.remove(&e);
+                        if let Some(place) = group.loaded.remove(&e) {
+                            group.registers.free.push(place & !REGISTER);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        group.finish()
+    }
+}
+
+fn position_u32(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer than 2^32 nodes in a group")
+}
+
+enum Found {
+    /// Computed in this group, read element by element.
+    Inside(NodeId),
+    /// A place that can be read as it is.
+    At(u32),
+    /// To be loaded into a register first.
+    External(External),
+}
+
+struct Group<'a, T> {
+    at: &'a Places<'a>,
+    step: u32,
+    numel: usize,
+    registers: Registers,
+    out: Fused<T>,
+    calls: HashMap<*const OpDef, u16>,
+    loaded: HashMap<External, u32>,
+    loaded_until: HashMap<External, usize>,
+}
+
+impl<T: Reading> Group<'_, T> {
+    /// How an input is to be read.
+    fn find(&self, input: NodeId) -> Found {
+        let root = self.at.views.root(input);
+        if self.at.step_of[root.index()] == self.step {
+            return Found::Inside(root);
+        }
+        let offset = self.at.offset[root.index()];
+        if !self.at.views.is_alias(input) {
+            return match (self.numel, self.at.graph.shape(root).numel()) {
+                (1, _) => Found::At(offset),
+                (_, 1) => Found::External(External::Splat(offset)),
+                _ => Found::At(offset | ADVANCE),
+            };
+        }
+        let view = self.at.views.view(self.at.graph, input);
+        let start = offset + u32::try_from(view.offset).expect("checked: the arena has fewer than 2^30 elements");
+        if self.numel == 1 {
+            Found::At(start)
+        } else if view.is_one_place() {
+            Found::External(External::Splat(start))
+        } else if view.is_contiguous() {
+            Found::At(start | ADVANCE)
+        } else {
+            Found::External(External::Strided(input))
+        }
+    }
+
+    /// Loads a value into a register, once.
+    fn load(&mut self, external: External) -> u32 {
+        if let Some(&place) = self.loaded.get(&external) {
+            return place;
+        }
+        let place = self.registers.take() | REGISTER;
+        let load = match external {
+            External::Splat(offset) => Load { offset: offset as usize, dims: Strides::new(), strides: Strides::new() },
+            External::Strided(input) => {
+                let view = self.at.views.view(self.at.graph, input);
+                let (dims, strides) = view.collapsed();
+                let root = self.at.views.root(input);
+                Load { offset: self.at.offset[root.index()] as usize + view.offset, dims, strides }
+            }
+        };
+        let index = position_u32(self.out.loads.len());
+        self.out.loads.push(load);
+        let inst = Inst { op: Opcode::Load, aux: 0, dst: place, a: index, b: 0 };
+        match external {
+            // What is the same for all elements is loaded before the tiles, and its register is never given up.
+            External::Splat(_) => self.out.prologue.push(inst),
+            External::Strided(_) => self.out.body.push(inst),
+        }
+        self.loaded.insert(external, place);
+        place
+    }
+
+    fn push(&mut self, op: Opcode, def: &'static OpDef, dst: u32, operands: &[u32]) {
+        let aux = if op == Opcode::Call { self.call(def) } else { 0 };
+        let get = |i: usize| operands.get(i).copied().unwrap_or(operands[0]);
+        if let Some(&c) = operands.get(2) {
+            self.out.body.push(Inst { op: Opcode::More, aux: 0, dst: c, a: c, b: c });
+        }
+        self.out.body.push(Inst { op, aux, dst, a: get(0), b: get(1) });
+    }
+
+    fn call(&mut self, def: &'static OpDef) -> u16 {
+        let Kernel::Elementwise(e) = &def.kernel else { unreachable!("only elementwise nodes are fused") };
+        let calls = &mut self.out.calls;
+        *self.calls.entry(std::ptr::from_ref(def)).or_insert_with(|| {
+            let arity = (e.formula)().steps().iter().filter(|s| matches!(s, crate::num::FormulaStep::Arg(_))).count();
+            calls.push(Call { name: def.name, arity, scalar: T::scalar(e), tile: T::tile(e) });
+            u16::try_from(calls.len() - 1).expect("fewer than 2^16 operations exist")
+        })
+    }
+
+    /// Chooses the tile, gives registers their places, and tells how much scratch memory they take.
+    fn finish(mut self) -> (Fused<T>, usize) {
+        let registers = self.registers.count as usize;
+        let fitting = CACHE_BYTES / (size_of::<T>() * registers.max(1));
+        let tile = (fitting / 16 * 16).clamp(MIN_TILE, MAX_TILE).min(self.numel);
+        self.out.tile = tile;
+        let base = self.at.scratch;
+        let settle = |place: &mut u32| {
+            if *place & REGISTER != 0 && *place & ADVANCE == 0 {
+                let offset = base + (*place & !REGISTER) as usize * tile;
+                *place = u32::try_from(offset).expect("checked: the arena has fewer than 2^30 elements");
+            }
+        };
+        for inst in self.out.prologue.iter_mut().chain(&mut self.out.body) {
+            settle(&mut inst.dst);
+            if inst.op != Opcode::Load {
+                settle(&mut inst.a);
+                settle(&mut inst.b);
+            }
+        }
+        (self.out, registers * tile)
+    }
+}

@@ -1,0 +1,112 @@
+//! Where values live: lifetimes packed into one arena.
+
+use std::collections::BTreeMap;
+
+/// Buffers of 16 or more elements start at a multiple of this many elements.
+const ALIGN: usize = 16;
+
+/// Rounds up to the alignment of a buffer of this length.
+pub(crate) fn align(offset: usize, len: usize) -> usize {
+    if len < ALIGN { offset } else { offset.next_multiple_of(ALIGN) }
+}
+
+/// A value's need for memory: `len` elements from step `first` to step `last`, both included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) len: usize,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+/// Offsets for lifetimes sorted by first step, starting at `base`, so that values alive at one time do not overlap; and
+/// the end of what is used. Best fit over the free blocks, which are joined with their neighbours when freed.
+pub(crate) fn pack(lifetimes: &[Lifetime], base: usize) -> (Vec<usize>, usize) {
+    debug_assert!(lifetimes.is_sorted_by_key(|l| l.first));
+    let mut free: BTreeMap<usize, usize> = BTreeMap::new(); // start → length
+    let mut ends: BTreeMap<u32, Vec<(usize, usize)>> = BTreeMap::new(); // last step → blocks
+    let mut end = base;
+    let mut offsets = Vec::with_capacity(lifetimes.len());
+    for l in lifetimes {
+        while let Some(entry) = ends.first_entry().filter(|e| *e.key() < l.first) {
+            for (start, len) in entry.remove() {
+                release(&mut free, start, len);
+            }
+        }
+        let len = if l.len < ALIGN { l.len } else { l.len.next_multiple_of(ALIGN) };
+        let fits = |start: usize, size: usize| align(start, l.len) + len <= start + size;
+        let best = free.iter().filter(|&(&s, &n)| fits(s, n)).min_by_key(|&(_, &n)| n).map(|(&s, &n)| (s, n));
+        let start = match best {
+            Some((start, size)) => {
+                free.remove(&start);
+                let aligned = align(start, l.len);
+                if aligned > start {
+                    free.insert(start, aligned - start);
+                }
+                if aligned + len < start + size {
+                    free.insert(aligned + len, start + size - aligned - len);
+                }
+                aligned
+            }
+            None => {
+                let aligned = align(end, l.len);
+                if aligned > end {
+                    release(&mut free, end, aligned - end);
+                }
+                end = aligned + len;
+                aligned
+            }
+        };
+        offsets.push(start);
+        if len > 0 {
+            ends.entry(l.last).or_default().push((start, len));
+        }
+    }
+    (offsets, end)
+}
+
+fn release(free: &mut BTreeMap<usize, usize>, start: usize, len: usize) {
+    let (mut start, mut len) = (start, len);
+    if let Some((&before, &size)) = free.range(..start).next_back()
+        && before + size == start
+    {
+        free.remove(&before);
+        (start, len) = (before, size + len);
+    }
+    if let Some(after) = free.remove(&(start + len)) {
+        len += after;
+    }
+    free.insert(start, len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_alive_at_one_time_never_overlap() {
+        // A deterministic mix of lengths and lifetimes.
+        let mut lifetimes: Vec<Lifetime> = (0..500u32)
+            .map(|i| Lifetime {
+                len: (i as usize * 37) % 91,
+                first: (i * 13) % 120,
+                last: (i * 13) % 120 + (i * 7) % 30,
+            })
+            .collect();
+        lifetimes.sort_by_key(|l| l.first);
+        let (offsets, end) = pack(&lifetimes, 10);
+        for (i, a) in lifetimes.iter().enumerate() {
+            assert!(offsets[i] >= 10 && offsets[i] + a.len <= end);
+            for (j, b) in lifetimes.iter().enumerate().skip(i + 1) {
+                let together = a.first <= b.last && b.first <= a.last;
+                let apart = offsets[i] + a.len <= offsets[j] || offsets[j] + b.len <= offsets[i];
+                assert!(!together || apart, "{a:?} at {} and {b:?} at {}", offsets[i], offsets[j]);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_dead_values_is_used_again() {
+        let chain: Vec<Lifetime> = (0..100).map(|i| Lifetime { len: 64, first: i, last: i + 1 }).collect();
+        assert_eq!(pack(&chain, 0).1, 2 * 64);
+    }
+}

@@ -1,0 +1,33 @@
+//! Compiling: from a graph to a flat program.
+//!
+//! ```text
+//!   extract ─▶ passes ─▶ legalise ─▶ schedule ─▶ plan memory ─▶ emit ─▶ verify
+//!   (copy what     (fold, cse…)  (explicit     (steps; elementwise   (lifetimes   (offsets,
+//!    is needed)                   copies)       nodes fuse)           → offsets)   instructions)
+//! ```
+//!
+//! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
+//! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
+//! `error`; knows nothing of how steps are carried out.
+
+mod compile;
+mod dot;
+mod emit;
+mod inst;
+mod layout;
+mod legalise;
+mod memory;
+mod names;
+mod plan;
+mod schedule;
+mod single;
+mod step;
+mod text;
+mod verify;
+mod view;
+
+pub(crate) use compile::Inner;
+pub use compile::{CompileOptions, Program};
+pub(crate) use inst::{ADVANCE, Inst, Opcode};
+pub(crate) use layout::{Layout, Slot};
+pub(crate) use step::{Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall};

@@ -1,0 +1,336 @@
+//! The plan of a program: which buffer every value has, and the steps over those buffers.
+
+use super::emit::{Emitter, NOWHERE, Places};
+use super::layout::{IndexInput, Role, Slot};
+use super::legalise::Views;
+use super::memory::{Lifetime, align, pack};
+use super::schedule::{BEFORE, Planned, Schedule};
+use super::step::{GuardCheck, Step};
+use super::view::View;
+use crate::error::CompileError;
+use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
+use std::collections::HashMap;
+
+/// Places fit in 30 bits.
+pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
+    if arena < 1 << 30 {
+        return Ok(());
+    }
+    Err(CompileError::new(format!("the program needs {arena} numbers at a time; at most 2^30 are supported")))
+}
+
+/// Where everything goes. Tables are by [`NodeId::index`].
+pub(super) struct Plan<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) views: &'a Views,
+    schedule: &'a Schedule,
+    pub(super) offset: Vec<u32>,
+    literals: HashMap<u64, u32>,
+    /// Pieces of the image: offset and node, or offset and literal.
+    pinned: Vec<(usize, NodeId)>,
+    pub(super) end: usize,
+    index_offset: HashMap<NodeId, usize>,
+    pub(super) index_inputs: HashMap<NodeId, IndexInput>,
+    pub(super) index_image: Vec<u32>,
+    pub(super) index_end: usize,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(graph: &'a Graph, views: &'a Views, schedule: &'a Schedule) -> Self {
+        Plan {
+            graph,
+            views,
+            schedule,
+            offset: vec![NOWHERE; graph.index_bound()],
+            literals: HashMap::new(),
+            pinned: Vec::new(),
+            end: 0,
+            index_offset: HashMap::new(),
+            index_inputs: HashMap::new(),
+            index_image: Vec::new(),
+            index_end: 0,
+        }
+    }
+
+    pub(super) fn step(&self, id: NodeId) -> u32 {
+        self.schedule.step(self.views, id)
+    }
+
+    fn set_offset(&mut self, id: NodeId, offset: usize) {
+        // Sizes are checked before the offsets are used; a place too large for 32 bits is refused there.
+        self.offset[id.index()] = u32::try_from(offset).unwrap_or(NOWHERE - 1);
+    }
+
+    /// Gives leaves and literals their places at the front of the arena, for good.
+    pub(super) fn pin_leaves(&mut self) {
+        for &id in self.graph.order() {
+            let node = self.graph.node(id);
+            if matches!(node.op.kernel, Kernel::Leaf) && self.graph.ty(id).dtype == DType::Real {
+                let len = self.graph.shape(id).numel();
+                let start = align(self.end, len);
+                self.set_offset(id, start);
+                self.pinned.push((start, id));
+                self.end = start + len;
+                if let Attrs::Scalar(c) = self.graph.attrs(id) {
+                    self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()]);
+                }
+            }
+        }
+        for &id in self.graph.order() {
+            if let (Kernel::Elementwise(_), Attrs::Scalar(c)) = (&self.graph.node(id).op.kernel, self.graph.attrs(id)) {
+                let end = &mut self.end;
+                self.literals.entry(c.to_bits()).or_insert_with(|| {
+                    *end += 1;
+                    u32::try_from(*end - 1).unwrap_or(NOWHERE - 1)
+                });
+            }
+        }
+    }
+
+    /// The contents of the front of the arena.
+    pub(super) fn image<T: Reading>(&self) -> Vec<T> {
+        let len = self.pinned.iter().map(|&(start, id)| start + self.graph.shape(id).numel()).max().unwrap_or(0);
+        let literals = self.literals.values().map(|&o| o as usize + 1).max().unwrap_or(0);
+        let mut image = vec![T::ZERO; len.max(literals)];
+        for (&bits, &offset) in &self.literals {
+            image[offset as usize] = T::from_f64(f64::from_bits(bits));
+        }
+        for &(start, id) in &self.pinned {
+            let mut put = |t: &Tensor| {
+                for (to, &x) in image[start..].iter_mut().zip(t.data()) {
+                    *to = T::from_f64(x);
+                }
+            };
+            match (self.graph.attrs(id), self.graph.leaf_value(id)) {
+                (Attrs::Scalar(c), _) => put(&Tensor::from(*c)),
+                (Attrs::Tensor(t), _) => put(t),
+                (_, Some(LeafValue::Real(t))) => put(t),
+                _ => {}
+            }
+        }
+        image
+    }
+
+    /// Places indices, and finds how large each may be: below the number of rows of everything it picks from.
+    pub(super) fn pin_indices(&mut self, compiled: &HashMap<NodeId, NodeId>) -> Result<(), CompileError> {
+        let graph = self.graph;
+        // The number of rows, and the node that has them.
+        let mut bounds: HashMap<NodeId, (usize, NodeId)> = HashMap::new();
+        let tighten = |bounds: &mut HashMap<NodeId, (usize, NodeId)>, id: NodeId, bound: (usize, NodeId)| {
+            let old = bounds.entry(self.views.root(id)).or_insert(bound);
+            if bound.0 < old.0 {
+                *old = bound;
+            }
+        };
+        for &id in graph.order().iter().rev() {
+            let node = graph.node(id);
+            match (&node.op.kernel, graph.attrs(id)) {
+                (Kernel::Gather, _) => {
+                    tighten(&mut bounds, node.inputs[1], (graph.shape(node.inputs[0]).dims()[0], id));
+                    if graph.ty(id).dtype == DType::Index
+                        && let Some(&own) = bounds.get(&id)
+                    {
+                        tighten(&mut bounds, node.inputs[0], own);
+                    }
+                }
+                (Kernel::ScatterAdd, &Attrs::Int(rows)) => tighten(&mut bounds, node.inputs[1], (rows, id)),
+                _ => {}
+            }
+        }
+        for &id in graph.order() {
+            if graph.ty(id).dtype != DType::Index || self.views.is_alias(id) {
+                continue;
+            }
+            let len = graph.shape(id).numel();
+            self.index_offset.insert(id, self.index_end);
+            if let Some(LeafValue::Index(value)) = graph.leaf_value(id) {
+                let (bound, user) = bounds.get(&id).copied().unwrap_or((usize::MAX, id));
+                if let Some(position) = value.data().iter().position(|&i| i as usize >= bound) {
+                    return Err(CompileError::new(format!(
+                        "index {} at position {position} of {} is out of range, there are {bound} rows\n  used by: {}",
+                        value.data()[position],
+                        graph.title(id),
+                        graph.describe(user)
+                    )));
+                }
+                debug_assert!(compiled.values().any(|&c| c == id));
+                self.index_image.resize(self.index_end, 0);
+                self.index_image.extend_from_slice(value.data());
+                let name = graph.name(id).map(str::to_owned);
+                self.index_inputs.insert(id, IndexInput { offset: self.index_end, len, bound, name });
+            }
+            self.index_end += len;
+        }
+        Ok(())
+    }
+
+    /// The assignments whose value can be written straight into the parameter: nothing reads the old value later.
+    pub(super) fn direct_updates(
+        &self,
+        pairs: &[(NodeId, NodeId)],
+        outputs: &[NodeId],
+        guards: &[NodeId],
+    ) -> Vec<(NodeId, NodeId)> {
+        let graph = self.graph;
+        let params: HashMap<NodeId, usize> = pairs.iter().enumerate().map(|(i, &(p, _))| (p, i)).collect();
+        // How often each value is wanted where it must outlive the update.
+        let mut uses: HashMap<NodeId, usize> = HashMap::new();
+        let wanted = pairs.iter().map(|&(_, value)| value).chain(outputs.iter().copied());
+        wanted.chain(guards.iter().map(|&g| self.views.root(g))).for_each(|id| *uses.entry(id).or_default() += 1);
+        // The first step after all that guards are computed by.
+        let guarded = guards.iter().map(|&g| self.step(g)).filter(|&g| g != BEFORE).max().map_or(0, |last| last + 1);
+        let mut possible: Vec<bool> = pairs
+            .iter()
+            .map(|&(_, value)| {
+                let fused = matches!(graph.node(value).op.kernel, Kernel::Elementwise(_));
+                fused && uses[&value] == 1 && self.step(value) >= guarded
+            })
+            .collect();
+        // The position of each value in the order decides between readers in its own group.
+        let mut position: HashMap<NodeId, usize> = pairs.iter().map(|&(_, value)| (value, 0)).collect();
+        if !position.is_empty() {
+            for (n, id) in graph.order().iter().enumerate() {
+                if let Some(known) = position.get_mut(id) {
+                    *known = n;
+                }
+            }
+        }
+        for (n, &reader) in graph.order().iter().enumerate() {
+            if self.views.is_alias(reader) {
+                continue;
+            }
+            for &input in &graph.node(reader).inputs {
+                let Some(&i) = params.get(&self.views.root(input)) else { continue };
+                let (value, step) = (pairs[i].1, self.step(reader));
+                let own = self.step(value);
+                let before =
+                    step < own || (step == own && self.views.is_identity(graph, input) && n <= position[&value]);
+                possible[i] &= before;
+            }
+        }
+        // A guard, too, may read a parameter; it is checked before all updates.
+        pairs.iter().copied().zip(possible).filter_map(|(pair, ok)| ok.then_some(pair)).collect()
+    }
+
+    /// Gives every value that is read outside its own group a buffer. `kept` live to the end.
+    pub(super) fn place_values(
+        &mut self,
+        kept: impl Iterator<Item = NodeId>,
+        direct: &[(NodeId, NodeId)],
+    ) -> Result<(), CompileError> {
+        let (graph, views) = (self.graph, self.views);
+        let end = u32::try_from(self.schedule.steps.len()).expect("fewer than 2^32 steps");
+        let mut last: Vec<u32> = vec![NOWHERE; graph.index_bound()];
+        let read = |last: &mut Vec<u32>, root: NodeId, step: u32| {
+            let slot = &mut last[root.index()];
+            *slot = if *slot == NOWHERE { step } else { step.max(*slot) };
+        };
+        for &reader in graph.order() {
+            if views.is_alias(reader) || matches!(graph.node(reader).op.kernel, Kernel::Leaf) {
+                continue;
+            }
+            let step = self.step(reader);
+            for &input in &graph.node(reader).inputs {
+                let root = views.root(input);
+                let inside = self.step(input) == step && views.is_identity(graph, input);
+                if !inside {
+                    read(&mut last, root, step);
+                }
+            }
+            // What is no group has no registers.
+            if matches!(self.schedule.steps[step as usize], Planned::Single(_)) {
+                read(&mut last, reader, step);
+            }
+        }
+        for id in kept {
+            read(&mut last, views.root(id), end);
+        }
+        for &(param, value) in direct {
+            self.offset[value.index()] = self.offset[param.index()];
+        }
+        let mut lifetimes = Vec::new();
+        let mut owners = Vec::new();
+        for (step, planned) in self.schedule.steps.iter().enumerate() {
+            let nodes = match planned {
+                Planned::Group { nodes, .. } => &nodes[..],
+                Planned::Single(node) => std::slice::from_ref(node),
+            };
+            for &id in nodes {
+                let real = graph.ty(id).dtype == DType::Real;
+                if real && last[id.index()] != NOWHERE && self.offset[id.index()] == NOWHERE {
+                    let first = u32::try_from(step).expect("fewer than 2^32 steps");
+                    lifetimes.push(Lifetime { len: graph.shape(id).numel(), first, last: last[id.index()] });
+                    owners.push(id);
+                }
+            }
+        }
+        let (offsets, end) = pack(&lifetimes, self.end);
+        check_size(end)?;
+        for (id, offset) in owners.into_iter().zip(offsets) {
+            self.set_offset(id, offset);
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    pub(super) fn slot(&self, id: NodeId, role: Role) -> Slot {
+        let root = self.views.root(id);
+        let shape = self.graph.shape(id).clone();
+        Slot {
+            role,
+            offset: self.offset[root.index()] as usize,
+            len: shape.numel(),
+            shape,
+            name: self.graph.name(id).map(str::to_owned),
+        }
+    }
+
+    pub(super) fn guard(&self, guard: &Guard, sides: &[String; 2], lhs: NodeId, rhs: NodeId) -> GuardCheck {
+        let place = |id: NodeId| self.start(id).0;
+        GuardCheck {
+            lhs: place(lhs),
+            rhs: place(rhs),
+            comparison: guard.comparison,
+            location: guard.location,
+            sides: sides.clone(),
+        }
+    }
+
+    /// A value's place: the start of its view in the arena.
+    pub(super) fn start(&self, id: NodeId) -> (usize, View) {
+        let view = self.views.view(self.graph, id);
+        (self.offset[self.views.root(id).index()] as usize + view.offset, view)
+    }
+
+    pub(super) fn index_start(&self, id: NodeId) -> usize {
+        self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
+    }
+
+    /// Emits all steps, and tells how much scratch memory they need.
+    pub(super) fn emit<T: Reading>(&self) -> (Vec<Step<T>>, usize) {
+        let places = Places {
+            graph: self.graph,
+            views: self.views,
+            step_of: &self.schedule.step_of,
+            offset: &self.offset,
+            literals: &self.literals,
+            scratch: align(self.end, usize::MAX),
+        };
+        let mut emitter = Emitter::new(self.graph.index_bound());
+        let mut steps = Vec::with_capacity(self.schedule.steps.len());
+        let mut scratch = 0;
+        for (step, planned) in self.schedule.steps.iter().enumerate() {
+            match planned {
+                Planned::Group { numel: 0, .. } => steps.push(Step::Moves(vec![])),
+                Planned::Group { numel, nodes } => {
+                    let step = u32::try_from(step).expect("fewer than 2^32 steps");
+                    let (fused, needs) = emitter.group(&places, step, *numel, nodes);
+                    scratch = scratch.max(needs);
+                    steps.push(Step::Fused(fused));
+                }
+                Planned::Single(id) => steps.push(self.single(*id)),
+            }
+        }
+        (steps, places.scratch - self.end + scratch)
+    }
+}

@@ -1,0 +1,106 @@
+//! The order of steps, and which elementwise nodes share one.
+//!
+//! Nodes are placed in the order of the graph. A node that is not elementwise becomes a step of its own at the end. An
+//! elementwise node joins the first group that (a) has as many elements, (b) comes no earlier than the steps it needs,
+//! where a step it reads element by element may be the group itself, and (c) already reads or computes one of its
+//! operands. So a derivative that needs only what the forward group has in hand, such as σ'(z) beside σ(z), is computed
+//! there, and its input need not be kept.
+
+use super::legalise::Views;
+use crate::ir::{DType, Graph, Kernel, NodeId};
+use std::collections::HashMap;
+
+/// A step to be: fused elementwise nodes, or one other node.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// Elementwise nodes of `numel` elements, in order.
+    Group { numel: usize, nodes: Vec<NodeId> },
+    /// Any other computed node.
+    Single(NodeId),
+}
+
+/// The steps, and for each node (by index) the number of its step; `u32::MAX` for leaves and layout nodes.
+pub(crate) struct Schedule {
+    pub(crate) steps: Vec<Planned>,
+    pub(crate) step_of: Vec<u32>,
+}
+
+/// Leaves are there before the first step.
+pub(crate) const BEFORE: u32 = u32::MAX;
+
+impl Schedule {
+    /// The step that computes the buffer of a value, or [`BEFORE`].
+    pub(crate) fn step(&self, views: &Views, id: NodeId) -> u32 {
+        self.step_of[views.root(id).index()]
+    }
+}
+
+/// Places all nodes of a legalised graph.
+pub(crate) fn schedule(graph: &Graph, views: &Views) -> Schedule {
+    let mut s = Schedule { steps: Vec::new(), step_of: vec![BEFORE; graph.index_bound()] };
+    // The groups of one element, in order: they take every node.
+    let mut scalars: Vec<u32> = Vec::new();
+    // For each value, and each number of elements, the groups of that size that have the value in hand, in order.
+    let mut in_hand: HashMap<(NodeId, usize), Vec<u32>> = HashMap::new();
+    for &id in graph.order() {
+        let node = graph.node(id);
+        if matches!(node.op.kernel, Kernel::Leaf) || views.is_alias(id) {
+            continue;
+        }
+        if !matches!(node.op.kernel, Kernel::Elementwise(_)) {
+            s.step_of[id.index()] = next_step(&s);
+            s.steps.push(Planned::Single(id));
+            continue;
+        }
+        debug_assert_eq!(graph.ty(id).dtype, DType::Real);
+        let numel = graph.shape(id).numel();
+        // The first step this node may be part of.
+        let mut earliest = 0;
+        for &input in &node.inputs {
+            let step = s.step(views, input);
+            if step != BEFORE {
+                let inside = views.is_identity(graph, input)
+                    && matches!(s.steps[step as usize], Planned::Group { numel: n, .. } if n == numel);
+                earliest = earliest.max(if inside { step } else { step + 1 });
+            }
+        }
+        let first_of = |groups: &[u32]| groups.get(groups.partition_point(|&g| g < earliest)).copied();
+        let chosen = if numel == 1 {
+            first_of(&scalars)
+        } else {
+            let is_group = |g: u32| matches!(s.steps[g as usize], Planned::Group { numel: n, .. } if n == numel);
+            let computing = node.inputs.iter().map(|&i| s.step(views, i));
+            let computing = computing.filter(|&g| g != BEFORE && g >= earliest && is_group(g));
+            let reading = node.inputs.iter().filter_map(|&i| first_of(in_hand.get(&(views.root(i), numel))?));
+            computing.chain(reading).min()
+        };
+        let step = chosen.unwrap_or_else(|| {
+            let step = next_step(&s);
+            if numel == 1 {
+                scalars.push(step);
+            }
+            s.steps.push(Planned::Group { numel, nodes: Vec::new() });
+            step
+        });
+        s.step_of[id.index()] = step;
+        if let Planned::Group { nodes, .. } = &mut s.steps[step as usize] {
+            nodes.push(id);
+        }
+        if numel > 1 {
+            for &input in &node.inputs {
+                let root = views.root(input);
+                if graph.shape(root).numel() > 1 {
+                    let groups = in_hand.entry((root, numel)).or_default();
+                    if let Err(place) = groups.binary_search(&step) {
+                        groups.insert(place, step);
+                    }
+                }
+            }
+        }
+    }
+    s
+}
+
+fn next_step(s: &Schedule) -> u32 {
+    u32::try_from(s.steps.len()).expect("fewer than 2^32 steps")
+}

@@ -1,0 +1,155 @@
+//! The steps of a program. All places are offsets into the arena (or, for indices, into the index buffer), in elements.
+
+use super::inst::Inst;
+use super::view::Strides;
+use crate::ir::{Attrs, Comparison, CustomFn, ScalarFn, Shape, TileFn};
+use std::ops::Range;
+use std::panic::Location;
+
+/// One step.
+#[derive(Debug)]
+pub(crate) enum Step<T> {
+    /// A group of elementwise instructions.
+    Fused(Fused<T>),
+    /// A matrix product, or a stack of them.
+    MatMul(MatMul),
+    /// A sum or a maximum over axes.
+    Reduce(Reduce),
+    /// Strided copies: the parts of a `concat`, or a value that becomes a parameter's.
+    Moves(Vec<Move>),
+    /// Rows picked by number.
+    Gather(RowMove),
+    /// Indices picked by number; both in the index buffer.
+    GatherIndex(RowMove),
+    /// Rows added up by number.
+    ScatterAdd(RowMove),
+    /// A user's own kernel.
+    Custom(UserCall<T>),
+}
+
+/// Elementwise instructions over `numel` elements, `tile` at a time.
+#[derive(Debug)]
+pub(crate) struct Fused<T> {
+    pub(crate) numel: usize,
+    pub(crate) tile: usize,
+    /// Run once, before the tiles: numbers that are the same for all elements.
+    pub(crate) prologue: Vec<Inst>,
+    pub(crate) body: Vec<Inst>,
+    pub(crate) calls: Vec<Call<T>>,
+    pub(crate) loads: Vec<Load>,
+}
+
+/// An elementwise function that has no opcode.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<T> {
+    pub(crate) name: &'static str,
+    pub(crate) arity: usize,
+    pub(crate) scalar: ScalarFn<T>,
+    pub(crate) tile: TileFn<T>,
+}
+
+impl<T> std::fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A tensor read in another order than it is stored: element `i` of the row-major order of `dims` stands at
+/// `offset + Σ indexₐ·strideₐ`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) offset: usize,
+    pub(crate) dims: Strides,
+    pub(crate) strides: Strides,
+}
+
+/// `c[i] = a[i]·b[i]` for each position `i` of the stack; `c` is row-major without gaps.
+#[derive(Clone, Debug)]
+pub(crate) struct MatMul {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) a: usize,
+    pub(crate) a_strides: (usize, usize),
+    pub(crate) b: usize,
+    pub(crate) b_strides: (usize, usize),
+    pub(crate) c: usize,
+    /// The leading axes, with the strides of both operands.
+    pub(crate) stack: Strides,
+    pub(crate) a_stack: Strides,
+    pub(crate) b_stack: Strides,
+}
+
+/// Which reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reduction {
+    Sum,
+    Max,
+}
+
+/// For each position of the kept axes, the reduction over the reduced ones; the output is row-major without gaps.
+#[derive(Clone, Debug)]
+pub(crate) struct Reduce {
+    pub(crate) reduction: Reduction,
+    pub(crate) x: usize,
+    pub(crate) out: usize,
+    pub(crate) kept: Strides,
+    pub(crate) kept_strides: Strides,
+    pub(crate) reduced: Strides,
+    pub(crate) reduced_strides: Strides,
+}
+
+/// A strided copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Move {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) dims: Strides,
+    pub(crate) from_strides: Strides,
+    pub(crate) to_strides: Strides,
+}
+
+/// `count` rows of `row` elements moved by row number; `rows` is how many rows the picked-from (or added-to) side has.
+#[derive(Clone, Debug)]
+pub(crate) struct RowMove {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+}
+
+/// A call of a user's own kernel.
+pub(crate) struct UserCall<T> {
+    pub(crate) name: &'static str,
+    pub(crate) kernel: CustomFn<T>,
+    pub(crate) attrs: Attrs,
+    pub(crate) operands: Vec<UserOperand>,
+    pub(crate) out: Range<usize>,
+}
+
+impl<T> std::fmt::Debug for UserCall<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// An operand of a user's own kernel, without gaps.
+#[derive(Clone, Debug)]
+pub(crate) struct UserOperand {
+    pub(crate) range: Range<usize>,
+    pub(crate) shape: Shape,
+    pub(crate) index: bool,
+}
+
+/// A comparison that must come out as it did when recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct GuardCheck {
+    pub(crate) lhs: usize,
+    pub(crate) rhs: usize,
+    pub(crate) comparison: Comparison,
+    pub(crate) location: &'static Location<'static>,
+    /// What is compared, in words.
+    pub(crate) sides: [String; 2],
+}

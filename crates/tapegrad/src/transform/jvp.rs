@@ -1,0 +1,76 @@
+//! Forward mode.
+
+use super::{Blame, Seen, scale, visit};
+use crate::error::RecordError;
+use crate::ir::{NodeId, Rule, RuleArgs, TapeKey, Var, with};
+use smallvec::SmallVec;
+use std::panic::Location;
+
+/// Records the tangents of `outputs`, given those of `inputs`. `None` where an output does not depend on them.
+pub(crate) fn jvp(
+    tape: TapeKey,
+    inputs: &[(NodeId, Var)],
+    outputs: &[NodeId],
+    at: &'static Location<'static>,
+) -> Result<Vec<Option<Var>>, RecordError> {
+    let (needed, end) = with(tape, "jvp", at, |r| (r.graph.ancestors(outputs.iter().copied()), r.graph.order().len()))?;
+    let mut tangents: Vec<Option<Var>> = vec![None; needed.len()];
+    for &(id, tangent) in inputs {
+        tangents[id.index()] = Some(tangent);
+    }
+    let blame = Blame::on(tape, at)?;
+    for position in 0..end {
+        let id = with(tape, "jvp", at, |r| r.graph.order()[position])?;
+        // An input's own tangent is the one given, whatever the input is computed from.
+        if !needed[id.index()] || tangents[id.index()].is_some() {
+            continue;
+        }
+        let seen = visit(tape, position)?;
+        let of_inputs: SmallVec<[Option<Var>; 3]> = seen.inputs.iter().map(|i| tangents[i.index()]).collect();
+        if of_inputs.iter().any(Option::is_some) {
+            tangents[id.index()] = push_forward(tape, &seen, &of_inputs);
+        }
+    }
+    drop(blame);
+    Ok(outputs.iter().map(|id| tangents[id.index()]).collect())
+}
+
+/// The tangent of one node from those of its inputs, at least one of which is not zero.
+fn push_forward(tape: TapeKey, seen: &Seen, tangents: &[Option<Var>]) -> Option<Var> {
+    let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
+    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs };
+    let given = || tangents.iter().enumerate().filter_map(|(i, t)| t.map(|t| (i, t)));
+    match seen.op.rule {
+        Rule::Zero => None,
+        Rule::Partials(partials) => {
+            given().filter_map(|(i, t)| scale(t, partials[i](&inputs, args.output), seen.op.masks)).reduce(|a, b| a + b)
+        }
+        Rule::Linear(_) => {
+            // Inputs without a tangent contribute zeros of their shape; indices stand for themselves.
+            let operands: SmallVec<[Var; 3]> = inputs
+                .iter()
+                .zip(tangents)
+                .map(|(input, tangent)| tangent.unwrap_or_else(|| zeros_like(*input)))
+                .collect();
+            Some(Var::record(seen.op, &operands, seen.attrs.clone()))
+        }
+        Rule::Multilinear(_) => given()
+            .map(|(i, t)| {
+                let mut operands = inputs.clone();
+                operands[i] = t;
+                Var::record(seen.op, &operands, seen.attrs.clone())
+            })
+            .reduce(|a, b| a + b),
+        Rule::Custom { jvp, .. } => {
+            let tangent = jvp(&args, tangents);
+            (tangent.as_scalar_const() != Some(0.0)).then_some(tangent)
+        }
+    }
+}
+
+fn zeros_like(input: Var) -> Var {
+    match input.ty().dtype {
+        crate::ir::DType::Index => input,
+        crate::ir::DType::Real => input.scalar(0.0).broadcast_to(input.shape()),
+    }
+}

@@ -1,0 +1,69 @@
+//! Differentiation: transforms that append the derivative of recorded values to the same graph.
+//!
+//! ```text
+//!   reverse (vjp):  cotangents flow from the output back over the order
+//!   forward (jvp):  tangents flow from the inputs along the order
+//! ```
+//!
+//! Both only look up the rule of each node's operation and record what it says; they name no operation but `+` and `*`.
+//! What they append is ordinary nodes, so transforms compose to any order. Imports `ir`, `ops` and `error`.
+
+mod jvp;
+mod vjp;
+
+pub(crate) use jvp::jvp;
+pub(crate) use vjp::vjp;
+
+use crate::error::RecordError;
+use crate::ir::{Attrs, Inputs, NodeId, OpDef, TapeKey, Var, with};
+use std::panic::Location;
+
+/// What a transform reads of a node before it lets the rule record.
+struct Seen {
+    id: NodeId,
+    op: &'static OpDef,
+    inputs: Inputs,
+    attrs: Attrs,
+}
+
+/// Reads the node at a position of the order, and blames what is recorded next on its line.
+fn visit(tape: TapeKey, position: usize) -> Result<Seen, RecordError> {
+    with(tape, "grad", Location::caller(), |r| {
+        let id = r.graph.order()[position];
+        let node = r.graph.node(id);
+        r.blame = Some(node.location);
+        Seen { id, op: node.op, inputs: node.inputs.clone(), attrs: r.graph.attrs(id).clone() }
+    })
+}
+
+/// While it lives, what is recorded is put down to a line of the user's program, not of the engine: first to the line given,
+/// then to that of each operation differentiated. Ends also by a panic.
+pub(crate) struct Blame {
+    tape: TapeKey,
+    before: Option<&'static Location<'static>>,
+}
+
+impl Blame {
+    pub(crate) fn on(tape: TapeKey, line: &'static Location<'static>) -> Result<Self, RecordError> {
+        with(tape, "grad", line, |r| Blame { tape, before: r.blame.replace(line) })
+    }
+}
+
+impl Drop for Blame {
+    fn drop(&mut self) {
+        // A dropped tape has nobody to blame.
+        let _ = with(self.tape, "grad", Location::caller(), |r| r.blame = self.before);
+    }
+}
+
+/// Records `a·p`, leaving out what a constant factor makes needless: `None` is zero. A masked factor of zero wins.
+#[track_caller]
+fn scale(a: Var, p: Var, masked: bool) -> Option<Var> {
+    match p.as_scalar_const() {
+        Some(0.0) => None,
+        Some(1.0) => Some(a),
+        Some(-1.0) => Some(-a),
+        _ if masked => Some(a.masked_mul(p)),
+        _ => Some(a * p),
+    }
+}

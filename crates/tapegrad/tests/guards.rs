@@ -1,0 +1,290 @@
+//! Guards: a comparison read while recording is checked on every replay. If it comes out otherwise, the replay is refused with
+//! the line and both outcomes, no parameter changes, and no value or gradient of the wrong branch can be read.
+#![allow(clippy::unwrap_used)]
+
+use std::cmp::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tapegrad::{Element, Program, ReplayError, State, Tape, Value, Var};
+
+/// The message of a refused replay, with the place in this file checked and cut to `LLINE`.
+fn refused<T: Element>(program: &Program<T>, state: &mut State<T>) -> String {
+    let error = program.replay(state).expect_err("the branch changed");
+    let ReplayError::BranchChanged(change) = &error else { panic!("{error}") };
+    let at = change.location();
+    assert_eq!(at.file(), file!());
+    error.to_string().replace(&at.to_string(), &format!("L{}", at.line()))
+}
+
+fn message(line: u32, recorded: &str, now: &str, comparison: &str) -> String {
+    format!(
+        "branch at L{line} was {recorded} when recorded, {now} now\n  {comparison}\n  help: record again for these inputs, or \
+         use `select`, which replays"
+    )
+}
+
+/// One comparison of `x` (and `y`), what it is called, and how it comes out for some values of `x` against 1.
+struct Case {
+    compare: fn(Var, Var) -> (bool, u32),
+    phrase: &'static str,
+    holds: fn(f64, f64) -> bool,
+}
+
+macro_rules! cases {
+    ($($phrase:literal: |$x:ident, $y:ident| $compare:expr, $holds:expr;)+) => {
+        vec![$(Case { compare: |$x, $y| $compare, phrase: $phrase, holds: $holds }),+]
+    };
+}
+
+fn cases() -> Vec<Case> {
+    cases! {
+        "`x` < `y`": |x, y| (x < y, line!()), |a, b| a < b;
+        "`x` <= `y`": |x, y| (x <= y, line!()), |a, b| a <= b;
+        "`x` > `y`": |x, y| (x > y, line!()), |a, b| a > b;
+        "`x` >= `y`": |x, y| (x >= y, line!()), |a, b| a >= b;
+        "`x` == `y`": |x, y| (x == y, line!()), |a, b| a == b;
+        "`x` != `y`": |x, y| (x != y, line!()), |a, b| a != b;
+        "`x` < 1": |x, _y| (x < 1.0, line!()), |a, _| a < 1.0;
+        "`x` <= 1": |x, _y| (x <= 1.0, line!()), |a, _| a <= 1.0;
+        "`x` > 1": |x, _y| (x > 1.0, line!()), |a, _| a > 1.0;
+        "`x` >= 1": |x, _y| (x >= 1.0, line!()), |a, _| a >= 1.0;
+        "`x` == 1": |x, _y| (x == 1.0, line!()), |a, _| a == 1.0;
+        "`x` != 1": |x, _y| (x != 1.0, line!()), |a, _| a != 1.0;
+        // Read through its value, a variable is compared all the same.
+        "`x` < 1": |x, _y| (x.value() < 1.0, line!()), |a, _| a < 1.0;
+        "`x` <= 1": |x, _y| (x.value() <= 1.0, line!()), |a, _| a <= 1.0;
+        "`x` > 1": |x, _y| (x.value() > 1.0, line!()), |a, _| a > 1.0;
+        "`x` >= 1": |x, _y| (x.value() >= 1.0, line!()), |a, _| a >= 1.0;
+        "`x` == 1": |x, _y| (x.value() == 1.0, line!()), |a, _| a == 1.0;
+        "`x` != 1": |x, _y| (x.value() != 1.0, line!()), |a, _| a != 1.0;
+    }
+}
+
+#[test]
+fn every_comparison_is_guarded_for_every_outcome() {
+    let values = [0.0, 1.0, 2.0, -1.0, f64::NAN, f64::INFINITY];
+    for case in cases() {
+        for recorded in values {
+            let tape = Tape::new();
+            let (x, y) = (tape.input(recorded).named("x"), tape.input(1.0).named("y"));
+            let (answer, line) = (case.compare)(x, y);
+            assert_eq!(answer, (case.holds)(recorded, 1.0), "{} with {recorded}", case.phrase);
+            let out = if answer { x * 2.0 } else { x * 3.0 };
+            let program: Program<f64> = tape.compile(&[out]).unwrap();
+            let mut state = program.state();
+            for now in values {
+                state.set(x, &[now]).unwrap();
+                let holds = (case.holds)(now, 1.0);
+                if holds == answer {
+                    program.replay(&mut state).unwrap();
+                    assert_eq!(state.item(out).to_bits(), (if holds { now * 2.0 } else { now * 3.0 }).to_bits());
+                } else {
+                    let sides = case.phrase.replace("`x`", &now.to_string()).replace("`y`", "1");
+                    let comparison = format!("{}, now {sides}", case.phrase);
+                    let wanted = message(line, &answer.to_string(), &holds.to_string(), &comparison);
+                    assert_eq!(refused(&program, &mut state), wanted);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_ordering_is_guarded_with_all_its_four_outcomes() {
+    let outcomes = [(0.0, "less"), (1.0, "equal"), (2.0, "greater"), (f64::NAN, "not comparable")];
+    for through_value in [false, true] {
+        for (recorded, was) in outcomes {
+            let tape = Tape::new();
+            let x = tape.input(recorded).named("x");
+            let (order, line) =
+                if through_value { (x.value().partial_cmp(&1.0), line!()) } else { (x.partial_cmp(&1.0), line!()) };
+            let factor = match order {
+                Some(Ordering::Less) => 2.0,
+                Some(Ordering::Equal) => 3.0,
+                Some(Ordering::Greater) => 4.0,
+                None => 5.0,
+            };
+            let program: Program<f64> = tape.compile(&[x * factor]).unwrap();
+            let mut state = program.state();
+            for (now, is) in outcomes {
+                state.set(x, &[now]).unwrap();
+                if is == was {
+                    program.replay(&mut state).unwrap();
+                } else {
+                    let comparison = format!("`x`.partial_cmp(1), now {now}.partial_cmp(1)");
+                    assert_eq!(refused(&program, &mut state), message(line, was, is, &comparison));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_wrong_branch_can_be_read() {
+    let tape = Tape::new();
+    let (x, w) = (tape.input(2.0), tape.param(3.0));
+    let y = if x > 1.0 { x * w } else { -x };
+    let gradient = tape.grad(y, &[w])[0].named("dw");
+    tape.assign(w, w - gradient);
+    let program: Program<f64> = tape.compile(&[y, gradient]).unwrap();
+    let mut state = program.state();
+    assert!(state.try_get(y).is_err(), "before the first replay there is nothing to read");
+    program.replay(&mut state).unwrap();
+    assert_eq!((state.item(y), state.item(gradient), state.item(w)), (6.0, 2.0, 1.0));
+    assert_eq!(state.gradients()[w], [2.0]);
+
+    state.set(x, &[0.5]).unwrap();
+    refused(&program, &mut state);
+    let error = state.try_get(gradient).unwrap_err().to_string();
+    assert_eq!(error, "output `dw` of shape [] is not computed: the last replay was refused");
+    assert!(state.try_get(y).is_err() && state.tensor(y).is_err());
+    assert!(state.gradients().get(w).is_none());
+    let panic = catch_unwind(AssertUnwindSafe(|| state.gradients()[w].to_vec())).unwrap_err();
+    assert!(panic.downcast_ref::<String>().unwrap().ends_with("is not computed: the last replay was refused"));
+    assert_eq!((state.item(w), state.item(x)), (1.0, 0.5), "parameters and inputs stay as they were, and readable");
+    refused(&program, &mut state);
+    assert_eq!(state.item(w), 1.0);
+
+    state.set(x, &[4.0]).unwrap();
+    program.replay(&mut state).unwrap();
+    assert_eq!((state.item(y), state.item(gradient), state.item(w)), (4.0, 4.0, -3.0));
+}
+
+#[test]
+fn the_first_guard_that_changed_is_the_one_named() {
+    let tape = Tape::new();
+    let (x, y) = (tape.input(2.0).named("x"), tape.input(3.0).named("y"));
+    let (above, first) = (x > 1.0, line!());
+    let (below, second) = (x * y < 10.0, line!());
+    let out = if above && below { x * y } else { x + y };
+    let program: Program<f64> = tape.compile(&[out]).unwrap();
+    let mut state = program.state();
+    for (values, changed) in [
+        ([2.0, 4.0], None),
+        ([0.5, 3.0], Some((first, "true", "false", "`x` > 1, now 0.5 > 1"))),
+        ([2.0, 6.0], Some((second, "true", "false", "(mul) < 10, now 12 < 10"))),
+        ([0.5, 60.0], Some((first, "true", "false", "`x` > 1, now 0.5 > 1"))),
+    ] {
+        state.set(x, &[values[0]]).unwrap();
+        state.set(y, &[values[1]]).unwrap();
+        match changed {
+            None => program.replay(&mut state).unwrap(),
+            Some((line, was, is, comparison)) => {
+                assert_eq!(refused(&program, &mut state), message(line, was, is, comparison));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guard_on_a_parameter_stops_the_training_that_crosses_it() {
+    let tape = Tape::new();
+    let w = tape.param(2.0).named("w");
+    let (positive, line) = (w > 0.75, line!());
+    let loss = if positive { w * w } else { w };
+    let gradient = tape.grad(loss, &[w])[0];
+    tape.assign(w, w - 0.25 * gradient);
+    let program: Program<f64> = tape.compile(&[loss]).unwrap();
+    let mut state = program.state();
+    for wanted in [1.0, 0.5] {
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.item(w), wanted);
+    }
+    for _ in 0..3 {
+        let comparison = "`w` > 0.75, now 0.5 > 0.75";
+        assert_eq!(refused(&program, &mut state), message(line, "true", "false", comparison));
+        assert_eq!(state.item(w), 0.5, "a refused replay updates nothing");
+    }
+    state.set(w, &[1.0]).unwrap();
+    program.replay(&mut state).unwrap();
+    assert_eq!(state.item(w), 0.5);
+}
+
+#[test]
+fn a_guard_on_a_value_that_an_update_reads_comes_before_the_update() {
+    // The new value of `w` is compared, so it is at hand before `w` may be overwritten with it.
+    let tape = Tape::new();
+    let (w, rate) = (tape.param([4.0, 8.0]), tape.input(0.5));
+    let next = w * rate;
+    assert!(next.sum() > 2.0);
+    tape.assign(w, next);
+    let program: Program<f64> = tape.compile(&[]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    program.replay(&mut state).unwrap();
+    assert_eq!(state.get(w), [1.0, 2.0]);
+    assert!(program.replay(&mut state).is_err());
+    assert_eq!(state.get(w), [1.0, 2.0]);
+}
+
+#[test]
+fn single_precision_programs_are_guarded_in_single_precision() {
+    let tape = Tape::new();
+    let x = tape.input(0.1).named("x");
+    let (small, line) = (x < 0.100000000001, line!());
+    assert!(small);
+    let double: Program<f64> = tape.compile(&[x.exp()]).unwrap();
+    double.replay(&mut double.state()).unwrap();
+    // Rounded to f32 both sides are one number, so this program would take the other branch, and says so.
+    let single: Program<f32> = tape.compile(&[x.exp()]).unwrap();
+    let mut state = single.state();
+    let comparison = "`x` < 0.100000000001, now 0.1 < 0.1";
+    assert_eq!(refused(&single, &mut state), message(line, "true", "false", comparison));
+    state.set(x, &[0.05]).unwrap();
+    single.replay(&mut state).unwrap();
+    state.set(x, &[f32::NAN]).unwrap();
+    let comparison = "`x` < 0.100000000001, now NaN < 0.1";
+    assert_eq!(refused(&single, &mut state), message(line, "true", "false", comparison));
+}
+
+#[test]
+fn guards_survive_the_passes_that_change_what_they_compare() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 3.0]).named("x");
+    // The same sum twice, a slice of a transposed view, and a number that is folded.
+    let (total, again) = (x.sum(), x.sum());
+    let second = x.reshape([2, 1]).transpose().slice(1, 1..2).reshape([]);
+    let two = tape.constant(1.0) + tape.constant(1.0);
+    assert!(total == again);
+    assert!(second > two);
+    let program: Program<f64> = tape.compile(&[]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    state.set(x, &[9.0, 2.0]).unwrap();
+    assert!(refused(&program, &mut state).contains("now 2 > 2"));
+    state.set(x, &[f64::NAN, 3.0]).unwrap();
+    assert!(refused(&program, &mut state).contains("now NaN == NaN"));
+}
+
+#[test]
+fn only_single_numbers_decide_a_branch() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 2.0]).named("x");
+    let labels = tape.index_input([1]);
+    for compare in [|v: Var| v > 1.0, |v: Var| v.value() == 1.0] {
+        let panic = catch_unwind(|| compare(x)).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.starts_with("comparison: expected single numbers to decide between, found [2]\n  --> "), "{text}");
+        assert!(text.ends_with("help: `a.less(b)` and its kin compare element by element"), "{text}");
+    }
+    let panic = catch_unwind(|| labels > 1.0).unwrap_err();
+    assert!(panic.downcast_ref::<String>().unwrap().starts_with("comparison: expected single numbers"));
+    let one: Value = tape.input([[4.0]]).value();
+    assert!(one > 3.0, "a value of one element is a number, whatever its rank");
+    let program: Program<f64> = tape.compile(&[x.sum()]).unwrap();
+    program.replay(&mut program.state()).unwrap();
+}
+
+#[test]
+fn select_is_the_branch_that_replays() {
+    let tape = Tape::new();
+    let x = tape.input(2.0);
+    let y = x.greater(x.scalar(1.0)).select(x * x, -x);
+    let gradient = tape.grad(y, &[x])[0];
+    let program: Program<f64> = tape.compile(&[y, gradient]).unwrap();
+    let mut state = program.state();
+    for (value, wanted) in [(2.0, (4.0, 4.0)), (0.5, (-0.5, -1.0)), (3.0, (9.0, 6.0))] {
+        state.set(x, &[value]).unwrap();
+        program.replay(&mut state).unwrap();
+        assert_eq!((state.item(y), state.item(gradient)), wanted);
+    }
+}
