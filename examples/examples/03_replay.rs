@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // A schedule of the learning rate is an input.
         state.set_scalar(rate, 0.5 / (1.0 + step as f64 / 1000.0))?;
         program.replay(&mut state)?;
-        if step % 400 == 0 {
+        if [0, 10, 30, 100, 300].contains(&step) {
             println!("step {step:>4}  loss {:.3e}", state.item(loss));
         }
     }

@@ -38,39 +38,39 @@ fn learned(name: &str, posted_rate: bool, mean: bool, lo: f64, epochs: usize) ->
     let program = tape.compile::<f64>(&[a3])?;
 
     // One program, 30 states: threads share the former and divide the latter.
-    let mut states: Vec<State<f64>> = vec![program.state(); 30];
+    let mut states = vec![program.state(); 30];
     for (seed, state) in states.iter_mut().enumerate() {
         let mut random = RandomState::new(seed as u32);
         for (&p, [rows, columns]) in p.iter().zip(SHAPES) {
             state.set(p, &random.uniform(lo, 1.0, rows * columns))?;
         }
     }
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(states.len());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for share in states.chunks_mut(30_usize.div_ceil(threads)) {
-            let train = |state| (0..=epochs).try_for_each(|_| program.replay(state)); // the last one only to look
+            let train = |state: &mut State<f64>| (0..=epochs).try_for_each(|_| program.replay(state)); // one more to look
             scope.spawn(move || share.iter_mut().try_for_each(train).expect("there is no branch that could change"));
         }
     });
-    let right =
-        |state: &State<f64>| state.get(a3).iter().zip(labels.data()).filter(|&(&a, &y)| (a > 0.5) == (y > 0.5)).count();
-    Ok(states.iter().filter(|&state| right(state) as f64 >= 0.98 * labels.data().len() as f64).count())
+    let right = |&(a, y): &(&f64, &f64)| (*a > 0.5) == (*y > 0.5);
+    let count = |state: &State<f64>| state.get(a3).iter().zip(labels.data()).filter(right).count();
+    Ok(states.iter().filter(|state| count(state) as f64 >= 0.98 * labels.data().len() as f64).count())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let schedules =
-        [("as posted", true, false, 0.0), ("rate 1, mean", false, true, 0.0), ("and U(-1, 1)", false, true, -1.0)];
+        [("as posted", true, false, 0.0), ("rate 1, mean", false, true, 0.0), ("centred", false, true, -1.0)];
     let wanted = [
-        ("xor", 1000, [0, 9, 29]),
-        ("xor", 5000, [0, 30, 30]),
-        ("xor", 10_000, [0, 30, 30]),
-        ("line", 1000, [2, 30, 30]),
-        ("circle", 1000, [0, 0, 4]),
-        ("circle", 5000, [0, 28, 30]),
+        ("xor", 1000, [Some(0), Some(9), Some(29)]),
+        ("xor", 5000, [Some(0), Some(30), Some(30)]),
+        ("line", 1000, [Some(2), Some(30), Some(30)]),
+        ("circle", 1000, [Some(0), Some(0), Some(4)]),
+        ("circle", 5000, [None, None, Some(30)]), // the others take their time: 0 and 28
     ];
     println!("{:<8}{:>7}   {:<14}{:>7}{:>5}", "data", "epochs", "schedule", "wanted", "got");
     for (name, epochs, counts) in wanted {
         for ((schedule, posted_rate, mean, lo), wanted) in schedules.into_iter().zip(counts) {
+            let Some(wanted) = wanted else { continue };
             let got = learned(name, posted_rate, mean, lo, epochs)?;
             println!("{name:<8}{epochs:>7}   {schedule:<14}{wanted:>7}{got:>5}");
             assert_eq!(got, wanted);

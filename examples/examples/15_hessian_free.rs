@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let curvature = dot(&d, hd);
             if curvature <= 0.0 {
                 // Not convex here: what there is so far goes down, and the gradient does.
-                step = if products == 1 || dot(&step, &step) == 0.0 { d } else { step };
+                step = if dot(&step, &step) == 0.0 { d } else { step };
                 break;
             }
             (step, r) = (add(&step, rr / curvature, &d), add(&r, -rr / curvature, hd));

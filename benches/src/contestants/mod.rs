@@ -2,6 +2,7 @@
 
 pub mod careful;
 pub mod expert;
+pub mod tapegrad;
 pub mod textbook;
 
 use crate::cases::Case;
@@ -62,6 +63,7 @@ macro_rules! contestant {
 pub const ALL: &[Contestant] = &[
     contestant!(textbook, "plain loops over Vec, as backprop is taught"),
     contestant!(careful, "ndarray, every buffer made once, products by general_mat_mul"),
+    contestant!(tapegrad, "the step recorded once, compiled and replayed"),
     contestant!(expert, "A-D: fixed-size nets in vector registers; E-H: the fastest product per shape, fused passes"),
 ];
 

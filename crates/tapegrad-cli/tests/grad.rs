@@ -54,6 +54,13 @@ fn a_formula_may_start_with_a_minus_sign() {
 }
 
 #[test]
+fn a_misspelt_option_is_no_formula() {
+    assert_eq!(grad(&["--hesian", "x", "x=1"]).refusal(), "no option `--hesian`, did you mean `--hessian`?");
+    assert_eq!(grad(&["--wrong"]).refusal(), "no option `--wrong`, see `tapegrad grad --help`");
+    assert!(grad(&["--x", "x=3"]).success().starts_with("value    3"));
+}
+
+#[test]
 fn carets_point_at_what_is_wrong() {
     assert_eq!(
         carets(&["sin(x)*yy", "x=1", "y=2"]),

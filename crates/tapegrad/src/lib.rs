@@ -50,7 +50,8 @@
 //!   for which the comparison comes out otherwise returns an error that names the line, instead of the gradient of the
 //!   other branch. The branch that replays is [`Var::select`].
 //! - Mistakes of recording panic, like an index out of bounds, and the message says which operation, which shapes, which
-//!   operands and which line; every operation has a `try_` form. At the borders (compiling, binding data, replaying)
+//!   operands and which line; methods have `try_` forms, and [`Var::try_record`] serves every operation. At the borders
+//!   (compiling, binding data, replaying)
 //!   everything is a `Result`.
 //! - Element type is chosen when compiling: one recording gives a `Program<f32>` and a `Program<f64>`.
 //! - A [`Var`] stays on its tape's thread; a [`Program`] crosses threads, with a [`State`] for each.

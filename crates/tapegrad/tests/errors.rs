@@ -58,7 +58,7 @@ fn panics_anywhere<R>(f: impl FnOnce() -> R) -> String {
 }
 
 fn fails<R: Debug, E: ToString>(result: Result<R, E>) -> String {
-    short(result.err().expect("this should be an error"))
+    short(result.expect_err("this should be an error"))
 }
 
 #[test]

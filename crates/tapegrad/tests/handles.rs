@@ -26,7 +26,7 @@ fn panics<R>(f: impl FnOnce() -> R) -> String {
 }
 
 fn fails<R: Debug, E: ToString>(result: Result<R, E>) -> String {
-    short(result.err().expect("this should be an error"))
+    short(result.expect_err("this should be an error"))
 }
 
 /// Uses `bad` together with the tape and its values in every way there is; `good` is a valid scalar of `tape`, `param` a scalar

@@ -106,7 +106,8 @@ impl Formula {
 }
 
 /// The value of a constant that every formula may name.
-fn constant(name: &str) -> Option<f64> {
+#[must_use]
+pub fn constant(name: &str) -> Option<f64> {
     match name {
         "pi" | "π" => Some(std::f64::consts::PI),
         "e" => Some(std::f64::consts::E),

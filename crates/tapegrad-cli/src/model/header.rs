@@ -107,6 +107,15 @@ pub(super) fn read_header(file: &[u8]) -> Result<Header, Problem> {
     Ok(Header { meta, tensors })
 }
 
+/// How many bytes of data a header claims, given the start of a file up to the end of the header:
+/// what lets a reader stop in time. A start that is no header claims none; [`read_header`] says why.
+pub(super) fn claimed_data(start: &[u8]) -> u64 {
+    let header = start.get(LENGTH_BYTES..).and_then(|header| str::from_utf8(header).ok()).unwrap_or_default();
+    let Ok(Fields(fields)) = parse(header, header) else { return 0 };
+    let ends = fields.iter().filter_map(|(_, value)| serde_json::from_str::<RawEntry>(value.get()).ok());
+    ends.map(|entry| entry.data_offsets.1).max().unwrap_or(0)
+}
+
 /// Every byte of the data belongs to one tensor.
 fn check_tiling(tensors: &[Entry], data_start: usize, file_end: usize) -> Result<(), Problem> {
     let offsets = |entry: &Entry| {
@@ -129,7 +138,7 @@ fn check_tiling(tensors: &[Entry], data_start: usize, file_end: usize) -> Result
         before = Some(entry);
     }
     if end < file_end {
-        return Err(Problem::new(format!("{} bytes after the last tensor", file_end - end)).at(end));
+        return Err(Problem::new("bytes after the last tensor").at(end));
     }
     Ok(())
 }
@@ -251,7 +260,7 @@ mod tests {
         assert!(two(16, 8).0.starts_with("data offsets 16..8 do not lie"));
         assert!(two(8, u64::MAX).0.starts_with("data offsets 8..18446744073709551615 do not lie"));
         let start = (8 + 2 + META.len() + entry("a", 0, 8).len() + 1 + 8) as u64;
-        assert_eq!(refusal(&entry("a", 0, 8), 16), ("8 bytes after the last tensor".into(), None, Some(start)));
+        assert_eq!(refusal(&entry("a", 0, 8), 16), ("bytes after the last tensor".into(), None, Some(start)));
         assert_eq!(refusal(&format!("{0},{0}", entry("a", 0, 8)), 8).0, "is in the header twice");
     }
 
@@ -286,6 +295,17 @@ mod tests {
         assert_eq!(problem(&file("", 0)).place.byte, Some(8));
         assert!(problem(&file("{}", 0)).text.starts_with("no `__metadata__`"));
         assert!(problem(&file(r#"{"__metadata__":{"format":"pt"}}"#, 0)).text.starts_with("no `tapegrad`"));
+    }
+
+    #[test]
+    fn a_header_claims_the_data_up_to_the_last_offset() {
+        let b = r#""b":{"dtype":"F64","shape":[1],"data_offsets":[16,24]}"#;
+        let a = r#""a":{"dtype":"F64","shape":[2,1],"data_offsets":[0,16]}"#;
+        assert_eq!(claimed_data(&file(&format!("{{{b},{META},{a}}}"), 0)), 24);
+        assert_eq!(claimed_data(&file(&format!("{{{META}}}"), 0)), 0);
+        for none in [&b""[..], b"1234567", &[0; 100], &file("{", 0), &[0xff; 20]] {
+            assert_eq!(claimed_data(none), 0);
+        }
     }
 
     #[test]

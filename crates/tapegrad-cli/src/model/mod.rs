@@ -137,8 +137,8 @@ pub const MAX_LAYERS: usize = 1000;
 /// The most bytes of header a model file may have.
 pub const MAX_HEADER_BYTES: usize = 32 << 20;
 
-/// The most bytes a model file may have.
-pub const MAX_FILE_BYTES: u64 = 4 << 30;
+/// The most bytes of numbers a model file may have.
+pub const MAX_DATA_BYTES: u64 = 1 << 30;
 
 #[cfg(test)]
 pub(crate) mod samples {

@@ -1,9 +1,9 @@
 //! Owns the way from bytes to a [`Model`]: nothing in a file is believed before it is checked.
 
 use super::error::Problem;
-use super::header::{Entry, Header, read_header};
+use super::header::{Entry, Header, LENGTH_BYTES, claimed_data, read_header};
 use super::meta::{Meta, OutputKind, bias_name, weight_name};
-use super::{Layer, MAX_FILE_BYTES, Model, ModelError, Output, Scaling};
+use super::{Layer, MAX_DATA_BYTES, MAX_HEADER_BYTES, Model, ModelError, Output, Scaling};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::fs::File;
@@ -40,11 +40,20 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ModelError> {
     if file.metadata().map_err(cannot_read)?.is_dir() {
         return Err(fail("is a directory, expected a model file".into()));
     }
+    // Read in three parts, each no longer than the one before says, so that an endless or foreign
+    // file is not read to its end; what a device says about its own length is worth nothing.
     let mut bytes = Vec::new();
-    // What a device or a pipe says about its length is not what it gives.
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(fail(format!("longer than {} GiB, the most that is read", MAX_FILE_BYTES >> 30)));
+    let read = |bytes: &mut Vec<u8>, length: u64| (&file).take(length).read_to_end(bytes).map_err(cannot_read);
+    read(&mut bytes, LENGTH_BYTES as u64)?;
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header <= MAX_HEADER_BYTES as u64 {
+        read(&mut bytes, header)?;
+        let data = claimed_data(&bytes);
+        if data > MAX_DATA_BYTES {
+            return Err(fail(format!("{data} bytes of data, at most {MAX_DATA_BYTES} are read")));
+        }
+        // One more, to see whether the file ends there.
+        read(&mut bytes, data + 1)?;
     }
     Ok(bytes)
 }
@@ -175,7 +184,7 @@ mod tests {
         let mut file = sample();
         let end = file.len();
         file.extend([0; 8]);
-        assert_eq!(refusal(&file), format!("8 bytes after the last tensor (byte {end} of the file)"));
+        assert_eq!(refusal(&file), format!("bytes after the last tensor (byte {end} of the file)"));
     }
 
     #[test]
@@ -260,5 +269,23 @@ mod tests {
         let message = |path: &Path| read_model(path).unwrap_err().to_string();
         assert!(message(directory.path()).ends_with("is a directory, expected a model file"));
         assert!(message(&directory.path().join("none")).ends_with("none: no such file"));
+    }
+
+    #[test]
+    fn a_file_is_read_no_further_than_its_header_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        let write = |bytes: &[u8]| std::fs::write(&path, bytes).unwrap();
+        write(&sample());
+        assert_eq!(read_model(&path).unwrap(), models()[0]);
+        let mut long = sample();
+        long.extend(vec![0; 1 << 20]);
+        write(&long);
+        assert_eq!(read_file(&path).unwrap().len(), sample().len() + 1);
+        assert!(read_model(&path).is_err());
+        write(&with_header(|header| header.replacen("\"data_offsets\":[0,", "\"data_offsets\":[0,99999999999", 1)));
+        assert!(read_model(&path).unwrap_err().to_string().contains("bytes of data, at most"));
+        #[cfg(unix)]
+        assert!(read_model(Path::new("/dev/zero")).is_err());
     }
 }

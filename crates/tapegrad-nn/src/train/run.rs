@@ -89,7 +89,7 @@ impl<'a, T: Element> Training<'a, T> {
         let remainder = if rest > 0 { Some(recorder.remainder(rest)?) } else { None };
         // The tape is the user's: a program compiled from it later must not train.
         for var in params.iter().copied().chain(recorder.optimizer_state.vars()) {
-            tape.assign(var, var);
+            tape.unassign(var);
         }
         let evaluator =
             Ladder::record(tape, model, training.feature_count(), Some((trainer.objective, training.targets())))?;

@@ -54,6 +54,16 @@ pub(crate) fn assert_ulps(got: &[f64], path: &str, bound: u64) {
     }
 }
 
+/// Compares numbers with those at a path: at most one rounding of a number near 1 apart.
+#[track_caller]
+pub(crate) fn assert_near_one(got: &[f64], path: &str) {
+    let wanted = numbers(path);
+    assert_eq!(got.len(), wanted.len(), "{path}");
+    for (&g, &w) in got.iter().zip(&wanted) {
+        assert!((g - w).abs() <= f64::EPSILON, "{path}: wanted {w:?}, got {g:?}");
+    }
+}
+
 /// Compares numbers with those at a path: at most `bound` apart, relative to what is wanted.
 #[track_caller]
 pub(crate) fn assert_relative(got: &[f64], path: &str, bound: f64) {

@@ -5,25 +5,35 @@
 //! those called `naive` in which no output saturates: there the two agree. The runs that end in NaN are reproduced too,
 //! by recording the posted gradient and compiling it as it stands.
 
-use crate::bce::{draw, path, record};
+use crate::bce::{SHAPES, draw, path, record};
 use crate::figures::at;
-use serde_json::Value;
+use Gradient::{Posted, Taped};
 use std::thread;
 use tapegrad::{CompileOptions, Passes, Program, State, Tape, Tensor, Var};
 use tapegrad_nn::random::numpy::RandomState;
+use tapegrad_nn::{Adam, Optimizer, Sgd};
 
 const SEEDS: usize = 30;
-const POSTED_INIT: &str = "U(0,1)";
 const CENTRED: &str = "U(-1,1)";
 
 /// What is trained, in the words of the figures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
     data: &'static str,
+    optimizer: &'static str,
     rate: &'static str,
     init: &'static str,
     reduction: &'static str,
     delta: &'static str,
+}
+
+/// Where the gradient comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Gradient {
+    /// From the tape.
+    Taped,
+    /// From the posted formulas, recorded, and compiled without rewriting.
+    Posted,
 }
 
 /// Examples as columns, with their labels.
@@ -50,29 +60,39 @@ struct Step {
     labels: Vec<f64>,
 }
 
-fn compile(run: Run) -> Step {
+fn compile(run: Run, gradient: Gradient) -> Step {
     let tape = Tape::new();
     let (x, y) = data(run.data);
     let labels = y.data().to_vec();
     let net = record(&tape, x.clone(), y);
     let (sum, mean) = (net.costs().sum(), net.costs().mean());
-    let by_hand = run.delta == "naive as posted";
-    let gradients: Vec<Var> = match (by_hand, run.reduction) {
-        (false, "sum") => tape.grad(sum, &net.params),
-        (false, _) => tape.grad(mean, &net.params),
-        (true, "sum") => net.posted_gradients(tape.constant(x)),
-        (true, _) => net.posted_gradients(tape.constant(x)).into_iter().map(|g| g / labels.len() as f64).collect(),
+    let posted = || net.posted_gradients(tape.constant(x)).into_iter();
+    let gradients: Vec<Var> = match (gradient, run.reduction) {
+        (Gradient::Taped, "sum") => tape.grad(sum, &net.params),
+        (Gradient::Taped, _) => tape.grad(mean, &net.params),
+        (Gradient::Posted, "sum") => posted().collect(),
+        (Gradient::Posted, _) => posted().map(|g| g / labels.len() as f64).collect(),
     };
     // The posted schedule counts its epochs, so the count is a parameter that each replay adds 1 to.
     let epoch = tape.param(1.0);
     tape.assign(epoch, epoch + 1.0);
-    let rate = if run.rate == "1/epoch" { 1.0 / epoch } else { tape.constant(1.0) };
-    for (&param, gradient) in net.params.iter().zip(gradients) {
-        tape.assign(param, param - rate * gradient);
+    let rate = if run.rate == "1/epoch" { 1.0 / epoch } else { tape.constant(run.rate.parse::<f64>().unwrap()) };
+    match run.optimizer {
+        "adam" => drop(Adam::default().record(&tape, &net.params, &gradients, rate)),
+        _ => drop(Sgd::new().record(&tape, &net.params, &gradients, rate)),
     }
-    let options = CompileOptions::default().passes(Passes { rewrite: !by_hand, ..Passes::default() });
+    let rewrite = gradient == Gradient::Taped;
+    let options = CompileOptions::default().passes(Passes { rewrite, ..Passes::default() });
     let program = tape.compile_with(&[mean, net.a[2]], &options).unwrap();
     Step { program, params: net.params, cost: mean, output: net.a[2], labels }
+}
+
+/// Initial weights in the words of the figures: `U(0,1)`, `U(-1,1)`, `all 0.5`.
+fn start(seed: usize, init: &str) -> Vec<Vec<f64>> {
+    match init.strip_prefix("all ") {
+        Some(c) => SHAPES.iter().map(|[rows, columns]| vec![c.parse().unwrap(); rows * columns]).collect(),
+        None => draw(seed as u32, if init == CENTRED { [-1.0, 1.0] } else { [0.0, 1.0] }),
+    }
 }
 
 /// How the 30 runs stand after some epoch.
@@ -101,10 +121,10 @@ impl Step {
 
     /// Trains from all seeds, on two threads (the program is shared, the states are not), and tells how the runs stand
     /// after each of these epochs: the forward pass after update e is that of replay e + 1.
-    fn sweep(&self, init: [f64; 2], epochs: &[usize]) -> Vec<Standing> {
+    fn sweep(&self, init: &str, epochs: &[usize]) -> Vec<Standing> {
         let mut states = vec![self.program.state(); SEEDS];
         for (seed, state) in states.iter_mut().enumerate() {
-            for (&param, data) in self.params.iter().zip(draw(seed as u32, init)) {
+            for (&param, data) in self.params.iter().zip(start(seed, init)) {
                 state.set(param, &data).unwrap();
             }
         }
@@ -127,71 +147,102 @@ impl Step {
     }
 }
 
-/// The row of the figures for a run at an epoch.
-fn figure(run: Run, epochs: usize) -> Standing {
-    let delta = run.delta.split(' ').next().unwrap();
-    let wanted = [("data", run.data), ("optimizer", "sgd"), ("rate", run.rate), ("init", run.init)];
-    let more = [("reduction", run.reduction), ("delta", delta)];
-    let fits =
-        |row: &&Value| wanted.iter().chain(&more).all(|&(key, value)| row[key] == value) && row["epochs"] == epochs;
-    let row = at(&path("sweeps")).as_array().unwrap().iter().find(fits);
-    let row = row.unwrap_or_else(|| panic!("no figure for {run:?} at {epochs}"));
-    let count = |key: &str| row[key].as_u64().unwrap() as usize;
-    Standing { learned: count("learned"), nan: count("nan"), median_loss: row["median_loss"].as_f64() }
+/// A row of the figures: the run, the epoch, and how it stands.
+fn rows() -> impl Iterator<Item = (Run, usize, Standing)> {
+    at(&path("sweeps")).as_array().unwrap().iter().map(|row| {
+        let text = |key: &str| row[key].as_str().unwrap();
+        let count = |key: &str| row[key].as_u64().unwrap() as usize;
+        let run = Run {
+            data: text("data"),
+            optimizer: text("optimizer"),
+            rate: text("rate"),
+            init: text("init"),
+            reduction: text("reduction"),
+            delta: text("delta"),
+        };
+        let standing =
+            Standing { learned: count("learned"), nan: count("nan"), median_loss: row["median_loss"].as_f64() };
+        (run, count("epochs"), standing)
+    })
 }
 
-/// Compares a run with its figures: counts exactly, median losses to a relative bound (where there is one).
-fn check(run: Run, epochs: &[usize], bound: Option<f64>) {
-    let init = if run.init == CENTRED { [-1.0, 1.0] } else { [0.0, 1.0] };
-    for (got, &epochs) in compile(run).sweep(init, epochs).into_iter().zip(epochs) {
-        let wanted = figure(run, epochs);
+/// Compares a run with its figures: counts exactly, median losses as far as they are firm.
+fn check(run: Run, gradient: Gradient, epochs: &[usize]) {
+    let unstable = run.rate == "1" && run.reduction == "sum";
+    for (got, &epochs) in compile(run, gradient).sweep(run.init, epochs).into_iter().zip(epochs) {
+        let figure = rows().find(|&(r, e, _)| (r, e) == (run, epochs));
+        let (_, _, wanted) = figure.unwrap_or_else(|| panic!("no figure for {run:?} at {epochs}"));
         assert_eq!((got.learned, got.nan), (wanted.learned, wanted.nan), "{run:?} at {epochs}: {got:?}, {wanted:?}");
-        if let (Some(bound), Some(g), Some(w)) = (bound, got.median_loss, wanted.median_loss) {
-            assert!((g - w).abs() <= bound * w, "{run:?} at {epochs}: {got:?}, {wanted:?}");
+        let bound = if (run.data, run.rate, epochs) == ("circle", "1", 5000) { 1e-3 } else { 1e-9 };
+        match (got.median_loss, wanted.median_loss) {
+            // Summed at rate 1 the runs are chaotic, and the last digit of the weights decides.
+            _ if unstable => {}
+            (Some(g), Some(w)) => assert!((g - w).abs() <= bound * w, "{run:?} at {epochs}: {got:?}, {wanted:?}"),
+            (g, w) => assert_eq!(g, w),
         }
     }
 }
 
-const XOR: Run = Run { data: "xor", rate: "1/epoch", init: POSTED_INIT, reduction: "sum", delta: "naive" };
-const REPAIRED: Run = Run { rate: "1", reduction: "mean", ..XOR };
+const POSTED: Run =
+    Run { data: "xor", optimizer: "sgd", rate: "1/epoch", init: "U(0,1)", reduction: "sum", delta: "naive" };
+const REPAIRED: Run = Run { rate: "1", reduction: "mean", ..POSTED };
 const LINE: &str = "line";
 const CIRCLE: &str = "circle";
 
 #[test]
 fn the_posted_schedule_learns_nothing() {
-    check(XOR, &[1000, 5000, 10000], Some(1e-9));
-    check(Run { data: LINE, ..XOR }, &[1000], Some(1e-9));
-    check(Run { data: CIRCLE, ..XOR }, &[1000], Some(1e-9));
+    check(POSTED, Taped, &[1000, 5000, 10000]);
+    check(Run { data: LINE, ..POSTED }, Taped, &[1000]);
+    check(Run { data: CIRCLE, ..POSTED }, Taped, &[1000]);
 }
 
 #[test]
 fn no_single_repair_but_the_rate_helps_xor() {
-    check(Run { init: CENTRED, ..XOR }, &[1000, 5000, 10000], Some(1e-9));
-    check(Run { reduction: "mean", ..XOR }, &[1000, 5000, 10000], Some(1e-9));
+    check(Run { init: CENTRED, ..POSTED }, Taped, &[1000, 5000, 10000]);
+    check(Run { reduction: "mean", ..POSTED }, Taped, &[1000, 5000, 10000]);
     // At rate 1, summed, the count at 1000 epochs hangs on rounding (28 or 29); those later are firm.
-    check(Run { rate: "1", ..XOR }, &[5000, 10000], None);
+    check(Run { rate: "1", ..POSTED }, Taped, &[5000, 10000]);
 }
 
 #[test]
 fn a_constant_rate_and_the_mean_learn_xor_and_the_line() {
-    check(REPAIRED, &[1000, 5000, 10000], Some(1e-9));
-    check(Run { init: CENTRED, ..REPAIRED }, &[1000, 5000, 10000], Some(1e-9));
-    check(Run { data: LINE, ..REPAIRED }, &[1000], Some(1e-9));
-    check(Run { data: LINE, init: CENTRED, ..REPAIRED }, &[1000], Some(1e-9));
+    check(REPAIRED, Taped, &[1000, 5000, 10000]);
+    check(Run { init: CENTRED, ..REPAIRED }, Taped, &[1000, 5000, 10000]);
+    check(Run { data: LINE, ..REPAIRED }, Taped, &[1000]);
+    check(Run { data: LINE, init: CENTRED, ..REPAIRED }, Taped, &[1000]);
 }
 
 #[test]
 fn a_constant_rate_and_the_mean_learn_the_circle() {
-    check(Run { data: CIRCLE, ..REPAIRED }, &[1000, 5000], Some(1e-3));
-    check(Run { data: CIRCLE, init: CENTRED, ..REPAIRED }, &[1000, 5000], Some(1e-3));
+    check(Run { data: CIRCLE, ..REPAIRED }, Taped, &[1000, 5000]);
+    check(Run { data: CIRCLE, init: CENTRED, ..REPAIRED }, Taped, &[1000, 5000]);
 }
 
 #[test]
 fn the_posted_gradient_ends_in_nan_where_the_stable_one_does_not() {
-    let summed = Run { data: LINE, rate: "1", ..XOR };
-    check(Run { delta: "naive as posted", ..summed }, &[1000], None);
-    check(Run { delta: "fused", ..summed }, &[1000], None);
+    let summed = Run { data: LINE, rate: "1", ..POSTED };
+    check(summed, Posted, &[1000]);
+    check(Run { delta: "fused", ..summed }, Taped, &[1000]);
     let centred = Run { init: CENTRED, rate: "1/epoch", ..summed };
-    check(Run { delta: "naive as posted", ..centred }, &[1000], None);
-    check(Run { delta: "fused", ..centred }, &[1000], None);
+    check(centred, Posted, &[1000]);
+    check(Run { delta: "fused", ..centred }, Taped, &[1000]);
+}
+
+#[test]
+#[ignore = "minutes: all sweeps of the figures, to the last epoch"]
+fn every_sweep_is_reproduced() {
+    let mut runs: Vec<(Run, Vec<usize>)> = Vec::new();
+    for (run, epochs, _) in rows() {
+        // The one count that is not firm.
+        if (run.data, run.rate, run.init, run.reduction, epochs) == ("xor", "1", "U(0,1)", "sum", 1000) {
+            continue;
+        }
+        match runs.iter_mut().find(|(r, _)| *r == run) {
+            Some((_, all)) => all.push(epochs),
+            None => runs.push((run, vec![epochs])),
+        }
+    }
+    for (run, epochs) in runs {
+        check(run, if run.delta == "fused" { Taped } else { Posted }, &epochs);
+    }
 }

@@ -64,14 +64,14 @@ fn what_the_program_calls_weight_gradients_are_derivatives_by_the_sums() {
     let net = record(&tape);
     let by = tape.grad(net.cost, &[net.z2, net.z1, net.w2, net.w1]);
     let named = [
-        ("a1", net.a1, 1),
+        ("a1", net.a1, 2),
         ("a2", net.a2, 1),
         ("C", net.cost, 1),
         // The program's `dC_dw2` and `dC_dw1`: the minus is why it has to add them.
-        ("dC_dw2_as_the_program_calls_it", -by[0], 3),
-        ("dC_dw1_as_the_program_calls_it", -by[1], 4),
+        ("dC_dw2_as_the_program_calls_it", -by[0], 2),
+        ("dC_dw1_as_the_program_calls_it", -by[1], 6),
         ("grad_w2", by[2], 4),
-        ("grad_w1", by[3], 8),
+        ("grad_w1", by[3], 12),
     ];
     let program = tape.compile::<f64>(&named.map(|(_, var, _)| var)).unwrap();
     let mut state = program.state();

@@ -15,7 +15,7 @@ const SHRINK: f64 = 2.0;
 /// Rows of the extrapolation table.
 const ROWS: usize = 10;
 /// How often a step that leaves the function's domain is made smaller.
-const RETRIES: usize = 24;
+const RETRIES: usize = 8;
 
 /// The derivative of `f` at `x`, estimated without knowing `f`: central differences with steps from `step` downwards,
 /// extrapolated to step 0 (Ridders 1982, "Accurate computation of F'(x) and F'(x)F''(x)"). Of a smooth function about ten

@@ -371,6 +371,17 @@ impl Tape {
         })
     }
 
+    /// Forgets the assignment to `param`, if there is one: programs compiled from now on leave it as it is.
+    ///
+    /// # Panics
+    /// If the handle is not valid.
+    #[track_caller]
+    pub fn unassign(&self, param: Var) {
+        let at = Location::caller();
+        let ids = self.ids("unassign", &[param], at).unwrap_or_else(|error| error.raise());
+        self.with(|r| r.assigns.retain(|&(p, _)| p != ids[0]));
+    }
+
     /// The nodes behind handles, after checking that they are this tape's and exist.
     pub(crate) fn ids(
         &self,

@@ -87,6 +87,8 @@ macro_rules! float {
             fn mul_add(self, a: Self, b: Self) -> Self;
             /// `self` to a whole power.
             fn powi(self, n: i32) -> Self;
+            /// Whether this is not a number.
+            fn is_nan(self) -> bool;
             /// Whether this type is `f32`.
             fn is_f32() -> bool {
                 Self::NAME == "f32"
@@ -123,6 +125,10 @@ macro_rules! float {
             #[inline(always)]
             fn powi(self, n: i32) -> Self {
                 $t::powi(self, n)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
             }
             $(
                 #[inline(always)]

@@ -27,6 +27,7 @@ impl Var {
 
     /// The largest element over `axes`, without derivative, for shifting exponents; 0 where it is not finite, so that
     /// an infinite element is not subtracted from itself.
+    #[allow(clippy::eq_op)] // x − x, below
     #[track_caller]
     fn shift(self, axes: &[isize]) -> Var {
         let largest = self.stop_gradient().max_keep(axes);

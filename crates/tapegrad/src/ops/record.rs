@@ -73,8 +73,8 @@ fn common_shape(op: &OpDef, types: &[TensorType]) -> Result<Shape, Issue> {
     for (j, ty) in types.iter().enumerate().skip(1) {
         let Some(wider) = common.broadcast(&ty.shape) else {
             // Shapes that broadcast in pairs broadcast together, so one of the earlier operands is to blame.
-            let pairs = (0..j).filter(|&i| types[i].shape.broadcast(&ty.shape).is_none());
-            let i = pairs.last().expect("an earlier operand does not broadcast with this one");
+            let clashes = |&i: &usize| types[i].shape.broadcast(&ty.shape).is_none();
+            let i = (0..j).rfind(clashes).expect("an earlier operand does not broadcast with this one");
             return Err(does_not_broadcast((op.args[i], &types[i].shape), (op.args[j], &ty.shape)));
         };
         common = wider;

@@ -16,15 +16,21 @@ use std::ops::Range;
 /// Where a step touches memory: in the arena, or in the buffer of indices.
 type Touched = (bool, Range<usize>);
 
-fn touched<T>(step: &Step<T>, reads: bool) -> Vec<Touched> {
-    let mut all = Vec::new();
+/// What a step reads that others wrote, and what it writes that others may read: registers are its own affair.
+fn touched<T>(step: &Step<T>, scratch: usize) -> (Vec<Touched>, Vec<Touched>) {
+    let (mut reads, mut writes): (Vec<Touched>, Vec<Touched>) = (Vec::new(), Vec::new());
     step.access(&mut |access, range| {
-        let index = matches!(access, Access::IndexRead | Access::IndexWrite);
-        if matches!(access, Access::Read | Access::IndexRead) == reads {
-            all.push((index, range));
+        let touched = (matches!(access, Access::IndexRead | Access::IndexWrite), range);
+        let register = !touched.0 && touched.1.start >= scratch;
+        match access {
+            _ if register => {}
+            Access::Write | Access::IndexWrite => writes.push(touched),
+            // What the step has written itself by now comes from nowhere else.
+            Access::Read | Access::IndexRead if writes.contains(&touched) => {}
+            Access::Read | Access::IndexRead => reads.push(touched),
         }
     });
-    all
+    (reads, writes)
 }
 
 fn meet(a: &Touched, b: &Touched) -> bool {
@@ -73,13 +79,12 @@ impl<T: Float> Program<T> {
             }
             line(format!("s{number} [label=\"{}\"];", escape_dot(&label)));
         }
-        let reads: Vec<_> = steps.iter().map(|step| touched(step, true)).collect();
-        let writes: Vec<_> = steps.iter().map(|step| touched(step, false)).collect();
+        let (reads, writes): (Vec<_>, Vec<_>) = steps.iter().map(|step| touched(step, self.0.scratch)).unzip();
         // The last earlier step that wrote any of what is read.
         let writer =
             |number: usize, read: &Touched| (0..number).rev().find(|&w| writes[w].iter().any(|x| meet(x, read)));
-        for number in 0..steps.len() {
-            let from: BTreeSet<usize> = reads[number].iter().filter_map(|read| writer(number, read)).collect();
+        for (number, reads) in reads.iter().enumerate() {
+            let from: BTreeSet<usize> = reads.iter().filter_map(|read| writer(number, read)).collect();
             from.into_iter().for_each(|w| line(format!("s{w} -> s{number};")));
         }
         let indices = self.0.layout.indices.iter().map(|(_, i)| ("index", &i.name, (true, i.offset..i.offset + i.len)));
@@ -94,11 +99,11 @@ impl<T: Float> Program<T> {
             let label = name.as_ref().map_or_else(|| (*kind).to_owned(), |name| format!("{name}\n{kind}"));
             let color = if *kind == "param" { "lightgoldenrod1" } else { "lightblue1" };
             line(format!("v{n} [shape=oval, style=filled, fillcolor={color}, label=\"{}\"];", escape_dot(&label)));
-            for number in 0..steps.len() {
-                if reads[number].iter().any(|read| meet(read, place) && writer(number, read).is_none()) {
+            for (number, (reads, writes)) in reads.iter().zip(&writes).enumerate() {
+                if reads.iter().any(|read| meet(read, place) && writer(number, read).is_none()) {
                     line(format!("v{n} -> s{number};"));
                 }
-                if writes[number].iter().any(|write| meet(write, place)) {
+                if writes.iter().any(|write| meet(write, place)) {
                     line(format!("s{number} -> v{n} [style=dashed, constraint=false];"));
                 }
             }

@@ -6,6 +6,8 @@
 //! $$\delta_2 = (p - t)/n, \quad \partial W_2 = h^\top \delta_2, \quad
 //!   \delta_1 = \delta_2 W_2^\top \odot (1 - h^2), \quad \partial W_1 = x^\top \delta_1$$
 
+#![allow(clippy::needless_range_loop, reason = "the loops run over the indices of the formulas")]
+
 use super::{HIDDEN, INPUTS, ROWS, TARGETS};
 
 /// The parameters of the network, or their gradient.

@@ -8,7 +8,8 @@ mod report;
 
 use crate::args::GradArgs;
 use crate::failure::Failure;
-use crate::formula::{parse, parse_bindings};
+use crate::formula::{constant, parse, parse_bindings};
+use crate::text::{nearest, shown};
 use derivatives::Derivatives;
 use functions::Functions;
 use std::io::Write;
@@ -20,6 +21,7 @@ use tapegrad::Tape;
 ///
 /// If the formula or a binding is malformed, or the output cannot be written.
 pub fn run(args: &GradArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    refuse_misspelt_option(args)?;
     let bindings = parse_bindings(&args.bindings)?;
     let names: Vec<&str> = bindings.iter().map(|binding| binding.name.as_str()).collect();
     let point: Vec<f64> = bindings.iter().map(|binding| binding.value).collect();
@@ -38,6 +40,23 @@ pub fn run(args: &GradArgs, out: &mut dyn Write) -> Result<(), Failure> {
         report.write_text(out)?
     }
     Ok(())
+}
+
+/// A formula may start with `--`, but a lone word after it is an option, unless the word is a variable.
+fn refuse_misspelt_option(args: &GradArgs) -> Result<(), Failure> {
+    let Some(word) = args.formula.strip_prefix("--").filter(|word| word.starts_with(char::is_alphabetic)) else {
+        return Ok(());
+    };
+    let is_bound =
+        args.bindings.iter().any(|binding| binding.split('=').next().is_some_and(|name| name.trim() == word));
+    if is_bound || !word.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) || constant(word).is_some() {
+        return Ok(());
+    }
+    let hint = match nearest(word, ["hessian", "json", "dot", "help"]) {
+        Some(near) => format!("did you mean `--{near}`?"),
+        None => "see `tapegrad grad --help`".into(),
+    };
+    Err(Failure::Input(format!("no option {}, {hint}", shown(&args.formula))))
 }
 
 #[cfg(test)]

@@ -77,7 +77,8 @@ impl Report {
         }
         let Verdict { largest, differ, unmeasured } = self.verdict();
         if differ.is_empty() && unmeasured.is_empty() {
-            return writeln!(out, "finite differences agree, the largest difference is {largest:.1e}");
+            let digits = if largest == 0.0 { "0".to_owned() } else { format!("{largest:.1e}") };
+            return writeln!(out, "finite differences agree, the largest difference is {digits}");
         }
         if !differ.is_empty() {
             writeln!(out, "finite differences do not agree for {}: is this a kink or a jump?", differ.join(", "))?;

@@ -230,6 +230,10 @@ impl Builder {
     }
 
     fn binary(&mut self, x: Var, y: Var, how: u16) -> Var {
+        // Values that are equal but for rounding, such as x and x + 1 - 1, must not be compared: whether they are equal
+        // differs from point to point and from pass to pass.
+        let apart = y + 0.0625;
+        let (whole_x, whole_y) = (x.floor(), y.floor());
         match how % 24 {
             0 | 1 => x + y,
             2 | 3 => x - y,
@@ -239,13 +243,13 @@ impl Builder {
             9 => (x.abs() + 0.2).powf(y.tanh()),
             10 => x.min(y),
             11 => x.max(y),
-            12 => x.less(y),
-            13 => x.less_equal(y) * x,
-            14 => x.greater(y) + y,
-            15 => x.greater_equal(y),
-            16 => x.equal(y),
-            17 => x.not_equal(y) * y,
-            18 => x.less(y).select(x.sin(), y),
+            12 => x.less(apart),
+            13 => x.less_equal(apart) * x,
+            14 => x.greater(apart) + y,
+            15 => x.greater_equal(apart),
+            16 => whole_x.equal(whole_y),
+            17 => whole_x.not_equal(whole_y) * y,
+            18 => x.less(apart).select(x.sin(), y),
             19 => x.select(y, x * 2.0),
             20 => x.masked_mul(y),
             21 => x.square() + y * 0.0,

@@ -12,7 +12,7 @@ pub(super) fn run<T: Float>(r: &Reduce, values: &mut [T]) {
         Reduction::Sum => reduce(r, values, T::ZERO, |a, x| a + x),
         // A NaN on either side wins.
         Reduction::Max => {
-            reduce(r, values, T::from_f64(f64::NEG_INFINITY), |a, x| if a >= x || a != a { a } else { x })
+            reduce(r, values, T::from_f64(f64::NEG_INFINITY), |a, x| if a >= x || a.is_nan() { a } else { x })
         }
     }
 }
@@ -85,6 +85,10 @@ fn rows_into_one<T: Float>(
     step: impl Fn(T, T) -> T,
 ) {
     values[out..out + columns].fill(start);
+    if rows == 0 || columns == 0 {
+        // An operand without elements may stand anywhere, also inside the output.
+        return;
+    }
     // The output lies before or after the operand, never inside it.
     let (operand, total) = if out < x {
         let (low, high) = values.split_at_mut(x);
