@@ -1,5 +1,5 @@
-//! An operation of your own: one declaration gives the method, the kernels, the derivatives of every order, and a place in
-//! the fused program. The book's page "Adding an operation" explains each part.
+//! An operation of your own: one declaration gives the method, the kernels, the derivatives of every order, and a place
+//! in the fused program. The book's page "Adding an operation" explains each part.
 
 use std::error::Error;
 use tapegrad::check::{GradcheckOptions, gradcheck};

@@ -46,12 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What the network says of each place.
     let (rows, columns) = (20, 64);
     let place = |i: usize| {
-        let (row, column) = (i / 2 / columns, i / 2 % columns);
-        if i.is_multiple_of(2) {
-            -1.5 + 4.0 * column as f64 / columns as f64
-        } else {
-            1.4 - 2.3 * row as f64 / rows as f64
-        }
+        let (x, y) = ((i / 2 % columns) as f64 / columns as f64, (i / 2 / columns) as f64 / rows as f64);
+        if i.is_multiple_of(2) { 4.0 * x - 1.5 } else { 1.4 - 2.3 * y }
     };
     let classes = trained.predictor.predict_classes(&Tensor::from_fn([rows * columns, 2], place))?;
     for row in classes.chunks(columns) {

@@ -1,5 +1,5 @@
-//! A table from a file to a confusion matrix: reading, scaling by the training part alone, training, and looking at what
-//! was got wrong.
+//! A table from a file to a confusion matrix: reading, scaling by the training part alone, training, and looking at
+//! what was got wrong.
 
 use std::error::Error;
 use tapegrad::{Tape, Tensor};

@@ -1,7 +1,7 @@
 //! Programs of millions of operations, on a small stack: nothing recurses over the graph, and nothing is quadratic.
 //!
-//! `TAPEGRAD_DEEP=10000000 cargo test --release --test deep` is the depth promised; the default
-//! keeps an unoptimised test run short.
+//! `TAPEGRAD_DEEP=10000000 cargo test --release --test deep` is the depth promised; the default keeps an unoptimised test
+//! run short.
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::{CompileOptions, Passes, Tape};
@@ -9,7 +9,7 @@ use tapegrad::{CompileOptions, Passes, Tape};
 const STACK: usize = 256 * 1024;
 
 fn operations() -> usize {
-    std::env::var("TAPEGRAD_DEEP").map_or(300_000, |n| n.parse().expect("TAPEGRAD_DEEP is a number"))
+    std::env::var("TAPEGRAD_DEEP").map_or(1_000_000, |n| n.parse().expect("TAPEGRAD_DEEP is a number"))
 }
 
 fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {

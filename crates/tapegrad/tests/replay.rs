@@ -246,3 +246,34 @@ fn values_read_before_differentiating_do_not_linger() {
     let slope = tape.grad(loss, &[z])[0];
     assert_eq!((loss.item(), slope.item()), (800.0, -1.0));
 }
+
+#[test]
+fn a_forgotten_assignment_leaves_the_others_as_they_are() {
+    let tape = Tape::new();
+    let params: Vec<Var> = (0..4).map(|i| tape.param(f64::from(i))).collect();
+    for &p in &params {
+        tape.assign(p, p + 10.0);
+    }
+    tape.unassign(params[1]);
+    tape.unassign(params[1]);
+    tape.assign(params[3], params[3] * 2.0);
+    tape.unassign(params[0]);
+    tape.assign(params[1], params[1] + 100.0);
+    let program = tape.compile::<f64>(&params).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    let after: Vec<f64> = params.iter().map(|&p| state.item(p)).collect();
+    assert_eq!(after, [0.0, 101.0, 12.0, 6.0]);
+}
+
+#[test]
+fn an_output_that_is_a_parameter_in_disguise_is_the_old_value() {
+    let tape = Tape::new();
+    let w = tape.param([1.0, 2.0]);
+    let old = w.permute(&[0]) * 1.0;
+    tape.assign(w, w + 1.0);
+    let program = tape.compile::<f64>(&[old]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    assert_eq!((state.get(old), state.get(w)), (&[1.0, 2.0][..], &[2.0, 3.0][..]));
+}

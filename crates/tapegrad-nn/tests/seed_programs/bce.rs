@@ -1,5 +1,5 @@
-//! The 2-5-5-1 net with binary cross-entropy: the gradient its author doubts is right, and what is wrong shows before the
-//! first update. What happens after it is in `sweeps`.
+//! The 2-5-5-1 net with binary cross-entropy: the gradient its author doubts is right, and what is wrong shows before
+//! the first update. What happens after it is in `sweeps`.
 
 use crate::figures::{assert_relative, assert_ulps, number, numbers, tensor};
 use tapegrad::{Tape, Tensor, Var};

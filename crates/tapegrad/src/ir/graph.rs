@@ -50,6 +50,8 @@ pub struct Graph {
     order: Vec<NodeId>,
     types: Interner<TensorType>,
     attrs: Interner<Attrs>,
+    /// The number of [`Attrs::None`].
+    no_attrs: Option<u32>,
     names: SparseSecondaryMap<NodeId, String>,
     values: SparseSecondaryMap<NodeId, LeafValue>,
 }
@@ -89,10 +91,11 @@ impl Graph {
 
     /// Appends an elementwise node whose inputs all have one and the same real type, which is then also its own; `None`
     /// where they do not. This is the fast path of recording.
+    #[inline]
     pub(crate) fn push_same_type(
         &mut self,
         op: &'static OpDef,
-        inputs: &[NodeId],
+        inputs: Inputs,
         location: &'static Location<'static>,
     ) -> Option<NodeId> {
         let ty = self.nodes.get(*inputs.first()?)?.ty;
@@ -100,9 +103,8 @@ impl Graph {
         if !same || self.types.get(ty).dtype != DType::Real {
             return None;
         }
-        let node =
-            Node { op, inputs: SmallVec::from_slice(inputs), ty, attrs: self.attrs.intern(Attrs::None), location };
-        Some(self.push_interned(node))
+        let attrs = *self.no_attrs.get_or_insert_with(|| self.attrs.intern(Attrs::None));
+        Some(self.push_interned(Node { op, inputs, ty, attrs, location }))
     }
 
     /// Appends a leaf with its value.
@@ -119,7 +121,7 @@ impl Graph {
         if let Some(name) = from.names.get(id) {
             self.names.insert(new, name.clone());
         }
-        if let Some(value) = from.values.get(id) {
+        if let Some(value) = from.leaf_value(id) {
             self.values.insert(new, value.clone());
         }
         new
@@ -196,7 +198,8 @@ impl Graph {
     /// The value of a leaf.
     #[must_use]
     pub fn leaf_value(&self, id: NodeId) -> Option<&LeafValue> {
-        self.values.get(id)
+        // Only leaves have values, and only leaves have no inputs: most nodes need no look-up.
+        if self.nodes.get(id)?.inputs.is_empty() { self.values.get(id) } else { None }
     }
 
     /// The nodes in order: each after its inputs.

@@ -127,6 +127,7 @@ pub(crate) struct Recording {
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
+    last_scalar: Option<(u64, NodeId)>,
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,
     /// While a rule records: the line of the operation being differentiated.
@@ -204,12 +205,19 @@ impl Recording {
 
     /// The node of a scalar constant; one per distinct value.
     pub(crate) fn scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
+        // The same number often follows itself: a look before hashing.
+        if let Some((bits, id)) = self.last_scalar
+            && bits == c.to_bits()
+            && self.graph.get(id).is_some()
+        {
+            return id;
+        }
         let line = self.line(at);
         let graph = &mut self.graph;
         let push = |graph: &mut Graph| {
             graph.push(&super::leaf::CONST, Inputs::new(), Attrs::Scalar(c), TensorType::real([]), line)
         };
-        match self.scalars.entry(c.to_bits()) {
+        let id = match self.scalars.entry(c.to_bits()) {
             Entry::Occupied(e) if graph.get(*e.get()).is_some() => *e.get(),
             Entry::Occupied(mut e) => {
                 // The user removed it; record it anew.
@@ -217,11 +225,14 @@ impl Recording {
                 *e.get()
             }
             Entry::Vacant(e) => *e.insert(push(graph)),
-        }
+        };
+        self.last_scalar = Some((c.to_bits(), id));
+        id
     }
 }
 
 /// Runs `f` on the recording of a tape; an error if the tape was dropped.
+#[inline]
 pub(crate) fn with<R>(
     key: TapeKey,
     op: &str,
@@ -379,7 +390,14 @@ impl Tape {
     pub fn unassign(&self, param: Var) {
         let at = Location::caller();
         let ids = self.ids("unassign", &[param], at).unwrap_or_else(|error| error.raise());
-        self.with(|r| r.assigns.retain(|&(p, _)| p != ids[0]));
+        self.with(|r| {
+            if let Some(place) = r.assigned.remove(ids[0]) {
+                r.assigns.swap_remove(place);
+                if let Some(&(moved, _)) = r.assigns.get(place) {
+                    r.assigned.insert(moved, place);
+                }
+            }
+        });
     }
 
     /// The nodes behind handles, after checking that they are this tape's and exist.
@@ -476,6 +494,7 @@ pub(crate) fn check_rank(op: &str, shape: &Shape, at: &'static Location<'static>
 
 /// Refuses operands that are not all of one tape. A dropped tape or a stale handle is a better explanation than a foreign
 /// one.
+#[inline]
 pub(crate) fn check_one_tape(
     op: &str,
     args: &[&str],

@@ -187,6 +187,7 @@ impl Var {
     }
 
     /// Records an elementwise operation if all operands have one type already.
+    #[inline]
     pub(crate) fn try_record_same_type(
         op: &'static OpDef,
         operands: &[Var],
@@ -195,9 +196,17 @@ impl Var {
         let first = operands[0];
         check_one_tape(op.name, op.args, operands, at)?;
         with(first.tape, op.name, at, |r| {
-            let inputs = check_all(r, op, operands, at)?;
+            let inputs = match operands {
+                [a] => Inputs::from_buf_and_len([a.id, a.id], 1),
+                [a, b] => Inputs::from_buf([a.id, b.id]),
+                _ => operands.iter().map(|o| o.id).collect(),
+            };
             let line = r.blame.unwrap_or(at);
-            Ok(r.graph.push_same_type(op, &inputs, line).map(|id| Var::new(first.tape, id)))
+            match r.graph.push_same_type(op, inputs, line) {
+                Some(id) => Ok(Some(Var::new(first.tape, id))),
+                // Of several types, or a handle that is stale.
+                None => check_all(r, op, operands, at).map(|_| None),
+            }
         })?
     }
 }

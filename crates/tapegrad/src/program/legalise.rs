@@ -6,7 +6,6 @@
 use super::view::View;
 use crate::ir::{Attrs, DType, Elementwise, Graph, Inputs, Kernel, NodeId, OpDef, Rule, TensorType, infer_elementwise};
 use crate::num::{Float, Formula};
-use std::collections::HashMap;
 
 fn same<T: Float>(x: T, _: T, _: T) -> T {
     x
@@ -39,28 +38,44 @@ static COPY: OpDef = OpDef {
 
 /// For each layout node: the node whose buffer it reads, and how. Nodes not listed have a buffer of their own.
 pub(crate) struct Views {
-    of: HashMap<NodeId, (NodeId, View)>,
+    /// The place in `list` of each layout node, by [`NodeId::index`]; [`NOT_LISTED`] for others and beyond the end.
+    place: Vec<u32>,
+    list: Vec<(NodeId, View)>,
 }
 
+const NOT_LISTED: u32 = u32::MAX;
+
 impl Views {
+    fn get(&self, id: NodeId) -> Option<&(NodeId, View)> {
+        self.list.get(*self.place.get(id.index())? as usize)
+    }
+
+    fn insert(&mut self, id: NodeId, root: NodeId, view: View) {
+        if self.place.len() <= id.index() {
+            self.place.resize(id.index() + 1, NOT_LISTED);
+        }
+        self.place[id.index()] = u32::try_from(self.list.len()).expect("keys of nodes have 32 bits");
+        self.list.push((root, view));
+    }
+
     /// The node whose buffer holds a value.
     pub(crate) fn root(&self, id: NodeId) -> NodeId {
-        self.of.get(&id).map_or(id, |&(root, _)| root)
+        self.get(id).map_or(id, |&(root, _)| root)
     }
 
     /// Whether a node reads the buffer of another.
     pub(crate) fn is_alias(&self, id: NodeId) -> bool {
-        self.of.contains_key(&id)
+        self.get(id).is_some()
     }
 
     /// How a value is read out of its root's buffer.
     pub(crate) fn view(&self, graph: &Graph, id: NodeId) -> View {
-        self.of.get(&id).map_or_else(|| View::whole(graph.shape(id)), |(_, view)| view.clone())
+        self.get(id).map_or_else(|| View::whole(graph.shape(id)), |(_, view)| view.clone())
     }
 
     /// Whether element `i` of the value is element `i` of its root's buffer, for all of them.
     pub(crate) fn is_identity(&self, graph: &Graph, id: NodeId) -> bool {
-        self.of.get(&id).is_none_or(|(root, view)| {
+        self.get(id).is_none_or(|(root, view)| {
             view.offset == 0 && view.is_contiguous() && view.numel() == graph.shape(*root).numel()
         })
     }
@@ -69,7 +84,7 @@ impl Views {
 /// Inserts copies where they are needed, and finds the view of every layout node. `own` are nodes that need a buffer of
 /// their own; where one has none, it is replaced in the list by a copy.
 pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
-    let mut views = Views { of: HashMap::new() };
+    let mut views = Views { place: Vec::new(), list: Vec::new() };
     let before: Vec<NodeId> = graph.order().to_vec();
     let mut order = Vec::with_capacity(before.len());
     for &id in &before {
@@ -89,7 +104,7 @@ pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
         }
         if let Some(view) = view_of(graph, &views, id) {
             let root = views.root(graph.node(id).inputs[0]);
-            views.of.insert(id, (root, view));
+            views.insert(id, root, view);
         }
         order.push(id);
     }

@@ -174,7 +174,7 @@ impl<T: Float> fmt::Display for Program<T> {
             writeln!(f, "{role}{name} {} @{}", slot.shape, slot.offset)?;
         }
         let mut indices: Vec<_> = layout.indices.iter().map(|(_, index)| index).collect();
-        indices.sort_by_key(|index| index.offset);
+        indices.sort_by_key(|index| (index.offset, index.len, index.bound, index.name.clone()));
         for index in indices {
             let name = index.name.as_ref().map_or(String::new(), |n| format!(" {n:?}"));
             writeln!(f, "index{name} [{}] i@{}, below {}", index.len, index.offset, index.bound)?;

@@ -65,8 +65,8 @@ impl View {
     pub(crate) fn slice(&self, axis: usize, start: usize, stop: usize) -> View {
         let mut view = self.clone();
         view.dims[axis] = stop - start;
-        // An empty range may start at the very end: keep the window inside the buffer.
-        if stop > start {
+        // A window without elements may start anywhere, also beyond the end: keep it inside the buffer.
+        if view.numel() > 0 {
             view.offset += start * self.strides[axis];
         }
         view

@@ -204,7 +204,7 @@ impl Builder {
             }
             // Forms that are rewritten to stable ones.
             22 => x.sigmoid().ln(),
-            23 => (1.0 - x.sigmoid()).ln(),
+            23 => (1.0 - (x * 0.25).sigmoid()).ln(),
             24 => (1.0 + x.exp()).ln(),
             25 => 1.0 / (1.0 + (-x).exp()),
             26 => x.exp() / (1.0 + x.exp()),
@@ -381,5 +381,32 @@ impl Builder {
 impl Var {
     fn transpose_or_self(self) -> Var {
         if self.rank() >= 2 { self.transpose() } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::suite::recipe::for_all;
+    use crate::ops::OPS;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn random_programs_are_varied_and_of_some_size() {
+        let (seen, nodes, count) = (RefCell::new(BTreeSet::new()), Cell::new(0), Cell::new(0));
+        for_all(200, |recipe| {
+            let case = build(recipe);
+            nodes.set(nodes.get() + case.tape.len());
+            count.set(count.get() + 1);
+            assert!(case.tape.len() <= MOST_NODES);
+            let _ = case.tape.grad(case.loss, &case.leaves);
+            let graph = case.tape.graph();
+            seen.borrow_mut().extend(graph.order().iter().map(|&id| graph.node(id).op.name));
+            Ok(())
+        });
+        let missing: Vec<&str> = OPS.iter().map(|op| op.name).filter(|name| !seen.borrow().contains(name)).collect();
+        assert!(missing.is_empty(), "no random program uses {missing:?}");
+        assert!(nodes.get() / count.get() >= 40, "{} nodes on average", nodes.get() / count.get());
     }
 }

@@ -9,7 +9,7 @@ use crate::{Program, State, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 use std::cell::Cell;
 
-const CASES: u32 = 200;
+const CASES: u32 = 400;
 
 fn fail(case: &Case, what: &str) -> TestCaseError {
     TestCaseError::fail(format!("{what}\n{}", case.tape.graph()))

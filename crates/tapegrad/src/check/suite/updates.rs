@@ -7,7 +7,7 @@ use super::recipe::for_all;
 use crate::{CompileOptions, Passes, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 
-const CASES: u32 = 200;
+const CASES: u32 = 400;
 /// Replays of each program: what the first leaves behind is what the next begins with.
 const REPLAYS: usize = 3;
 

@@ -8,7 +8,7 @@ use crate::ir::LeafValue;
 use crate::{CompileOptions, Element, Indices, Passes, Program, State, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 
-const CASES: u32 = 200;
+const CASES: u32 = 400;
 
 fn fail(case: &Case, what: &str) -> TestCaseError {
     TestCaseError::fail(format!("{what}\n{}", case.tape.graph()))
