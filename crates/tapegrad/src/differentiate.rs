@@ -4,6 +4,7 @@
 //! ([`crate::pass::rewrite`]), because the derivative of a stable form is stable and that of the other is not.
 
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use crate::ir::leaf::CONST;
 use crate::ir::{DType, NodeId, Shape, Tape, Tensor, Var, check_rank};
 use crate::transform::Blame;
 use crate::{pass, transform};
@@ -279,12 +280,22 @@ impl Tape {
     }
 
     fn need_real(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
-        self.with(|r| match ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
-            None => Ok(()),
-            Some(&id) => {
-                let issue = Issue::new(RecordErrorKind::Type, "expected real numbers to differentiate, found indices");
+        self.with(|r| {
+            let fail = |issue: Issue, id: NodeId| {
                 Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]))
+            };
+            for &id in ids {
+                if r.graph.ty(id).dtype == DType::Index {
+                    let message = "expected real numbers to differentiate, found indices";
+                    return fail(Issue::new(RecordErrorKind::Type, message), id);
+                }
+                // Equal constants are one node, whoever wrote them, so the derivative by one would mix them up.
+                if r.graph.node(id).op.is(&CONST) {
+                    let issue = Issue::new(RecordErrorKind::Request, "there is no derivative by a constant");
+                    return fail(issue.help("record it with `tape.input(..)` or `tape.param(..)`"), id);
+                }
             }
+            Ok(())
         })
     }
 

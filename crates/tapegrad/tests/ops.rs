@@ -534,3 +534,24 @@ fn edges_are_as_documented() {
     assert!(tape.input([1.0, f64::NAN, 2.0]).max_over(&[0]).item().is_nan());
     assert_eq!(tape.input(Tensor::zeros([0, 3])).sum_over(&[0]).value().data(), &[0.0; 3]);
 }
+
+#[test]
+fn rules_with_attributes_honour_the_branch_not_taken() {
+    let tape = Tape::new();
+    let x = tape.input([0.0, 2.0]);
+    let zero = tape.constant(0.0);
+    let y = x.greater(zero).select(x.powi(-3), zero).sum();
+    assert_eq!(tape.grad(y, &[x])[0].value().data(), &[0.0, -3.0 / 16.0]);
+
+    let x = tape.input([-1.0, 4.0]);
+    let y = zero.select(x.sqrt().max_over(&[0]), x.square().sum());
+    assert_eq!(tape.grad(y, &[x])[0].value().data(), &[-2.0, 8.0]);
+}
+
+#[test]
+fn there_is_no_derivative_by_a_constant() {
+    let tape = Tape::new();
+    let (x, c) = (tape.input(3.0), tape.constant(2.0));
+    let error = tape.try_grad(c * x + 2.0, &[c]).unwrap_err().to_string();
+    assert!(error.contains("there is no derivative by a constant"), "{error}");
+}

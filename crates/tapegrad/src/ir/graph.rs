@@ -100,7 +100,9 @@ impl Graph {
     ) -> Option<NodeId> {
         let ty = self.nodes.get(*inputs.first()?)?.ty;
         let same = inputs[1..].iter().all(|&i| self.nodes.get(i).is_some_and(|n| n.ty == ty));
-        if !same || self.types.get(ty).dtype != DType::Real {
+        // What is not so simple takes the way on which everything is checked.
+        let plain = op.elementwise().is_some() && inputs.len() == op.args.len();
+        if !same || !plain || self.types.get(ty).dtype != DType::Real {
             return None;
         }
         let attrs = *self.no_attrs.get_or_insert_with(|| self.attrs.intern(Attrs::None));

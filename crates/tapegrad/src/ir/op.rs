@@ -139,6 +139,8 @@ pub struct RuleArgs<'a> {
     pub output: Var,
     /// The node's fixed arguments.
     pub attrs: &'a Attrs,
+    /// Whether a zero in the cotangent means "not taken"; products with it are then to be made by [`RuleArgs::times`].
+    pub masked: bool,
 }
 
 /// Records the cotangent of input `which`, given the cotangent `ct` of the output.
@@ -198,7 +200,7 @@ pub enum Operand<'a, T> {
     Index(&'a [u32], &'a Shape),
 }
 
-/// Computes one node: all inputs row-major, the output to be filled row-major. Must not allocate if replay is to be free
+/// Computes one node of at most 8 inputs: all inputs row-major, the output to be filled row-major. Must not allocate if replay is to be free
 /// of allocation.
 pub type CustomFn<T> = fn(inputs: &[Operand<'_, T>], attrs: &Attrs, out: &mut [T]);
 

@@ -164,6 +164,7 @@ impl Formula {
         match *self.steps.last()? {
             FormulaStep::Apply(prim, operands)
                 if self.steps.len() == prim.arity() + 1
+                    && self.result() + 1 == self.steps.len()
                     && (0..prim.arity()).all(|i| operands[i] as usize == i && self.steps[i] == FormulaStep::Arg(i)) =>
             {
                 Some(prim)

@@ -50,6 +50,14 @@ impl Var {
     }
 }
 
+/// An axis given as an attribute must exist.
+pub(crate) fn need_axis(axis: usize, ty: &TensorType) -> Result<(), Issue> {
+    if axis < ty.shape.rank() {
+        return Ok(());
+    }
+    Err(Issue::new(RecordErrorKind::Axis, format!("axis {axis} does not exist in shape {ty}")))
+}
+
 /// Indices stay where they are: they can be reshaped, cut along their first axis, and gathered.
 fn need_real(ty: &TensorType) -> Result<(), Issue> {
     if ty.dtype == DType::Real {
@@ -184,6 +192,7 @@ pub static SLICE: OpDef = OpDef {
         if axis > 0 {
             need_real(ty)?;
         }
+        need_axis(axis, ty)?;
         let size = ty.shape.dims()[axis];
         if start > stop || stop > size {
             return Err(Issue::new(
@@ -234,6 +243,7 @@ pub static CONCAT: OpDef = OpDef {
     infer: |operands, attrs| {
         let &Attrs::Int(axis) = attrs else { unreachable!("concat is recorded with an axis") };
         let first = operands[0];
+        need_axis(axis, first)?;
         let mut size = 0usize;
         for (i, ty) in operands.iter().enumerate() {
             if ty.dtype != DType::Real {

@@ -14,7 +14,7 @@ pub static POWI: OpDef = OpDef {
     onnx: Some("Pow"),
     infer: infer_elementwise,
     rule: Rule::Custom {
-        vjp: |args, _, ct| ct * partial(args),
+        vjp: |args, _, ct| args.times(ct, partial(args)),
         jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * partial(args),
     },
     masks: false,

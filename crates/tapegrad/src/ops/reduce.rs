@@ -9,6 +9,7 @@ fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
     if ty.dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
+    axes.iter().try_for_each(|&axis| super::layout::need_axis(axis, ty))?;
     Ok(TensorType::real(ty.shape.without_axes(axes, false)))
 }
 
@@ -40,7 +41,7 @@ fn stretch(reduced: Var, args: &RuleArgs<'_>) -> Var {
 /// Sum over axes.
 pub static SUM: OpDef = OpDef {
     name: "sum",
-    doc: "Sum over axes, which disappear. Terms are added in an order that depends on the shape only.\n",
+    doc: "Sum over axes, which disappear. Terms are added in an order that depends only on the shape and on how the operand lies in memory.\n",
     args: &["x"],
     variadic: false,
     onnx: Some("ReduceSum"),
@@ -60,7 +61,7 @@ pub static MAX_OVER: OpDef = OpDef {
     onnx: Some("ReduceMax"),
     infer: infer_max,
     rule: Rule::Custom {
-        vjp: |args, _, ct| weights(args) * stretch(ct, args),
+        vjp: |args, _, ct| args.times(stretch(ct, args), weights(args)),
         jvp: |args, tangents| {
             let t = tangents[0].expect("the only operand has a tangent");
             Var::record(&SUM, &[weights(args) * t], args.attrs.clone())

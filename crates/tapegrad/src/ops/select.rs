@@ -118,3 +118,12 @@ impl Var {
         record_elementwise(&MASKED_MUL, &[self, other])
     }
 }
+
+impl crate::ir::RuleArgs<'_> {
+    /// The product of a cotangent and a partial derivative; a zero of a masked cotangent wins.
+    #[must_use]
+    #[track_caller]
+    pub fn times(&self, ct: Var, partial: Var) -> Var {
+        if self.masked { ct.masked_mul(partial) } else { ct * partial }
+    }
+}

@@ -17,6 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
+/// Replay hands the operands of a custom kernel over without allocating, so there is a limit to them.
+pub(crate) const MOST_CUSTOM_OPERANDS: usize = 8;
+
 /// What to compile, beyond the outputs.
 #[derive(Clone, Copy, Debug)]
 pub struct CompileOptions {
@@ -209,6 +212,17 @@ impl Extract {
     }
 
     fn lower<T: Reading>(mut self, tape: crate::ir::TapeKey, outputs: &[NodeId]) -> Result<Program<T>, CompileError> {
+        let many = |id: &&NodeId| {
+            let node = self.graph.node(**id);
+            matches!(node.op.kernel, Kernel::Custom(_)) && node.inputs.len() > MOST_CUSTOM_OPERANDS
+        };
+        if let Some(&id) = self.graph.order().iter().find(many) {
+            return Err(CompileError::new(format!(
+                "a custom kernel takes at most {MOST_CUSTOM_OPERANDS} operands, found {} in {}",
+                self.graph.node(id).inputs.len(),
+                self.graph.describe(id)
+            )));
+        }
         let (first_guard, first_leaf) = {
             let values = self.outputs + self.assigned.len();
             (values, values + 2 * self.guards.len())

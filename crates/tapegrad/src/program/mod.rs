@@ -26,8 +26,8 @@ mod text;
 mod verify;
 mod view;
 
-pub(crate) use compile::Inner;
 pub use compile::{CompileOptions, Program};
+pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
 pub(crate) use step::{Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall};

@@ -175,6 +175,21 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
 }
 
 fn writes_what_it_reads<T>(step: &Step<T>) -> bool {
+    if matches!(step, Step::Moves(_)) {
+        // Many parts that fill one output: compared with the whole of it, in linear time.
+        let mut written: Option<Range<usize>> = None;
+        step.access(&mut |access, range| {
+            if access == Access::Write && !range.is_empty() {
+                let whole = written.get_or_insert(range.clone());
+                *whole = whole.start.min(range.start)..whole.end.max(range.end);
+            }
+        });
+        let mut clash = false;
+        step.access(&mut |access, range| {
+            clash |= access == Access::Read && written.as_ref().is_some_and(|whole| overlap(whole, &range));
+        });
+        return clash;
+    }
     let mut all = Vec::new();
     step.access(&mut |access, range| all.push((access, range)));
     let clash = |read: Access, write: Access| {
@@ -192,6 +207,24 @@ fn verify_fused<T>(f: &Fused<T>) -> Result<(), String> {
         for (i, inst) in code.iter().enumerate() {
             if inst.op == Opcode::More {
                 continue;
+            }
+            let arity = if inst.op == Opcode::Call {
+                let Some(call) = f.calls.get(inst.aux as usize) else {
+                    return Err("a call that does not exist".to_owned());
+                };
+                call.arity
+            } else {
+                inst.op.operands()
+            };
+            if arity > 3 || (arity == 3 && (i == 0 || code[i - 1].op != Opcode::More)) {
+                return Err(format!("instruction {i} lacks its third operand"));
+            }
+            if arity == 1 && inst.a != inst.b {
+                return Err(format!("instruction {i} has a second operand that nothing checks"));
+            }
+            let marked = (inst.dst | inst.a | inst.b) & ADVANCE != 0 || inst.op == Opcode::Load;
+            if f.numel == 1 && (marked || !f.prologue.is_empty()) {
+                return Err(format!("instruction {i} is one for tiles, among scalars"));
             }
             let place = |o: u32| {
                 let start = (o & !ADVANCE) as usize;

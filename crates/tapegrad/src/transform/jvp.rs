@@ -38,7 +38,7 @@ pub(crate) fn jvp(
 /// The tangent of one node from those of its inputs, at least one of which is not zero.
 fn push_forward(tape: TapeKey, seen: &Seen, tangents: &[Option<Var>]) -> Option<Var> {
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
-    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs };
+    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked: seen.op.masks };
     let given = || tangents.iter().enumerate().filter_map(|(i, t)| t.map(|t| (i, t)));
     match seen.op.rule {
         Rule::Zero => None,

@@ -74,23 +74,22 @@ fn pull_back(tape: TapeKey, seen: &Seen, ct: Cotangent, between: &[bool], cotang
         return;
     }
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
-    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs };
+    let masked = ct.masked || seen.op.masks;
+    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked };
     for (which, input) in seen.inputs.iter().enumerate() {
         if !between[input.index()] {
             continue;
         }
         let var = match seen.op.rule {
             Rule::Zero => None,
-            Rule::Partials(partials) => {
-                scale(ct.var, partials[which](&inputs, args.output), ct.masked || seen.op.masks)
-            }
+            Rule::Partials(partials) => scale(ct.var, partials[which](&inputs, args.output), masked),
             Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
                 let var = vjp(&args, which, ct.var);
                 (var.as_scalar_const() != Some(0.0)).then_some(var)
             }
         };
         if let Some(var) = var {
-            accumulate(cotangents, *input, Cotangent { var, masked: ct.masked || seen.op.masks });
+            accumulate(cotangents, *input, Cotangent { var, masked });
         }
     }
 }

@@ -11,7 +11,7 @@ mod reduce;
 
 use super::state::State;
 use crate::ir::{Operand, Reading};
-use crate::program::{MatMul, Step, UserCall};
+use crate::program::{MOST_CUSTOM_OPERANDS, MatMul, Step, UserCall};
 
 /// Elements of packing memory the largest matrix product among the steps needs.
 pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
@@ -76,10 +76,9 @@ fn matmul<T: Reading>(m: &MatMul, values: &mut [T], scratch: &mut [T]) {
 }
 
 fn custom<T: Reading>(c: &UserCall<T>, values: &mut [T], indices: &[u32]) {
-    const MOST: usize = 8;
     let base = values.as_mut_ptr();
-    let mut operands = [Operand::Index(&[], &c.operands[0].shape); MOST];
-    let count = c.operands.len().min(MOST);
+    let mut operands = [Operand::Index(&[], &c.operands[0].shape); MOST_CUSTOM_OPERANDS];
+    let count = c.operands.len().min(MOST_CUSTOM_OPERANDS);
     for (to, o) in operands.iter_mut().zip(&c.operands) {
         *to = if o.index {
             Operand::Index(&indices[o.range.clone()], &o.shape)

@@ -1,4 +1,4 @@
-//! Reductions. The order in which terms are added depends on the shape only.
+//! Reductions. The order in which terms are added depends only on the shape and on how the operand lies in memory.
 
 use crate::num::Float;
 use crate::program::{Reduce, Reduction};
