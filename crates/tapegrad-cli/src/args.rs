@@ -29,7 +29,7 @@ pub enum Command {
 /// Arguments of `tapegrad train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Table to learn from: numbers, with a header, and the target in the last column.
+    /// Table to learn from: numbers, with the target in the last column unless --target names another.
     #[arg(value_name = "DATA.csv")]
     pub data: PathBuf,
 

@@ -100,7 +100,7 @@ impl Tape {
         let ids = self.ids(op, &[output, ct], at)?;
         let wrt_ids = self.ids(op, wrt, at)?;
         self.need_real(op, &[ids[0]], at)?;
-        self.need_real(op, &wrt_ids, at)?;
+        self.need_variables(op, &wrt_ids, at)?;
         self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
         let _blame = Blame::on(self.key(), at)?;
         self.rewrite(&[ids[0]], &wrt_ids);
@@ -153,7 +153,7 @@ impl Tape {
             return Err(RecordError::new(op, Issue::new(RecordErrorKind::Arity, message), at));
         }
         self.need_real(op, &outs, at)?;
-        self.need_real(op, &ids, at)?;
+        self.need_variables(op, &ids, at)?;
         for (&id, &tangent) in ids.iter().zip(&tangent_ids) {
             self.need_equal_types(op, ("tangent", "variable"), tangent, id, at)?;
         }
@@ -217,7 +217,8 @@ impl Tape {
     /// A Jacobian, strip by strip.
     fn strips(&self, op: &str, output: Var, wrt: Var, at: &'static Location<'static>) -> Result<Var, RecordError> {
         let ids = self.ids(op, &[output, wrt], at)?;
-        self.need_real(op, &ids, at)?;
+        self.need_real(op, &ids[..1], at)?;
+        self.need_variables(op, &ids[1..], at)?;
         let (out, arg) = self.with(|r| (r.graph.shape(ids[0]).clone(), r.graph.shape(ids[1]).clone()));
         let shape: Shape = out.dims().iter().chain(arg.dims()).copied().collect();
         check_rank(op, &shape, at)?;
@@ -280,22 +281,26 @@ impl Tape {
     }
 
     fn need_real(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
-        self.with(|r| {
-            let fail = |issue: Issue, id: NodeId| {
+        self.with(|r| match ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
+            None => Ok(()),
+            Some(&id) => {
+                let issue = Issue::new(RecordErrorKind::Type, "expected real numbers to differentiate, found indices");
                 Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]))
-            };
-            for &id in ids {
-                if r.graph.ty(id).dtype == DType::Index {
-                    let message = "expected real numbers to differentiate, found indices";
-                    return fail(Issue::new(RecordErrorKind::Type, message), id);
-                }
-                // Equal constants are one node, whoever wrote them, so the derivative by one would mix them up.
-                if r.graph.node(id).op.is(&CONST) {
-                    let issue = Issue::new(RecordErrorKind::Request, "there is no derivative by a constant");
-                    return fail(issue.help("record it with `tape.input(..)` or `tape.param(..)`"), id);
-                }
             }
-            Ok(())
+        })
+    }
+
+    /// What is differentiated by must be real, and no constant: equal constants are one node, whoever wrote them, so the
+    /// derivative by one would mix them up.
+    fn need_variables(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
+        self.need_real(op, ids, at)?;
+        self.with(|r| match ids.iter().find(|&&id| r.graph.node(id).op.is(&CONST)) {
+            None => Ok(()),
+            Some(&id) => {
+                let issue = Issue::new(RecordErrorKind::Request, "there is no derivative by a constant")
+                    .help("record it with `tape.input(..)` or `tape.param(..)`");
+                Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]))
+            }
         })
     }
 

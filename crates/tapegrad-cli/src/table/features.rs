@@ -44,8 +44,8 @@ pub enum Truth {
 /// Reads the columns that a model wants from the file at `path`.
 ///
 /// Columns are found by name, whatever their order; columns that the model does not know are
-/// left out. A table without header must have the model's columns in the model's order, with or
-/// without the target where it was in training.
+/// left out. A table without header must have the model's columns in the model's order; if the model was trained without
+/// header too, the target may be among them where it was in training.
 ///
 /// # Errors
 ///
@@ -53,8 +53,9 @@ pub enum Truth {
 /// cell that is not a finite number or a label that the model does not know.
 pub fn read_features(path: &Path, wanted: Wanted<'_>) -> Result<Features, TableError> {
     let mut rows = Rows::open(path, wanted.header)?;
-    let columns = feature_columns(&rows, wanted.features).map_err(|problem| rows.error(problem))?;
-    let target_column = rows.names().iter().position(|name| name == wanted.target);
+    let (columns, by_position) = feature_columns(&rows, wanted.features).map_err(|problem| rows.error(problem))?;
+    // Where columns are known by their position only, all of them are features, whatever they were called in training.
+    let target_column = rows.names().iter().position(|name| name == wanted.target).filter(|_| !by_position);
     let mut truth = target_column.map(|column| TruthColumn::new(column, wanted.labels));
     let mut values = Vec::new();
     let mut row_count = 0;
@@ -72,14 +73,15 @@ pub fn read_features(path: &Path, wanted: Wanted<'_>) -> Result<Features, TableE
     Ok(Features { values, rows: row_count, truth: truth.map(|column| column.found) })
 }
 
-fn feature_columns(rows: &Rows, features: &[String]) -> Result<Vec<usize>, String> {
+/// The column of each feature, and whether they were found by position for want of names.
+fn feature_columns(rows: &Rows, features: &[String]) -> Result<(Vec<usize>, bool), String> {
     let names = rows.names();
     let by_name: HashMap<&str, usize> = names.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
     let found: Result<Vec<usize>, &String> =
         features.iter().map(|feature| by_name.get(feature.as_str()).copied().ok_or(feature)).collect();
     match found {
-        Ok(columns) => Ok(columns),
-        Err(_) if !rows.has_header() && names.len() == features.len() => Ok((0..names.len()).collect()),
+        Ok(columns) => Ok((columns, false)),
+        Err(_) if !rows.has_header() && names.len() == features.len() => Ok(((0..names.len()).collect(), true)),
         Err(_) if !rows.has_header() => Err(format!(
             "has {} and no header, the model wants {} in this order: {}",
             count(names.len(), "column"),
@@ -179,6 +181,17 @@ mod tests {
         );
         // Trained on a file without header whose first column was the target.
         assert_eq!(read("9,2\n9,4\n", &["column 2"], &[]).unwrap().values, [2.0, 4.0]);
+    }
+
+    #[test]
+    fn a_feature_found_by_position_is_not_taken_for_the_target() {
+        // Trained without header on `column 1` as the target; applied to a table that lacks it.
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        file.write_all(b"5,6\n7,8\n").unwrap();
+        let features = ["column 2".to_owned(), "column 3".to_owned()];
+        let wanted = Wanted { features: &features, target: "column 1", labels: &[], header: None };
+        let found = read_features(file.path(), wanted).unwrap();
+        assert_eq!(found, Features { values: vec![5.0, 6.0, 7.0, 8.0], rows: 2, truth: None });
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //! - UTF-8, with or without byte order mark; fields separated by `,`, `;` or tab (the one that
 //!   splits the first line into most fields; `,` on a tie); fields may be quoted with `"`; blank
 //!   lines are skipped.
-//! - The first row is a header if it holds no number and the second row does. Where that is not
-//!   clear the file is refused, and the caller has to say. Columns without a name are called
+//! - The first row is a header if it holds no number. Where it holds numbers beside names over numbers,
+//!   that is not clear; the file is refused, and the caller has to say. Columns without a name are called
 //!   `column 1`, `column 2`, ...
 //! - Every column but the target must hold finite numbers. The target is the last column, or the
 //!   one named; [`Task`] says when it is a number and when a class.

@@ -84,13 +84,14 @@ impl<'a, T: Element> Training<'a, T> {
             data: training,
         };
         let batch = trainer.batch_size.filter(|&rows| rows < training.len());
-        let main = recorder.step::<T>(batch)?;
+        let main = recorder.step::<T>(batch);
         let rest = batch.map_or(0, |rows| training.len() % rows);
-        let remainder = if rest > 0 { Some(recorder.remainder(rest)?) } else { None };
-        // The tape is the user's: a program compiled from it later must not train.
+        let remainder = (rest > 0).then(|| recorder.remainder(rest)).transpose();
+        // The tape is the user's: a program compiled from it later must not train, also where this training cannot start.
         for var in params.iter().copied().chain(recorder.optimizer_state.vars()) {
             tape.unassign(var);
         }
+        let (main, remainder) = (main?, remainder?);
         let evaluator =
             Ladder::record(tape, model, training.feature_count(), Some((trainer.objective, training.targets())))?;
         let predictor = Predictor::new(tape, model, training.feature_count())?;
@@ -229,6 +230,13 @@ impl<'a, T: Element> Training<'a, T> {
             best_epoch = watch.restore(&mut self.main.state)?;
         }
         let training = self.measure(self.training)?;
+        if self.epoch > 0 && !training.loss.is_finite() {
+            // The last update was one too many; no later step has seen its loss.
+            let step =
+                Some(self.order.len().div_ceil(self.trainer.batch_size.unwrap_or(usize::MAX).min(self.order.len())));
+            let (epoch, loss, learning_rate) = (self.epoch, training.loss, self.rate);
+            return Err(TrainError::Diverged { epoch, step, loss, learning_rate });
+        }
         let validation = match self.validation {
             Some(data) => Some(self.measure(data)?),
             None => None,

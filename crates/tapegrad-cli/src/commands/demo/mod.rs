@@ -37,7 +37,10 @@ pub fn run(out: &mut dyn Write) -> Result<(), Failure> {
     let count = first.numbers().count();
     writeln!(out, "Exclusive or, learned by a 2-{HIDDEN}-1 network of {count} weights.")?;
     writeln!(out, "Its loss was recorded once and differentiated: {nodes} operations on the tape.")?;
-    writeln!(out, "Compiled with the update of the weights: {steps} steps, replayed {STEPS} times.")?;
+    writeln!(
+        out,
+        "Compiled with the update of the weights: a program of {steps} steps, replayed for each of {STEPS} steps of training."
+    )?;
 
     train(&mut network, out)?;
     check(&mut network, &first, out)?;

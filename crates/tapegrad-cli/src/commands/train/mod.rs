@@ -21,8 +21,9 @@ use tapegrad_nn::schedule::cosine;
 use tapegrad_nn::train::{Stopped, TrainError};
 use tapegrad_nn::{Adam, AdamW, Dataset, Loss, Metrics, Mlp, Momentum, Nesterov, Reduction, RmsProp, Sgd, Trainer};
 
-/// The most weights a network may have: four times as many numbers are kept while training.
-const MAX_WEIGHTS: usize = 50_000_000;
+/// The most weights a network may have. Training keeps some fifteen numbers for each: the optimiser's averages, and the
+/// programs for batches, for what remains of an epoch, for measuring and for predicting have a copy each.
+const MAX_WEIGHTS: usize = 10_000_000;
 
 /// Runs `tapegrad train`.
 ///
@@ -33,6 +34,10 @@ const MAX_WEIGHTS: usize = 50_000_000;
 pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(path) = &args.save {
         check_destination(path).map_err(Failure::input)?;
+        let same = |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        if same(path, &args.data) {
+            return Err(Failure::input(format!("--save names the table itself, {}", shown_path(path))));
+        }
     }
     let options = ReadOptions { target: args.target.as_deref(), task: args.task, header: args.header.given() };
     let table = read_table(&args.data, options)?;
