@@ -1,0 +1,438 @@
+//! Register allocation and emission of straight-line micro-operations in one pass.
+//!
+//! Code without branches is the case in which Belady's rule is right: when a register is needed, the value whose next use
+//! is farthest away gives up its own. Values that stand in memory anyway cost nothing to give up, and one of an
+//! instruction's operands may be read from memory where it is used.
+
+use crate::encode::{Assembler, Mem, RAX, RCX, RDI, RDX, RSI, Rm};
+use crate::library;
+use crate::micro::{Kind, Micro, Place, Pool, Shape, V};
+use crate::select::Form;
+
+/// The general registers that hold the bases; those of code with calls outlive them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bases {
+    pub(crate) arena: u8,
+    pub(crate) scratch: u8,
+    pub(crate) pool: u8,
+    pub(crate) row: u8,
+}
+
+const VECTORS: usize = 16;
+const NONE: u8 = u8::MAX;
+const NEVER: u32 = u32::MAX;
+/// A memory operand used again within this many micro-operations is worth a free register.
+const SOON: u32 = 24;
+
+pub(crate) struct Allocator<'a> {
+    asm: &'a mut Assembler,
+    shape: Shape,
+    bases: Bases,
+    register: Vec<u8>,
+    home: Vec<Option<Place>>,
+    /// The next use of each value, as of the current position.
+    next: Vec<u32>,
+    /// For each position and operand, the value's use after it.
+    after: Vec<[u32; 3]>,
+    holds: [Option<V>; VECTORS],
+    /// Registers of the current instruction.
+    pinned: u16,
+    free_slots: Vec<i32>,
+    /// Slots of values that the current instruction is the last to read: free once it is written.
+    freed: Vec<i32>,
+    /// Where spills begin; what comes before belongs to others.
+    spills: i32,
+    /// Scratch memory in use, in bytes.
+    pub(crate) scratch: i32,
+}
+
+fn operands(micro: &Micro) -> ([V; 3], usize) {
+    match *micro {
+        Micro::Mem(_) => ([0; 3], 0),
+        Micro::Do { args, arity, .. } => (args, arity as usize),
+        Micro::Call { op, args: [a, b] } => ([a, b, 0], if library::is_binary(op) { 2 } else { 1 }),
+        Micro::Store { value, .. } => ([value, 0, 0], 1),
+    }
+}
+
+/// Which micro-operations have an effect in the end.
+fn live(code: &[Micro]) -> Vec<bool> {
+    let mut live = vec![false; code.len()];
+    for at in (0..code.len()).rev() {
+        live[at] |= matches!(code[at], Micro::Store { .. });
+        if live[at] {
+            let (args, count) = operands(&code[at]);
+            for &v in &args[..count] {
+                live[v as usize] = true;
+            }
+        }
+    }
+    live
+}
+
+/// Emits `code`; spills go to scratch memory from `scratch` bytes on. Tells how much of it is used.
+pub(crate) fn emit(code: &[Micro], shape: Shape, bases: Bases, scratch: i32, asm: &mut Assembler) -> i32 {
+    let live = live(code);
+    let mut next = vec![NEVER; code.len()];
+    let mut after = vec![[NEVER; 3]; code.len()];
+    for (at, micro) in code.iter().enumerate().rev() {
+        if live[at] {
+            let (args, count) = operands(micro);
+            for (k, &v) in args[..count].iter().enumerate() {
+                after[at][k] = next[v as usize];
+            }
+            for &v in &args[..count] {
+                next[v as usize] = u32::try_from(at).expect("fewer than 2^32 micro-operations");
+            }
+        }
+    }
+    let mut a = Allocator {
+        asm,
+        shape,
+        bases,
+        register: vec![NONE; code.len()],
+        home: vec![None; code.len()],
+        next,
+        after,
+        holds: [None; VECTORS],
+        pinned: 0,
+        free_slots: Vec::new(),
+        freed: Vec::new(),
+        spills: scratch,
+        scratch,
+    };
+    for (at, micro) in code.iter().enumerate() {
+        if live[at] {
+            a.step(at, micro);
+        }
+    }
+    a.scratch
+}
+
+impl Allocator<'_> {
+    fn step(&mut self, at: usize, micro: &Micro) {
+        let v = V::try_from(at).expect("fewer than 2^32 micro-operations");
+        self.pinned = 0;
+        self.free_slots.append(&mut self.freed);
+        match *micro {
+            Micro::Mem(place) => self.home[at] = Some(place),
+            Micro::Do { kind, imm, args, arity } => {
+                let args = &args[..arity as usize];
+                match kind {
+                    Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd => self.fused(at, kind, [args[0], args[1], args[2]]),
+                    Kind::Blend => self.blend(at, [args[0], args[1], args[2]]),
+                    _ if args.len() == 1 => self.unary(at, kind, imm, args[0]),
+                    _ => self.binary(at, kind, imm, args[0], args[1]),
+                }
+                // A value that nobody uses was computed for nothing; there is none among live code.
+                debug_assert_ne!(self.next[at], NEVER);
+            }
+            Micro::Call { op, args } => self.call(v, at, op, args),
+            Micro::Store { to, value } => {
+                let r = self.in_register(value);
+                let store = if matches!(to, Place::Scratch(_)) { self.shape.store_whole() } else { self.shape.store() };
+                let to = Rm::Mem(self.address(to));
+                self.asm.vex(store, r, 0, to, None);
+                self.used(at, 0, value);
+            }
+        }
+    }
+
+    fn address(&self, place: Place) -> Mem {
+        let b = self.bases;
+        let (base, index, disp) = match place {
+            Place::Arena(d) | Place::Splat(d) => (b.arena, None, d),
+            Place::Row(d) => (b.arena, Some(b.row), d),
+            Place::Scratch(d) => (b.scratch, None, d),
+            Place::Pool(d) => (b.pool, None, d),
+        };
+        Mem { base, index, disp }
+    }
+
+    /// Whether an instruction can read the value where it stands in memory.
+    fn folds(&self, place: Place, kind: Kind) -> bool {
+        match place {
+            Place::Splat(_) => self.shape.lanes == 1 && !kind.is_whole(),
+            Place::Arena(_) | Place::Row(_) => self.shape.lanes > 1 || !kind.is_whole(),
+            Place::Scratch(_) | Place::Pool(_) => true,
+        }
+    }
+
+    fn free_register(&self) -> Option<u8> {
+        let r = self.holds.iter().position(Option::is_none)?;
+        u8::try_from(r).ok()
+    }
+
+    /// A register to write to; the value that is needed last gives up its own.
+    fn take(&mut self) -> u8 {
+        if let Some(r) = self.holds.iter().enumerate().position(|(r, v)| v.is_none() && self.pinned & (1 << r) == 0) {
+            self.pinned |= 1 << r;
+            return u8::try_from(r).expect("there are 16");
+        }
+        let candidates = (0..VECTORS).filter(|&r| self.pinned & (1 << r) == 0);
+        let victim = candidates
+            .max_by_key(|&r| self.holds[r].map_or(NEVER, |v| self.next[v as usize]))
+            .expect("an instruction pins at most four registers");
+        self.evict(victim);
+        self.pinned |= 1 << victim;
+        u8::try_from(victim).expect("there are 16")
+    }
+
+    fn evict(&mut self, r: usize) {
+        if let Some(v) = self.holds[r].take() {
+            self.register[v as usize] = NONE;
+            if self.home[v as usize].is_none() {
+                let slot = self.slot();
+                let to = Rm::Mem(self.address(slot));
+                self.asm.vex(self.shape.store_whole(), u8::try_from(r).expect("there are 16"), 0, to, None);
+                self.home[v as usize] = Some(slot);
+            }
+        }
+    }
+
+    fn slot(&mut self) -> Place {
+        Place::Scratch(self.free_slots.pop().unwrap_or_else(|| {
+            self.scratch += i32::try_from(Pool::BYTES).expect("32");
+            self.scratch - i32::try_from(Pool::BYTES).expect("32")
+        }))
+    }
+
+    fn load(&mut self, r: u8, place: Place) {
+        let vex = match place {
+            Place::Splat(_) => self.shape.broadcast(),
+            Place::Arena(_) | Place::Row(_) => self.shape.load(),
+            Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
+        };
+        let from = Rm::Mem(self.address(place));
+        self.asm.vex(vex, r, 0, from, None);
+    }
+
+    fn bind(&mut self, r: u8, v: V) {
+        self.holds[r as usize] = Some(v);
+        self.register[v as usize] = r;
+    }
+
+    /// The register of a value, which is loaded if need be; it stays for the current instruction.
+    fn in_register(&mut self, v: V) -> u8 {
+        let mut r = self.register[v as usize];
+        if r == NONE {
+            r = self.take();
+            let home = self.home[v as usize].expect("a value is in a register or in memory");
+            self.load(r, home);
+            self.bind(r, v);
+        }
+        self.pinned |= 1 << r;
+        r
+    }
+
+    /// The value as an operand that may be in memory. `after` is the value's next use.
+    fn operand(&mut self, v: V, kind: Kind, after: u32, at: usize) -> Rm {
+        let r = self.register[v as usize];
+        if r == NONE
+            && let Some(place) = self.home[v as usize]
+            && self.folds(place, kind)
+            && !kind.needs_register()
+        {
+            let soon = after != NEVER && after as usize - at < SOON as usize;
+            if !(soon && self.free_register().is_some()) {
+                return Rm::Mem(self.address(place));
+            }
+        }
+        Rm::Reg(self.in_register(v))
+    }
+
+    fn dies(&self, at: usize, k: usize) -> bool {
+        self.after[at][k] == NEVER
+    }
+
+    /// Notes that operand `k` of the current instruction has been read.
+    fn used(&mut self, at: usize, k: usize, v: V) {
+        let next = self.after[at][k];
+        self.next[v as usize] = next;
+        if next == NEVER {
+            let r = self.register[v as usize];
+            if r != NONE && self.holds[r as usize] == Some(v) {
+                self.holds[r as usize] = None;
+            }
+            self.register[v as usize] = NONE;
+            if let Some(Place::Scratch(slot)) = self.home[v as usize].take()
+                && slot >= self.spills
+            {
+                self.freed.push(slot);
+            }
+        }
+    }
+
+    /// A register for the result, once the operands have been read: that of one that is not needed any more, if any.
+    fn result(&mut self, at: usize) -> u8 {
+        // Operands just freed may be overwritten: sources are read before the destination is written.
+        self.pinned = 0;
+        let r = self.take();
+        self.bind(r, V::try_from(at).expect("fewer than 2^32 micro-operations"));
+        r
+    }
+
+    fn unary(&mut self, at: usize, kind: Kind, imm: u8, a: V) {
+        let vex = self.shape.of(kind);
+        let from = self.operand(a, kind, self.after[at][0], at);
+        self.used(at, 0, a);
+        if kind.needs_register() {
+            let dst = self.result(at);
+            self.asm.vex(vex, Shape::shift(kind), dst, from, Some(imm));
+            return;
+        }
+        let dst = self.result(at);
+        // Scalar forms take the upper lanes from a second source; packed ones have none.
+        let second = match (self.shape.lanes, kind, from) {
+            (1, Kind::Sqrt | Kind::Round, Rm::Reg(r)) => r,
+            (1, Kind::Sqrt | Kind::Round, Rm::Mem(_)) => dst,
+            _ => 0,
+        };
+        self.asm.vex(vex, dst, second, from, matches!(kind, Kind::Round).then_some(imm));
+    }
+
+    fn binary(&mut self, at: usize, kind: Kind, imm: u8, a: V, b: V) {
+        let vex = self.shape.of(kind);
+        let (mut a, mut b, mut ka, mut kb) = (a, b, 0, 1);
+        // The first source is a register: better the one that is in one.
+        if kind.commutes() && self.register[a as usize] == NONE && self.register[b as usize] != NONE {
+            (a, b, ka, kb) = (b, a, 1, 0);
+        }
+        let first = self.in_register(a);
+        let second = self.operand(b, kind, self.after[at][kb], at);
+        self.used(at, ka, a);
+        if a != b {
+            self.used(at, kb, b);
+        }
+        let dst = self.result(at);
+        let imm = match kind {
+            Kind::Compare => Some(imm),
+            Kind::Lower => Some(0x20),
+            Kind::Upper => Some(0x31),
+            _ => None,
+        };
+        self.asm.vex(vex, dst, first, second, imm);
+    }
+
+    fn blend(&mut self, at: usize, [mask, yes, no]: [V; 3]) {
+        let vex = self.shape.of(Kind::Blend);
+        let mask_register = self.in_register(mask);
+        let first = self.in_register(no);
+        let second = self.operand(yes, Kind::Blend, self.after[at][1], at);
+        self.used_all(at, [mask, yes, no]);
+        let dst = self.result(at);
+        self.asm.vex(vex, dst, first, second, Some(mask_register << 4));
+    }
+
+    fn used_all(&mut self, at: usize, args: [V; 3]) {
+        for (k, &v) in args.iter().enumerate() {
+            if !args[..k].contains(&v) {
+                self.used(at, k, v);
+            }
+        }
+    }
+
+    /// A fused product overwrites one of its operands: one that dies, or one just loaded or copied for it.
+    fn fused(&mut self, at: usize, kind: Kind, [a, b, c]: [V; 3]) {
+        let args = [a, b, c];
+        // At most one operand stays in memory: one that is there, in a form that can be read.
+        let in_memory = |s: &Self, k: usize| {
+            s.register[args[k] as usize] == NONE
+                && s.home[args[k] as usize].is_some_and(|p| s.folds(p, kind))
+                && args.iter().filter(|&&v| v == args[k]).count() == 1
+        };
+        let folded = [1, 0, 2].into_iter().find(|&k| in_memory(self, k)).filter(|&k| {
+            let after = self.after[at][k];
+            let soon = after != NEVER && after as usize - at < SOON as usize;
+            !(soon && self.free_register().is_some())
+        });
+        let mut registers = [NONE; 3];
+        for k in (0..3).filter(|&k| Some(k) != folded) {
+            registers[k] = self.in_register(args[k]);
+        }
+        // The destination: the sum if it dies, else a factor that does, else a copy of the sum (or of a factor).
+        let can_die = |s: &Self, k: usize| {
+            Some(k) != folded && s.dies(at, k) && args.iter().filter(|&&v| v == args[k]).count() == 1
+        };
+        let dying = [2, 0, 1].into_iter().find(|&k| can_die(self, k));
+        let k = dying.unwrap_or(if folded == Some(2) { 0 } else { 2 });
+        let dst = if dying.is_some() {
+            registers[k]
+        } else {
+            let r = self.take();
+            self.asm.vex(self.shape.copy(), r, 0, Rm::Reg(registers[k]), None);
+            r
+        };
+        let source = |s: &Self, k: usize| match folded {
+            Some(f) if f == k => Rm::Mem(s.address(s.home[args[k] as usize].expect("folded from memory"))),
+            _ => Rm::Reg(registers[k]),
+        };
+        // (form, the operand in a register, the operand that may be in memory)
+        let (form, second, last) = match (k, folded) {
+            (2, Some(0)) => (Form::F231, 1, 0),
+            (2, _) => (Form::F231, 0, 1),
+            (0, Some(1)) => (Form::F132, 2, 1),
+            (0, _) => (Form::F213, 1, 2),
+            (_, Some(0)) => (Form::F132, 2, 0),
+            (_, _) => (Form::F213, 0, 2),
+        };
+        let rm = source(self, last);
+        self.asm.vex(self.shape.fused(kind, form), dst, registers[second], rm, None);
+        self.used_all(at, args);
+        self.bind(dst, V::try_from(at).expect("fewer than 2^32 micro-operations"));
+    }
+
+    /// Everything in registers goes to memory, operands and result too.
+    fn call(&mut self, v: V, at: usize, op: crate::ir::Op, args: [V; 2]) {
+        let count = if library::is_binary(op) { 2 } else { 1 };
+        let mut places = [Place::Scratch(0); 2];
+        let mut borrowed = Vec::new();
+        for (k, &arg) in args[..count].iter().enumerate() {
+            places[k] = match self.home[arg as usize] {
+                Some(Place::Scratch(s)) => Place::Scratch(s),
+                _ => {
+                    // The function reads whole vectors from scratch memory.
+                    let r = self.in_register(arg);
+                    let slot = self.slot();
+                    let to = Rm::Mem(self.address(slot));
+                    self.asm.vex(self.shape.store_whole(), r, 0, to, None);
+                    borrowed.push(slot);
+                    slot
+                }
+            };
+        }
+        for r in 0..VECTORS {
+            let dead = self.holds[r].is_some_and(|v| {
+                args[..count].iter().enumerate().any(|(k, &a)| a == v && self.dies(at, k))
+            });
+            if dead {
+                let v = self.holds[r].take().expect("just seen");
+                self.register[v as usize] = NONE;
+            } else {
+                self.evict(r);
+            }
+        }
+        let out = self.slot();
+        let [a, b] = places.map(|p| self.address(p));
+        let to = self.address(out);
+        self.asm.lea(RDI, to);
+        self.asm.lea(RSI, a);
+        self.asm.lea(RDX, b);
+        self.asm.load_imm32(RCX, u32::try_from(self.shape.lanes).expect("at most 8"));
+        self.asm.vzeroupper();
+        self.asm.load_imm64(RAX, library::address(op, self.shape.elem));
+        self.asm.call(RAX);
+        for slot in borrowed {
+            if let Place::Scratch(s) = slot {
+                self.freed.push(s);
+            }
+        }
+        for (k, &arg) in args[..count].iter().enumerate() {
+            if !args[..k].contains(&arg) {
+                self.used(at, k, arg);
+            }
+        }
+        self.home[v as usize] = Some(out);
+    }
+}
+

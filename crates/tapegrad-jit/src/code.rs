@@ -1,0 +1,89 @@
+//! Compiled programs.
+
+use crate::ir::Elem;
+use crate::memory::Memory;
+use std::fmt;
+
+/// A number type of compiled programs: `f32` or `f64`.
+pub trait Number: sealed::Sealed + Copy {
+    /// What it is called in a [`Source`](crate::Source).
+    const ELEM: Elem;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+impl Number for f32 {
+    const ELEM: Elem = Elem::F32;
+}
+
+impl Number for f64 {
+    const ELEM: Elem = Elem::F64;
+}
+
+/// Spills, and the sums of loops: memory that a run needs besides its arena. One for each thread.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch(Vec<Line>);
+
+/// A vector register's worth, so that none straddles two lines of the cache.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+struct Line([u64; 4]);
+
+/// A compiled program. It is position-independent data and code, so threads may share it.
+pub struct Code {
+    memory: Memory,
+    pool: Vec<Line>,
+    elem: Elem,
+    arena: usize,
+    scratch: usize,
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of machine code, {} of constants", self.memory.bytes().len(), self.pool.len() * 32)
+    }
+}
+
+type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *const u8);
+
+impl Code {
+    pub(crate) fn new(memory: Memory, pool: Vec<u64>, elem: Elem, arena: usize, scratch: usize) -> Self {
+        let lines = pool.as_chunks::<4>().0.iter().map(|&words| Line(words));
+        Code { memory, pool: lines.collect(), elem, arena, scratch }
+    }
+
+    /// Memory for one thread's runs.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        Scratch(vec![Line::default(); self.scratch.div_ceil(size_of::<Line>())])
+    }
+
+    /// Runs the program once.
+    ///
+    /// # Panics
+    /// If the number type, the length of the arena or the scratch memory is not that of the program.
+    #[inline]
+    pub fn run<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
+        assert!(
+            T::ELEM == self.elem && arena.len() >= self.arena && scratch.0.len() * size_of::<Line>() >= self.scratch,
+            "expected the memory of the program that is run"
+        );
+        // SAFETY: the bytes are a complete function of this type. It reads and writes the arena within the length just
+        // checked (the verifier has checked every place, padding rows included), scratch memory within the length just
+        // checked, and reads the pool it was compiled with. CPU features were checked before it was compiled.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.memory.start());
+            entry(arena.as_mut_ptr().cast(), scratch.0.as_mut_ptr().cast(), self.pool.as_ptr().cast());
+        }
+    }
+
+    /// The machine code, for disassemblers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+}

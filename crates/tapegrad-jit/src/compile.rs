@@ -1,0 +1,206 @@
+//! From blocks to a function: shapes, loops over rows, prologue and epilogue.
+//!
+//! A block of rows that fill more than a few vectors becomes a loop over groups of vectors, with its sums in scratch
+//! memory, and straight code for the rows that are left over. Fewer rows are straight code alone, and sums are values.
+
+use crate::alloc::{Bases, emit};
+use crate::code::Code;
+use crate::encode::{Assembler, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::{Block, Elem, Source};
+use crate::memory::Memory;
+use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape};
+use crate::verify::{Defect, verify};
+use std::fmt;
+
+/// Vectors of rows that one pass of a loop handles side by side, so that their latencies overlap.
+const SIDE_BY_SIDE: usize = 4;
+/// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
+/// instructions, and is long enough to keep the CPU busy.
+const LONG: usize = 1200;
+
+/// Why there is no machine code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    /// The CPU lacks AVX2 or FMA, or is none of x86-64.
+    Unsupported,
+    /// The program breaks a rule.
+    Defect(Defect),
+    /// The system gives no executable memory.
+    Memory(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::Unsupported => f.write_str("machine code needs an x86-64 CPU with AVX2 and FMA"),
+            CompileError::Defect(defect) => defect.fmt(f),
+            CompileError::Memory(error) => write!(f, "no executable memory: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// Whether this CPU can run what is compiled here.
+#[must_use]
+pub fn supported() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+/// Compiles a program.
+///
+/// # Errors
+/// If the CPU is not supported, the program breaks a rule, or there is no memory.
+pub fn compile(source: &Source) -> Result<Code, CompileError> {
+    if !supported() {
+        return Err(CompileError::Unsupported);
+    }
+    verify(source).map_err(CompileError::Defect)?;
+    let calls = source.blocks.iter().flat_map(|b| &b.code).any(|i| i.op.is_call());
+    let mut compiler = Compiler {
+        elem: source.elem,
+        asm: Assembler::default(),
+        pool: Pool::default(),
+        // Called functions keep these registers, and may change all others.
+        bases: if calls {
+            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15 }
+        } else {
+            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX }
+        },
+        scratch: i32::try_from(Pool::BYTES).expect("32"),
+    };
+    let saved = [RBX, RBP, R14, R15];
+    if calls {
+        saved.iter().for_each(|&r| compiler.asm.push(r));
+        // The stack is aligned to 16 bytes where a function is called: four registers and the return address are not.
+        compiler.asm.add_imm(4, -8);
+        let Bases { arena, scratch, pool, .. } = compiler.bases;
+        for (to, from) in [(arena, RDI), (scratch, RSI), (pool, RDX)] {
+            compiler.asm.mov(to, from);
+        }
+    }
+    for block in &source.blocks {
+        match block.rows {
+            None => compiler.scalars(block),
+            Some(0) => compiler.no_rows(block),
+            Some(rows) => compiler.rows(block, rows),
+        }
+    }
+    if calls {
+        compiler.asm.add_imm(4, 8);
+        saved.iter().rev().for_each(|&r| compiler.asm.pop(r));
+    }
+    compiler.asm.vzeroupper();
+    compiler.asm.ret();
+    let memory = Memory::new(&compiler.asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
+    let scratch = usize::try_from(compiler.scratch).expect("grows from zero");
+    Ok(Code::new(memory, compiler.pool.words, source.elem, source.arena, scratch))
+}
+
+struct Compiler {
+    elem: Elem,
+    asm: Assembler,
+    pool: Pool,
+    bases: Bases,
+    /// The most scratch memory any block needs, in bytes.
+    scratch: i32,
+}
+
+impl Compiler {
+    fn shape(&self, lanes: usize) -> Shape {
+        Shape { elem: self.elem, lanes }
+    }
+
+    fn scalars(&mut self, block: &Block) {
+        let shape = self.shape(1);
+        let code = Expander::new(shape, &mut self.pool).scalars(block);
+        self.emit(&code, shape, 0);
+    }
+
+    fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
+        let used = emit(code, shape, self.bases, scratch, &mut self.asm);
+        self.scratch = self.scratch.max(used);
+    }
+
+    fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32) {
+        let sums = i32::try_from(block.sums).expect("checked: the arena is below 2^30 bytes");
+        let code = Expander::reduce(expanded.code, shape, &mut self.pool, &expanded.sums, sums);
+        self.emit(&code, shape, scratch);
+    }
+
+    /// Sums over nothing are zero.
+    fn no_rows(&mut self, block: &Block) {
+        let shape = self.shape(1);
+        for k in 0..block.sums() {
+            self.zero(crate::micro::Place::Splat(self.bytes(block.sums as usize + k)), shape);
+        }
+    }
+
+    fn bytes(&self, elements: usize) -> i32 {
+        i32::try_from(elements * self.elem.bytes()).expect("checked: the arena is below 2^30 bytes")
+    }
+
+    fn zero(&mut self, place: crate::micro::Place, shape: Shape) {
+        let whole = Shape { lanes: if shape.elem == Elem::F32 { 8 } else { 4 }, ..shape };
+        self.asm.vex(whole.of(Kind::Xor), 0, 0, Rm::Reg(0), None);
+        let (store, mem) = match place {
+            crate::micro::Place::Scratch(d) => (whole.store_whole(), (self.bases.scratch, d)),
+            crate::micro::Place::Splat(d) => (shape.store(), (self.bases.arena, d)),
+            _ => unreachable!("only sums are cleared"),
+        };
+        let (base, disp) = mem;
+        self.asm.vex(store, 0, 0, Rm::Mem(crate::encode::Mem { base, index: None, disp }), None);
+    }
+
+    fn rows(&mut self, block: &Block, rows: usize) {
+        let lanes = lanes(self.elem, rows);
+        let shape = self.shape(lanes);
+        let vectors = rows.div_ceil(lanes);
+        let last = rows - (vectors - 1) * lanes;
+        let side = (LONG / block.code.len().max(1)).clamp(1, SIDE_BY_SIDE);
+        if vectors <= side {
+            let range = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
+            let expanded = Expander::new(shape, &mut self.pool).rows(block, range);
+            self.reduce(expanded, shape, block, 0);
+            return;
+        }
+        let sums = block.sums();
+        let scratch = i32::try_from(sums * Pool::BYTES).expect("a program has fewer than 2^26 sums");
+        for k in 0..sums {
+            let place = i32::try_from(k * Pool::BYTES).expect("just checked");
+            self.zero(crate::micro::Place::Scratch(place), shape);
+        }
+        // The last vector is left over if it is not full.
+        let passes = (rows / lanes) / side;
+        let range = Rows { vectors: side, first: 0, looped: true, last: lanes, sums_in_scratch: true };
+        let body = Expander::new(shape, &mut self.pool).rows(block, range);
+        self.asm.zero(self.bases.row);
+        let start = self.asm.bytes.len();
+        self.emit(&body.code, shape, scratch);
+        let (step, end) = (self.bytes(side * lanes), self.bytes(passes * side * lanes));
+        self.asm.add_imm(self.bases.row, step);
+        self.asm.cmp_imm(self.bases.row, end);
+        self.asm.jump_below(start);
+        let left = vectors - passes * side;
+        if left > 0 {
+            let range =
+                Rows { vectors: left, first: passes * side * lanes, looped: false, last, sums_in_scratch: true };
+            let rest = Expander::new(shape, &mut self.pool).rows(block, range);
+            self.emit(&rest.code, shape, scratch);
+        }
+        if sums > 0 {
+            let (code, sums) = Expander::scratch_sums(sums);
+            self.reduce(Expanded { code, sums }, shape, block, scratch);
+        }
+    }
+}
+
+/// How many rows stand side by side in a vector.
+fn lanes(elem: Elem, rows: usize) -> usize {
+    match (elem, rows) {
+        (_, 1) => 1,
+        (Elem::F64, 2) => 2,
+        (Elem::F64, _) | (Elem::F32, 2..=4) => 4,
+        (Elem::F32, _) => 8,
+    }
+}

@@ -1,0 +1,194 @@
+//! The encoder: the few dozen VEX instructions that generated code consists of, and a handful of scalar ones.
+//!
+//! Source of the encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2. The tests decode every
+//! form with an independent disassembler.
+
+/// Where an operand in memory is: `[base + disp]`, or `[base + ROW + disp]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mem {
+    pub(crate) base: u8,
+    pub(crate) index: Option<u8>,
+    pub(crate) disp: i32,
+}
+
+/// A source that may be a register or in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rm {
+    Reg(u8),
+    Mem(Mem),
+}
+
+/// The prefix that tells packed from scalar, single from double.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    None = 0,
+    P66 = 1,
+    F3 = 2,
+    F2 = 3,
+}
+
+/// The opcode map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Map {
+    M0F = 1,
+    M0F38 = 2,
+    M0F3A = 3,
+}
+
+/// One VEX instruction without its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vex {
+    pub(crate) prefix: Prefix,
+    pub(crate) map: Map,
+    pub(crate) opcode: u8,
+    pub(crate) wide: bool,
+    pub(crate) bits256: bool,
+}
+
+/// General registers, by number.
+pub(crate) const RAX: u8 = 0;
+pub(crate) const RBX: u8 = 3;
+pub(crate) const RBP: u8 = 5;
+pub(crate) const RDI: u8 = 7;
+pub(crate) const RSI: u8 = 6;
+pub(crate) const RDX: u8 = 2;
+pub(crate) const RCX: u8 = 1;
+pub(crate) const R14: u8 = 14;
+pub(crate) const R15: u8 = 15;
+
+/// Machine code being written.
+#[derive(Default)]
+pub(crate) struct Assembler {
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Assembler {
+    fn imm32(&mut self, x: i32) {
+        self.bytes.extend_from_slice(&x.to_le_bytes());
+    }
+
+    /// `vex reg, second, rm [, imm]`; an absent second operand is register 0, encoded as such.
+    pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+        let (x, b) = match rm {
+            Rm::Reg(r) => (false, r >= 8),
+            Rm::Mem(m) => (m.index.is_some_and(|i| i >= 8), m.base >= 8),
+        };
+        let not = |bit: bool, at: u32| u8::from(!bit) << at;
+        let tail = ((!second & 15) << 3) | (u8::from(v.bits256) << 2) | v.prefix as u8;
+        if v.map == Map::M0F && !v.wide && !x && !b {
+            self.bytes.extend([0xC5, not(reg >= 8, 7) | tail]);
+        } else {
+            let first = not(reg >= 8, 7) | not(x, 6) | not(b, 5) | v.map as u8;
+            self.bytes.extend([0xC4, first, (u8::from(v.wide) << 7) | tail]);
+        }
+        self.bytes.push(v.opcode);
+        self.modrm(reg, rm);
+        self.bytes.extend(imm);
+    }
+
+    fn modrm(&mut self, reg: u8, rm: Rm) {
+        let reg = (reg & 7) << 3;
+        match rm {
+            Rm::Reg(r) => self.bytes.push(0xC0 | reg | (r & 7)),
+            Rm::Mem(m) => {
+                let short = i8::try_from(m.disp).ok();
+                let mode = if short.is_some() { 0x40 } else { 0x80 };
+                match m.index {
+                    Some(index) => self.bytes.extend([mode | reg | 4, ((index & 7) << 3) | (m.base & 7)]),
+                    None => {
+                        debug_assert_ne!(m.base & 7, 4, "such a base needs a SIB byte");
+                        self.bytes.push(mode | reg | (m.base & 7));
+                    }
+                }
+                match short {
+                    Some(disp) => self.bytes.push(disp.cast_unsigned()),
+                    None => self.imm32(m.disp),
+                }
+            }
+        }
+    }
+
+    fn rex(&mut self, reg: u8, rm: u8) {
+        self.bytes.push(0x48 | (u8::from(reg >= 8) << 2) | u8::from(rm >= 8));
+    }
+
+    pub(crate) fn mov(&mut self, to: u8, from: u8) {
+        self.rex(from, to);
+        self.bytes.extend([0x89, 0xC0 | ((from & 7) << 3) | (to & 7)]);
+    }
+
+    /// `lea to, [m]`
+    pub(crate) fn lea(&mut self, to: u8, m: Mem) {
+        let index = m.index.is_some_and(|i| i >= 8);
+        self.bytes.push(0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8));
+        self.bytes.push(0x8D);
+        self.modrm(to, Rm::Mem(m));
+    }
+
+    pub(crate) fn zero(&mut self, reg: u8) {
+        self.rex(reg, reg);
+        self.bytes.extend([0x31, 0xC0 | ((reg & 7) << 3) | (reg & 7)]);
+    }
+
+    pub(crate) fn load_imm64(&mut self, reg: u8, x: u64) {
+        self.bytes.extend([0x48 | u8::from(reg >= 8), 0xB8 | (reg & 7)]);
+        self.bytes.extend_from_slice(&x.to_le_bytes());
+    }
+
+    pub(crate) fn load_imm32(&mut self, reg: u8, x: u32) {
+        if reg >= 8 {
+            self.bytes.push(0x41);
+        }
+        self.bytes.push(0xB8 | (reg & 7));
+        self.bytes.extend_from_slice(&x.to_le_bytes());
+    }
+
+    pub(crate) fn add_imm(&mut self, reg: u8, x: i32) {
+        self.rex(0, reg);
+        self.bytes.extend([0x81, 0xC0 | (reg & 7)]);
+        self.imm32(x);
+    }
+
+    pub(crate) fn cmp_imm(&mut self, reg: u8, x: i32) {
+        self.rex(0, reg);
+        self.bytes.extend([0x81, 0xF8 | (reg & 7)]);
+        self.imm32(x);
+    }
+
+    /// Jumps back to `target` (a position in the code) if the last comparison found "below".
+    pub(crate) fn jump_below(&mut self, target: usize) {
+        self.bytes.extend([0x0F, 0x82]);
+        let next = self.bytes.len() + 4;
+        let distance = i64::try_from(target).unwrap_or(0) - i64::try_from(next).unwrap_or(0);
+        self.imm32(i32::try_from(distance).expect("loops are far smaller than 2 GiB"));
+    }
+
+    pub(crate) fn push(&mut self, reg: u8) {
+        if reg >= 8 {
+            self.bytes.push(0x41);
+        }
+        self.bytes.push(0x50 | (reg & 7));
+    }
+
+    pub(crate) fn pop(&mut self, reg: u8) {
+        if reg >= 8 {
+            self.bytes.push(0x41);
+        }
+        self.bytes.push(0x58 | (reg & 7));
+    }
+
+    pub(crate) fn call(&mut self, reg: u8) {
+        if reg >= 8 {
+            self.bytes.push(0x41);
+        }
+        self.bytes.extend([0xFF, 0xD0 | (reg & 7)]);
+    }
+
+    pub(crate) fn vzeroupper(&mut self) {
+        self.bytes.extend([0xC5, 0xF8, 0x77]);
+    }
+
+    pub(crate) fn ret(&mut self) {
+        self.bytes.push(0xC3);
+    }
+}

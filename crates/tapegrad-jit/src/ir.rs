@@ -1,0 +1,200 @@
+//! What this crate compiles: blocks of straight-line code, each run once for scalars or over rows side by side in lanes.
+//!
+//! ```text
+//!   scalars   v0 = arena[3]       rows, n = 256   v0 = arena[40 + row]     scalars   v0 = arena[900]
+//!             v1 = v0 * v0                        v1 = arena[7]                      v1 = arena[7] - v0
+//!             arena[7] = v1                       v2 = v0 * v1                       arena[7] = v1
+//!                                                 arena[900] = Σ v2 · v0
+//! ```
+//!
+//! A value is the number of the instruction that defines it, within its block; blocks hand values on through the arena.
+
+/// The element type of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elem {
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+}
+
+impl Elem {
+    /// Bytes of an element.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Elem::F32 => 4,
+            Elem::F64 => 8,
+        }
+    }
+}
+
+/// What an instruction does. Operands `a`, `b`, `c` are values of the block unless said otherwise; places are offsets into
+/// the arena, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Op {
+    /// The number whose `f64` bits are `a` (low half) and `b` (high half).
+    Const,
+    /// `arena[a]`, the same for all rows.
+    Scalar,
+    /// `arena[a + row]`; only in row blocks.
+    Row,
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `-a`
+    Neg,
+    /// The absolute value.
+    Abs,
+    /// The square root.
+    Sqrt,
+    /// The largest whole number not above `a`.
+    Floor,
+    /// The smaller; of a number and NaN the number, of two zeros `b`.
+    Min,
+    /// The larger; of a number and NaN the number, of two zeros `b`.
+    Max,
+    /// `if b > a { b } else { a }`
+    AtLeast,
+    /// `if b < a { b } else { a }`
+    AtMost,
+    /// `a * b + c`, rounded once.
+    MulAdd,
+    /// `a * b - c`, rounded once.
+    MulSub,
+    /// `c - a * b`, rounded once.
+    NegMulAdd,
+    /// 1 where `a < b`, else 0.
+    Less,
+    /// 1 where `a <= b`, else 0.
+    LessEqual,
+    /// 1 where `a == b`, else 0.
+    Equal,
+    /// `b` where `a` is not zero, else `c`.
+    Pick,
+    /// The bits of `a` plus the low bits of `b` moved to where the exponent is.
+    AddExponent,
+    /// For positive normal `a = m · 2^e` with m in [√½, √2): e.
+    Exponent,
+    /// For positive normal `a = m · 2^e` with m in [√½, √2): m.
+    Significand,
+    /// The standard library's `exp`.
+    Exp,
+    /// The standard library's `exp_m1`.
+    ExpM1,
+    /// The standard library's `ln`.
+    Ln,
+    /// The standard library's `ln_1p`.
+    Ln1p,
+    /// The standard library's `sin`.
+    Sin,
+    /// The standard library's `cos`.
+    Cos,
+    /// The standard library's `tan`.
+    Tan,
+    /// The standard library's `tanh`.
+    Tanh,
+    /// The standard library's `powf`.
+    Powf,
+    /// The standard library's `powi`; `b` is a whole number.
+    Powi,
+    /// `arena[a] = b`
+    Store,
+    /// `arena[a + row] = b`; only in row blocks.
+    StoreRow,
+    /// The sum of `a` over the rows, written to the block's next place for sums.
+    Sum,
+    /// The sum of `a * b` over the rows, written to the block's next place for sums.
+    SumProduct,
+}
+
+impl Op {
+    /// How many of the operands are values, and whether they begin at `b`.
+    pub(crate) fn values(self) -> (usize, usize) {
+        use Op::{
+            Abs, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Row, Scalar,
+            Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh,
+        };
+        match self {
+            Const | Scalar | Row => (0, 0),
+            Store | StoreRow => (1, 2),
+            Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
+            | Sum => (0, 1),
+            MulAdd | MulSub | NegMulAdd | Pick => (0, 3),
+            _ => (0, 2),
+        }
+    }
+
+    /// Whether the instruction defines a value.
+    pub(crate) fn defines(self) -> bool {
+        !matches!(self, Op::Store | Op::StoreRow | Op::Sum | Op::SumProduct)
+    }
+
+    /// Whether the standard library is called.
+    pub(crate) fn is_call(self) -> bool {
+        use Op::{Cos, Exp, ExpM1, Ln, Ln1p, Powf, Powi, Sin, Tan, Tanh};
+        matches!(self, Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh | Powf | Powi)
+    }
+}
+
+/// One instruction, 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inst {
+    /// What it does.
+    pub op: Op,
+    /// The first operand.
+    pub a: u32,
+    /// The second operand.
+    pub b: u32,
+    /// The third operand.
+    pub c: u32,
+}
+
+impl Inst {
+    /// The operands that are values.
+    #[must_use]
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = u32> {
+        let (from, to) = self.op.values();
+        [self.a, self.b, self.c].into_iter().take(to).skip(from)
+    }
+}
+
+/// Straight-line code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// How many rows it runs over; `None` for code that runs once, on scalars.
+    pub rows: Option<usize>,
+    /// Where the sums over the rows go, one after the other; room for a multiple of [`LANES`] of them is needed.
+    pub sums: u32,
+    /// The instructions.
+    pub code: Vec<Inst>,
+}
+
+/// The most rows that stand side by side. Row blocks may read, and write, up to this many rows minus one beyond the last:
+/// rows there are padding.
+pub const LANES: usize = 8;
+
+impl Block {
+    /// The number of sums over rows.
+    #[must_use]
+    pub fn sums(&self) -> usize {
+        self.code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)).count()
+    }
+}
+
+/// A program: blocks run in order over one arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The element type.
+    pub elem: Elem,
+    /// Elements of the arena.
+    pub arena: usize,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+}

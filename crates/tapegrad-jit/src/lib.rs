@@ -1,0 +1,52 @@
+//! Machine code for small programs: blocks of scalar code and of rows in lanes go in, a callable function comes out.
+//!
+//! ```text
+//!   Source ─▶ verify ─▶ expand ─────────────▶ allocate, encode ─▶ Code::run(arena, scratch)
+//!   (ir)                micro-operations      registers by
+//!                       per vector shape      next use
+//! ```
+//!
+//! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose
+//! interpretation would cost more than its arithmetic, for networks of a few hundred weights above all. It compiles for
+//! x86-64 CPUs with AVX2 and FMA, found out at run time; elsewhere [`compile`] says so and the engine interprets.
+//!
+//! ```
+//! use tapegrad_jit::{compile, Block, Elem, Inst, Op, Source};
+//! // arena[3] = arena[0]² summed over three rows
+//! let inst = |op, a, b| Inst { op, a, b, c: 0 };
+//! let block = Block { rows: Some(3), sums: 8, code: vec![inst(Op::Row, 0, 0), inst(Op::SumProduct, 0, 0)] };
+//! let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
+//! if let Ok(code) = compile(&source) {
+//!     let mut arena = vec![0.0f64; 16];
+//!     arena[..3].copy_from_slice(&[1.0, 2.0, 3.0]);
+//!     code.run(&mut arena, &mut code.scratch());
+//!     assert_eq!(arena[8], 14.0);
+//! }
+//! ```
+
+mod ir;
+mod verify;
+
+#[cfg(target_arch = "x86_64")]
+mod alloc;
+#[cfg(target_arch = "x86_64")]
+mod code;
+#[cfg(target_arch = "x86_64")]
+mod compile;
+#[cfg(target_arch = "x86_64")]
+mod encode;
+#[cfg(target_arch = "x86_64")]
+mod library;
+#[cfg(target_arch = "x86_64")]
+mod memory;
+#[cfg(target_arch = "x86_64")]
+mod micro;
+#[cfg(target_arch = "x86_64")]
+mod select;
+
+#[cfg(target_arch = "x86_64")]
+pub use code::{Code, Number, Scratch};
+#[cfg(target_arch = "x86_64")]
+pub use compile::{CompileError, compile, supported};
+pub use ir::{Block, Elem, Inst, LANES, Op, Source};
+pub use verify::{Defect, verify};

@@ -1,0 +1,80 @@
+//! Functions of the standard library, called lane by lane.
+
+use crate::ir::{Elem, Op};
+
+/// `out[i] = f(a[i], b[i])` for `i < lanes`.
+type Function<T> = unsafe extern "sysv64" fn(out: *mut T, a: *const T, b: *const T, lanes: usize);
+
+macro_rules! functions {
+    ($($f:ident => |$t:ident, $a:ident, $b:ident| $body:expr),+ $(,)?) => {$(
+        mod $f {
+            /// # Safety
+            /// The pointers must be valid for `lanes` numbers.
+            pub(super) unsafe extern "sysv64" fn single(out: *mut f32, a: *const f32, b: *const f32, lanes: usize) {
+                type $t = f32;
+                for i in 0..lanes {
+                    // SAFETY: the caller's contract.
+                    let ($a, $b) = unsafe { (*a.add(i), *b.add(i)) };
+                    let _ = $b;
+                    // SAFETY: as above.
+                    unsafe { *out.add(i) = $body };
+                }
+            }
+            /// # Safety
+            /// As above.
+            pub(super) unsafe extern "sysv64" fn double(out: *mut f64, a: *const f64, b: *const f64, lanes: usize) {
+                type $t = f64;
+                for i in 0..lanes {
+                    // SAFETY: the caller's contract.
+                    let ($a, $b) = unsafe { (*a.add(i), *b.add(i)) };
+                    let _ = $b;
+                    // SAFETY: as above.
+                    unsafe { *out.add(i) = $body };
+                }
+            }
+        }
+    )+};
+}
+
+functions! {
+    exp => |T, a, b| T::exp(a),
+    exp_m1 => |T, a, b| T::exp_m1(a),
+    ln => |T, a, b| T::ln(a),
+    ln_1p => |T, a, b| T::ln_1p(a),
+    sin => |T, a, b| T::sin(a),
+    cos => |T, a, b| T::cos(a),
+    tan => |T, a, b| T::tan(a),
+    tanh => |T, a, b| T::tanh(a),
+    powf => |T, a, b| T::powf(a, b),
+    powi => |T, a, b| T::powi(a, b as i32),
+}
+
+pub(crate) fn is_binary(op: Op) -> bool {
+    matches!(op, Op::Powf | Op::Powi)
+}
+
+/// The address of a function, to be called with (out, a, b, lanes).
+pub(crate) fn address(op: Op, elem: Elem) -> u64 {
+    macro_rules! of {
+        ($f:ident) => {
+            match elem {
+                Elem::F32 => $f::single as Function<f32> as usize,
+                Elem::F64 => $f::double as Function<f64> as usize,
+            }
+        };
+    }
+    let address = match op {
+        Op::Exp => of!(exp),
+        Op::ExpM1 => of!(exp_m1),
+        Op::Ln => of!(ln),
+        Op::Ln1p => of!(ln_1p),
+        Op::Sin => of!(sin),
+        Op::Cos => of!(cos),
+        Op::Tan => of!(tan),
+        Op::Tanh => of!(tanh),
+        Op::Powf => of!(powf),
+        Op::Powi => of!(powi),
+        op => unreachable!("{op:?} is an instruction"),
+    };
+    address as u64
+}

@@ -1,0 +1,444 @@
+//! Micro-operations: one machine instruction each (calls aside), over vectors of one shape.
+//!
+//! [`expand`] turns a block into micro-operations for a number of vectors of rows side by side. Values that stand in memory
+//! anyway (columns, scalars, constants) are not loaded by an instruction of their own: the allocator decides whether they
+//! become a register or a memory operand.
+
+use crate::ir::{Block, Elem, Inst, Op};
+use std::collections::HashMap;
+
+/// A vector shape: element type and number of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) elem: Elem,
+    pub(crate) lanes: usize,
+}
+
+/// Where a value stands in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// A vector of the arena.
+    Arena(i32),
+    /// A vector of the arena, from the loop's current row on.
+    Row(i32),
+    /// A number of the arena, the same for all lanes.
+    Splat(i32),
+    /// A vector of the scratch memory.
+    Scratch(i32),
+    /// A vector of the constant pool.
+    Pool(i32),
+}
+
+/// A micro-value: the number of the micro-operation that defines it.
+pub(crate) type V = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Min,
+    Max,
+    And,
+    Or,
+    Xor,
+    /// Integer sum and difference of the bits.
+    IntAdd,
+    IntSub,
+    /// Sums of neighbours, of both operands.
+    HorizontalAdd,
+    /// The lower, and the upper, halves of both operands.
+    Lower,
+    Upper,
+    Sqrt,
+    /// Immediate: the rounding mode.
+    Round,
+    /// Immediate: the distance.
+    ShiftLeft,
+    ShiftRight,
+    ShiftRightSigned,
+    IntToFloat,
+    /// Immediate: the predicate. All bits of a lane are set where it holds.
+    Compare,
+    /// `a*b + c`, `a*b - c`, `c - a*b`
+    MulAdd,
+    MulSub,
+    NegMulAdd,
+    /// `b` where the sign bit of `a` is set, else `c`.
+    Blend,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Micro {
+    /// A value in memory.
+    Mem(Place),
+    /// An instruction of one to three operands.
+    Do { kind: Kind, imm: u8, args: [V; 3], arity: u8 },
+    /// A call of the standard library.
+    Call { op: Op, args: [V; 2] },
+    /// Writes a whole vector, or in scalar shape one number.
+    Store { to: Place, value: V },
+}
+
+/// Constants, each filling a vector of 32 bytes.
+#[derive(Default)]
+pub(crate) struct Pool {
+    pub(crate) words: Vec<u64>,
+    known: HashMap<(u64, bool), i32>,
+    masks: HashMap<usize, i32>,
+}
+
+impl Pool {
+    pub(crate) const BYTES: usize = 32;
+
+    /// The place of a constant given by its bits.
+    fn bits(&mut self, elem: Elem, bits: u64) -> Place {
+        let words = &mut self.words;
+        let at = *self.known.entry((bits, elem == Elem::F32)).or_insert_with(|| {
+            let at = i32::try_from(words.len() * 8).expect("a pool of constants is far smaller than 2 GiB");
+            let word = if elem == Elem::F32 { bits | (bits << 32) } else { bits };
+            words.extend([word; 4]);
+            at
+        });
+        Place::Pool(at)
+    }
+
+    /// All bits set in the first `lanes` lanes.
+    fn mask(&mut self, elem: Elem, lanes: usize) -> Place {
+        let words = &mut self.words;
+        let at = *self.masks.entry(lanes).or_insert_with(|| {
+            let at = i32::try_from(words.len() * 8).expect("a pool of constants is far smaller than 2 GiB");
+            let mut bytes = [0u8; Self::BYTES];
+            bytes[..lanes * elem.bytes()].fill(0xFF);
+            words.extend(bytes.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b)));
+            at
+        });
+        Place::Pool(at)
+    }
+}
+
+/// Which rows a piece of code is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// Vectors side by side.
+    pub(crate) vectors: usize,
+    /// The first row; in a loop, counted from the loop's current row.
+    pub(crate) first: usize,
+    /// Whether the loop's current row is added to it.
+    pub(crate) looped: bool,
+    /// How many lanes of the last vector are rows.
+    pub(crate) last: usize,
+    /// Whether sums go on in scratch memory (code that runs more than once), or are values.
+    pub(crate) sums_in_scratch: bool,
+}
+
+/// A block expanded.
+pub(crate) struct Expanded {
+    pub(crate) code: Vec<Micro>,
+    /// The sums over rows, still one per lane; empty where they are in scratch memory.
+    pub(crate) sums: Vec<V>,
+}
+
+pub(crate) struct Expander<'a> {
+    shape: Shape,
+    pool: &'a mut Pool,
+    code: Vec<Micro>,
+    memory: HashMap<Place, V>,
+    /// For each 0-or-1 value, the mask it was made from.
+    masks: HashMap<V, V>,
+}
+
+/// The bits of a number in an element type.
+fn bits(elem: Elem, x: f64) -> u64 {
+    match elem {
+        #[expect(clippy::cast_possible_truncation, reason = "rounding to the element type is meant")]
+        Elem::F32 => u64::from((x as f32).to_bits()),
+        Elem::F64 => x.to_bits(),
+    }
+}
+
+const EQUAL: u8 = 0x00;
+const UNORDERED: u8 = 0x03;
+const NOT_EQUAL: u8 = 0x04;
+const LESS: u8 = 0x11;
+const LESS_EQUAL: u8 = 0x12;
+const FLOOR: u8 = 0x09;
+
+impl<'a> Expander<'a> {
+    pub(crate) fn new(shape: Shape, pool: &'a mut Pool) -> Self {
+        Expander { shape, pool, code: Vec::new(), memory: HashMap::new(), masks: HashMap::new() }
+    }
+
+    fn push(&mut self, micro: Micro) -> V {
+        self.code.push(micro);
+        V::try_from(self.code.len() - 1).expect("fewer than 2^32 micro-operations")
+    }
+
+    pub(crate) fn mem(&mut self, place: Place) -> V {
+        if let Some(&v) = self.memory.get(&place) {
+            return v;
+        }
+        let v = self.push(Micro::Mem(place));
+        self.memory.insert(place, v);
+        v
+    }
+
+    fn constant(&mut self, bits: u64) -> V {
+        let place = self.pool.bits(self.shape.elem, bits);
+        self.mem(place)
+    }
+
+    fn number(&mut self, x: f64) -> V {
+        self.constant(bits(self.shape.elem, x))
+    }
+
+    pub(crate) fn two(&mut self, kind: Kind, a: V, b: V) -> V {
+        self.push(Micro::Do { kind, imm: 0, args: [a, b, 0], arity: 2 })
+    }
+
+    fn one(&mut self, kind: Kind, imm: u8, a: V) -> V {
+        self.push(Micro::Do { kind, imm, args: [a, 0, 0], arity: 1 })
+    }
+
+    fn three(&mut self, kind: Kind, a: V, b: V, c: V) -> V {
+        self.push(Micro::Do { kind, imm: 0, args: [a, b, c], arity: 3 })
+    }
+
+    fn compare(&mut self, predicate: u8, a: V, b: V) -> V {
+        self.push(Micro::Do { kind: Kind::Compare, imm: predicate, args: [a, b, 0], arity: 2 })
+    }
+
+    /// 1 where the comparison holds, else 0.
+    fn truth(&mut self, predicate: u8, a: V, b: V) -> V {
+        let mask = self.compare(predicate, a, b);
+        let one = self.number(1.0);
+        let truth = self.two(Kind::And, mask, one);
+        self.masks.insert(truth, mask);
+        truth
+    }
+
+    /// The smaller or larger; of a number and NaN the number. The instruction gives its second operand if either is NaN.
+    fn extreme(&mut self, kind: Kind, a: V, b: V) -> V {
+        let m = self.two(kind, a, b);
+        let b_is_nan = self.compare(UNORDERED, b, b);
+        self.three(Kind::Blend, b_is_nan, a, m)
+    }
+
+    fn mantissa_bits(&self) -> u8 {
+        if self.shape.elem == Elem::F32 { 23 } else { 52 }
+    }
+
+    /// The bits of √½: subtracted from those of a number, they leave its exponent, rounded so that the significand is in
+    /// [√½, √2).
+    fn split_bits(&self) -> u64 {
+        bits(self.shape.elem, std::f64::consts::FRAC_1_SQRT_2)
+    }
+
+    fn exponent(&mut self, x: V) -> V {
+        let split = self.split_bits();
+        if self.shape.elem == Elem::F32 {
+            let split = self.constant(split);
+            let above = self.two(Kind::IntSub, x, split);
+            let whole = self.one(Kind::ShiftRightSigned, 23, above);
+            return self.one(Kind::IntToFloat, 0, whole);
+        }
+        // There is no conversion of 64-bit integers: the bits of 2^52 with a small number in them are 2^52 plus it.
+        const BIAS: u64 = 1023;
+        let raise = self.constant((BIAS << 52).wrapping_sub(split));
+        let above = self.two(Kind::IntAdd, x, raise);
+        let whole = self.one(Kind::ShiftRight, 52, above);
+        let magic = self.number(4_503_599_627_370_496.0);
+        let float = self.two(Kind::Or, whole, magic);
+        let offset = self.number(4_503_599_627_370_496.0 + 1023.0);
+        self.two(Kind::Sub, float, offset)
+    }
+
+    fn significand(&mut self, x: V) -> V {
+        let (split, low) = (self.split_bits(), (1u64 << self.mantissa_bits()) - 1);
+        let split = self.constant(split);
+        let high = self.constant(if self.shape.elem == Elem::F32 { !low & 0xFFFF_FFFF } else { !low });
+        let above = self.two(Kind::IntSub, x, split);
+        let exponent = self.two(Kind::And, above, high);
+        self.two(Kind::IntSub, x, exponent)
+    }
+
+    fn sign_bit(&self) -> u64 {
+        if self.shape.elem == Elem::F32 { 1 << 31 } else { 1 << 63 }
+    }
+
+    fn apply(&mut self, op: Op, [a, b, c]: [V; 3]) -> V {
+        match op {
+            Op::Add => self.two(Kind::Add, a, b),
+            Op::Sub => self.two(Kind::Sub, a, b),
+            Op::Mul => self.two(Kind::Mul, a, b),
+            Op::Div => self.two(Kind::Div, a, b),
+            Op::Neg => {
+                let sign = self.sign_bit();
+                let sign = self.constant(sign);
+                self.two(Kind::Xor, a, sign)
+            }
+            Op::Abs => {
+                let rest = self.sign_bit() - 1;
+                let rest = self.constant(rest);
+                self.two(Kind::And, a, rest)
+            }
+            Op::Sqrt => self.one(Kind::Sqrt, 0, a),
+            Op::Floor => self.one(Kind::Round, FLOOR, a),
+            Op::Min => self.extreme(Kind::Min, a, b),
+            Op::Max => self.extreme(Kind::Max, a, b),
+            Op::AtLeast => self.two(Kind::Max, b, a),
+            Op::AtMost => self.two(Kind::Min, b, a),
+            Op::MulAdd => self.three(Kind::MulAdd, a, b, c),
+            Op::MulSub => self.three(Kind::MulSub, a, b, c),
+            Op::NegMulAdd => self.three(Kind::NegMulAdd, a, b, c),
+            Op::Less => self.truth(LESS, a, b),
+            Op::LessEqual => self.truth(LESS_EQUAL, a, b),
+            Op::Equal => self.truth(EQUAL, a, b),
+            Op::Pick => {
+                let mask = self.masks.get(&a).copied().unwrap_or_else(|| {
+                    let zero = self.number(0.0);
+                    self.compare(NOT_EQUAL, a, zero)
+                });
+                self.three(Kind::Blend, mask, b, c)
+            }
+            Op::AddExponent => {
+                let moved = self.one(Kind::ShiftLeft, self.mantissa_bits(), b);
+                self.two(Kind::IntAdd, a, moved)
+            }
+            Op::Exponent => self.exponent(a),
+            Op::Significand => self.significand(a),
+            op => self.push(Micro::Call { op, args: [a, b] }),
+        }
+    }
+
+    /// Expands a block that runs once.
+    pub(crate) fn scalars(mut self, block: &Block) -> Vec<Micro> {
+        let mut values: Vec<V> = Vec::with_capacity(block.code.len());
+        for inst in &block.code {
+            let value = match inst.op {
+                Op::Const => self.literal(inst),
+                Op::Scalar => self.mem(Place::Splat(self.bytes(inst.a))),
+                Op::Store => {
+                    let to = Place::Splat(self.bytes(inst.a));
+                    self.push(Micro::Store { to, value: values[inst.b as usize] })
+                }
+                op => self.apply(op, Self::operands(&values, inst)),
+            };
+            values.push(value);
+        }
+        self.code
+    }
+
+    /// Expands a block of rows, for some of its rows.
+    pub(crate) fn rows(mut self, block: &Block, rows: Rows) -> Expanded {
+        let Rows { vectors, looped, .. } = rows;
+        let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(block.code.len()); vectors];
+        let mut sums = Vec::new();
+        let vector_bytes = self.shape.lanes * self.shape.elem.bytes();
+        let mut masked: HashMap<V, V> = HashMap::new();
+        for inst in &block.code {
+            if matches!(inst.op, Op::Sum | Op::SumProduct) {
+                let acc = Place::Scratch(i32::try_from(sums.len() * Pool::BYTES).expect("few sums"));
+                let mut total = rows.sums_in_scratch.then(|| self.push(Micro::Mem(acc)));
+                for (u, values) in values.iter().enumerate() {
+                    let mut term = |s: &mut Self, value: u32| {
+                        let v = values[value as usize];
+                        if u + 1 < vectors || rows.last == s.shape.lanes {
+                            return v;
+                        }
+                        *masked.entry(v).or_insert_with(|| {
+                            let mask = s.pool.mask(s.shape.elem, rows.last);
+                            let mask = s.mem(mask);
+                            s.two(Kind::And, v, mask)
+                        })
+                    };
+                    let a = term(&mut self, inst.a);
+                    total = Some(match (inst.op, total) {
+                        (Op::Sum, None) => a,
+                        (Op::Sum, Some(total)) => self.two(Kind::Add, a, total),
+                        (_, total) => {
+                            let b = term(&mut self, inst.b);
+                            match total {
+                                None => self.two(Kind::Mul, a, b),
+                                Some(total) => self.three(Kind::MulAdd, a, b, total),
+                            }
+                        }
+                    });
+                }
+                let total = total.expect("there is at least one vector");
+                sums.push(total);
+                if rows.sums_in_scratch {
+                    self.push(Micro::Store { to: acc, value: total });
+                }
+                values.iter_mut().for_each(|v| v.push(0));
+                continue;
+            }
+            for (u, values) in values.iter_mut().enumerate() {
+                let skip = i32::try_from((rows.first * self.shape.elem.bytes()) + u * vector_bytes).expect("rows fit");
+                let column = |at: i32| if looped { Place::Row(at + skip) } else { Place::Arena(at + skip) };
+                let value = match inst.op {
+                    Op::Const => self.literal(inst),
+                    Op::Scalar => self.mem(Place::Splat(self.bytes(inst.a))),
+                    Op::Row => self.mem(column(self.bytes(inst.a))),
+                    Op::StoreRow => {
+                        let to = column(self.bytes(inst.a));
+                        self.push(Micro::Store { to, value: values[inst.b as usize] })
+                    }
+                    op => self.apply(op, Self::operands(values, inst)),
+                };
+                values.push(value);
+            }
+        }
+        if rows.sums_in_scratch {
+            sums.clear();
+        }
+        Expanded { code: self.code, sums }
+    }
+
+    /// Adds up the lanes of all sums and stores them from `place` on.
+    pub(crate) fn reduce(code: Vec<Micro>, shape: Shape, pool: &'a mut Pool, sums: &[V], place: i32) -> Vec<Micro> {
+        let mut e = Expander { shape, pool, code, memory: HashMap::new(), masks: HashMap::new() };
+        let bytes = i32::try_from(shape.elem.bytes()).expect("4 or 8");
+        for (group, sums) in sums.chunks(shape.lanes).enumerate() {
+            let mut row: Vec<V> = sums.to_vec();
+            row.resize(shape.lanes, sums[0]);
+            // Neighbours are added within halves of 16 bytes; two halves remain of vectors of 32.
+            let halves = if shape.lanes * shape.elem.bytes() == 32 { 2 } else { 1 };
+            while row.len() > halves {
+                row = row.chunks(2).map(|pair| e.two(Kind::HorizontalAdd, pair[0], pair[1])).collect();
+            }
+            if let [low, high] = row[..] {
+                let (a, b) = (e.two(Kind::Lower, low, high), e.two(Kind::Upper, low, high));
+                row = vec![e.two(Kind::Add, a, b)];
+            }
+            let first = i32::try_from(group * shape.lanes).expect("few sums");
+            e.push(Micro::Store { to: Place::Arena((place + first) * bytes), value: row[0] });
+        }
+        e.code
+    }
+
+    /// Sums that stand in scratch memory, as values.
+    pub(crate) fn scratch_sums(count: usize) -> (Vec<Micro>, Vec<V>) {
+        let place = |i: usize| Place::Scratch(i32::try_from(i * Pool::BYTES).expect("few sums"));
+        let code = (0..count).map(|i| Micro::Mem(place(i))).collect();
+        (code, (0..count).map(|i| V::try_from(i).expect("few sums")).collect())
+    }
+
+    fn literal(&mut self, inst: &Inst) -> V {
+        self.number(f64::from_bits(u64::from(inst.a) | (u64::from(inst.b) << 32)))
+    }
+
+    fn bytes(&self, place: u32) -> i32 {
+        i32::try_from(place as usize * self.shape.elem.bytes()).expect("checked: the arena is below 2^30 bytes")
+    }
+
+    fn operands(values: &[V], inst: &Inst) -> [V; 3] {
+        let (_, count) = inst.op.values();
+        let mut out = [0; 3];
+        for (to, value) in out.iter_mut().zip([inst.a, inst.b, inst.c]).take(count) {
+            *to = values[value as usize];
+        }
+        out
+    }
+}

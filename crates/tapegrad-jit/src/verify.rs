@@ -1,0 +1,130 @@
+//! The rules a program must keep, checked before it is compiled; that makes running it safe.
+//!
+//! 1. Operands are values defined earlier in the block.
+//! 2. Everything read or written lies in the arena, padding rows included.
+//! 3. Rows are read, written and summed only in row blocks.
+//! 4. Write after read: once a place is written, the value it had before is not used any more. Memory operands are read
+//!    where they are used, not where they are defined.
+
+use crate::ir::{Block, Elem, LANES, Op, Source};
+use std::collections::HashMap;
+use std::fmt;
+
+/// Which rule a program breaks, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect(String);
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Defect {}
+
+/// Checks a program.
+///
+/// # Errors
+/// The first defect found.
+pub fn verify(source: &Source) -> Result<(), Defect> {
+    for (number, block) in source.blocks.iter().enumerate() {
+        check(block, source.arena).map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
+    }
+    let most = i32::MAX as usize / 2 / Elem::F64.bytes();
+    if source.arena > most { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
+}
+
+fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
+    let code = &block.code;
+    let padded = block.rows.map(|rows| rows.next_multiple_of(LANES));
+    let span = |op: Op, place: u32| {
+        let len = if matches!(op, Op::Row | Op::StoreRow) { padded.unwrap_or(0) } else { 1 };
+        (place as usize, place as usize + len)
+    };
+    let mut last_use: Vec<usize> = vec![0; code.len()];
+    for (at, inst) in code.iter().enumerate() {
+        for value in inst.values() {
+            if value as usize >= at || !code[value as usize].op.defines() {
+                return Err((at, "uses a value that is not defined before it"));
+            }
+            last_use[value as usize] = at;
+        }
+        if matches!(inst.op, Op::Row | Op::StoreRow | Op::Sum | Op::SumProduct) && block.rows.is_none() {
+            return Err((at, "handles rows in a block without rows"));
+        }
+        if matches!(inst.op, Op::Store) && block.rows.is_some() {
+            return Err((at, "stores a scalar in a block of rows"));
+        }
+        if matches!(inst.op, Op::Scalar | Op::Row | Op::Store | Op::StoreRow) && span(inst.op, inst.a).1 > arena {
+            return Err((at, "reaches outside the arena"));
+        }
+    }
+    if block.rows.is_some() && block.sums as usize + block.sums().next_multiple_of(LANES) > arena {
+        return Err((code.len(), "sums to places outside the arena"));
+    }
+    // Writes, by where they begin: stores of scalars touch one place, stores of rows a column.
+    let mut scalar_writes: HashMap<u32, usize> = HashMap::new();
+    let mut row_writes: Vec<((usize, usize), usize)> = Vec::new();
+    for (at, inst) in code.iter().enumerate() {
+        match inst.op {
+            Op::Store => drop(scalar_writes.entry(inst.a).or_insert(at)),
+            Op::StoreRow => row_writes.push((span(inst.op, inst.a), at)),
+            _ => {}
+        }
+    }
+    for (value, inst) in code.iter().enumerate().filter(|(_, i)| matches!(i.op, Op::Scalar | Op::Row)) {
+        let read = span(inst.op, inst.a);
+        let written = scalar_writes.get(&inst.a).copied().into_iter();
+        let overlapping = row_writes.iter().filter(|(w, _)| w.0 < read.1 && read.0 < w.1);
+        // In a block of rows, a later row's read comes after an earlier row's write, unless they are the same place.
+        let rows = overlapping.map(|&(w, at)| if w.0 == read.0 && inst.op == Op::Row { at } else { 0 });
+        if written.chain(rows).any(|at| at < last_use[value]) {
+            return Err((last_use[value], "uses a place that was written before (write after read)"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Inst;
+
+    fn inst(op: Op, a: u32, b: u32) -> Inst {
+        Inst { op, a, b, c: 0 }
+    }
+
+    fn defect(rows: Option<usize>, code: &[Inst]) -> String {
+        let block = Block { rows, sums: 0, code: code.to_vec() };
+        let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
+        verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_update_before_the_last_use_of_the_old_value_is_refused() {
+        let read = inst(Op::Scalar, 3, 0);
+        let update = inst(Op::Add, 0, 0);
+        let write = inst(Op::Store, 3, 1);
+        let late = inst(Op::Mul, 0, 1);
+        let keep = inst(Op::Store, 4, 2);
+        assert_eq!(defect(None, &[read, update, late, keep, write]), "");
+        let wrong = [read, update, write, late, inst(Op::Store, 4, 3)];
+        assert!(defect(None, &wrong).contains("write after read"), "{}", defect(None, &wrong));
+    }
+
+    #[test]
+    fn rows_are_updated_in_place_but_not_across_each_other() {
+        let code = |to| [inst(Op::Row, 0, 0), inst(Op::Neg, 0, 0), inst(Op::StoreRow, to, 1), inst(Op::Sum, 0, 0)];
+        assert!(defect(Some(8), &code(0)).contains("write after read"));
+        assert_eq!(defect(Some(8), &code(8)), "");
+        assert!(defect(Some(7), &code(4)).contains("write after read"));
+    }
+
+    #[test]
+    fn what_lies_outside_or_is_not_defined_is_refused() {
+        assert!(defect(None, &[inst(Op::Scalar, 16, 0)]).contains("outside the arena"));
+        assert!(defect(Some(9), &[inst(Op::Row, 1, 0)]).contains("outside the arena"));
+        assert!(defect(None, &[inst(Op::Add, 0, 0)]).contains("not defined before it"));
+        assert!(defect(None, &[inst(Op::Scalar, 0, 0), inst(Op::Sum, 0, 0)]).contains("without rows"));
+    }
+}

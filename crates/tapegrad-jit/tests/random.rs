@@ -1,0 +1,276 @@
+//! Random programs: machine code against a naive evaluator, bit for bit but for the order of sums over rows.
+
+#![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used)]
+
+use tapegrad_jit::{Block, Elem, Inst, LANES, Number, Op, Source, compile, supported};
+
+/// A small generator, so that failures can be repeated from the seed alone.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % n
+    }
+    fn number(&mut self) -> f64 {
+        [0.5, 1.5, -2.25, 3.0, -0.125, 0.0, 7.0, 0.001][self.below(8)]
+    }
+}
+
+/// What the evaluator needs of a number.
+trait Float: Number + PartialEq + std::fmt::Debug + 'static {
+    fn of(x: f64) -> Self;
+    fn wide(self) -> f64;
+    fn eval(op: Op, a: Self, b: Self, c: Self) -> Self;
+    /// All NaNs are one.
+    fn bits(self) -> u64;
+}
+
+macro_rules! float {
+    ($t:ident, $mantissa:literal) => {
+        impl Float for $t {
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+            fn eval(op: Op, a: $t, b: $t, c: $t) -> $t {
+                let one_if = |x: bool| if x { 1.0 } else { 0.0 };
+                let root = (std::f64::consts::FRAC_1_SQRT_2 as $t).to_bits();
+                let exponent = a.to_bits().wrapping_sub(root).cast_signed() >> $mantissa;
+                match op {
+                    Op::Add => a + b,
+                    Op::Sub => a - b,
+                    Op::Mul => a * b,
+                    Op::Div => a / b,
+                    Op::Neg => -a,
+                    Op::Abs => a.abs(),
+                    Op::Sqrt => a.sqrt(),
+                    Op::Floor => a.floor(),
+                    Op::Min | Op::Max if b.is_nan() => a,
+                    Op::Min if a < b => a,
+                    Op::Max if a > b => a,
+                    Op::Min | Op::Max => b,
+                    Op::AtLeast if b > a => b,
+                    Op::AtMost if b < a => b,
+                    Op::AtLeast | Op::AtMost => a,
+                    Op::MulAdd => a.mul_add(b, c),
+                    Op::MulSub => a.mul_add(b, -c),
+                    Op::NegMulAdd => (-a).mul_add(b, c),
+                    Op::Less => one_if(a < b),
+                    Op::LessEqual => one_if(a <= b),
+                    Op::Equal => one_if(a == b),
+                    Op::Pick if a != 0.0 => b,
+                    Op::Pick => c,
+                    Op::AddExponent => $t::from_bits(a.to_bits().wrapping_add(b.to_bits() << $mantissa)),
+                    Op::Exponent => exponent as $t,
+                    Op::Significand => {
+                        $t::from_bits(a.to_bits().wrapping_sub((exponent << $mantissa).cast_unsigned()))
+                    }
+                    Op::Exp => a.exp(),
+                    Op::Sin => a.sin(),
+                    Op::Powf => a.powf(b),
+                    op => unreachable!("{op:?}"),
+                }
+            }
+            fn bits(self) -> u64 {
+                if self.is_nan() { u64::MAX } else { self.to_bits().into() }
+            }
+        }
+    };
+}
+float!(f32, 23);
+float!(f64, 52);
+
+const OPS: [Op; 21] = [
+    Op::Add,
+    Op::Sub,
+    Op::Mul,
+    Op::Div,
+    Op::Neg,
+    Op::Abs,
+    Op::Sqrt,
+    Op::Floor,
+    Op::Min,
+    Op::Max,
+    Op::AtLeast,
+    Op::AtMost,
+    Op::MulAdd,
+    Op::MulSub,
+    Op::NegMulAdd,
+    Op::Less,
+    Op::LessEqual,
+    Op::Equal,
+    Op::Pick,
+    Op::Mul,
+    Op::MulAdd,
+];
+const CALLS: [Op; 3] = [Op::Exp, Op::Sin, Op::Powf];
+
+/// The naive evaluator: one row and one instruction at a time. Sums come with the sum of their terms' sizes.
+fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)> {
+    let mut sums = Vec::new();
+    for block in &source.blocks {
+        let first = sums.len();
+        for row in 0..block.rows.unwrap_or(1) {
+            let mut values: Vec<T> = Vec::new();
+            let mut sum = first;
+            for inst in &block.code {
+                let at = |v: u32| values.get(v as usize).copied().unwrap_or(T::of(0.0));
+                let mut add = |term: f64| {
+                    if row == 0 {
+                        sums.push((block.sums as usize + sum - first, 0.0, 0.0));
+                    }
+                    sums[sum].1 += term;
+                    sums[sum].2 += term.abs();
+                    sum += 1;
+                };
+                let mut value = T::of(0.0);
+                match inst.op {
+                    Op::Const => value = T::of(f64::from_bits(u64::from(inst.a) | u64::from(inst.b) << 32)),
+                    Op::Scalar => value = arena[inst.a as usize],
+                    Op::Row => value = arena[inst.a as usize + row],
+                    Op::Store => arena[inst.a as usize] = at(inst.b),
+                    Op::StoreRow => arena[inst.a as usize + row] = at(inst.b),
+                    Op::Sum => add(at(inst.a).wide()),
+                    Op::SumProduct => add(at(inst.a).wide() * at(inst.b).wide()),
+                    op => value = T::eval(op, at(inst.a), at(inst.b), at(inst.c)),
+                }
+                values.push(value);
+            }
+        }
+    }
+    sums
+}
+
+/// Arena: 16 scalars, 4 columns to read, columns to write, room for sums.
+fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls: bool) -> Source {
+    let column = rows.unwrap_or(1).next_multiple_of(LANES);
+    let at = |x: usize| u32::try_from(x).unwrap();
+    let mut code: Vec<Inst> = Vec::new();
+    let mut defined: Vec<u32> = Vec::new();
+    let (mut stores, mut sums) = (0, 0);
+    while code.len() < length {
+        let here = at(code.len());
+        let pick = |draw: &mut Draw| {
+            // Mostly recent values, so that lives are short and long.
+            let n = defined.len();
+            let back = if draw.below(4) == 0 { draw.below(n) } else { draw.below(n.min(6)) };
+            defined[n - 1 - back]
+        };
+        let (op, [a, b, c]) = match draw.below(20) {
+            _ if code.len() < 4 => (Op::Scalar, [at(code.len() * draw.below(16)), 0, 0]),
+            0 => {
+                let bits = draw.number().to_bits();
+                (Op::Const, [bits as u32, (bits >> 32) as u32, 0])
+            }
+            1 => (Op::Scalar, [at(draw.below(16)), 0, 0]),
+            2 | 3 if rows.is_some() => (Op::Row, [at(16 + draw.below(4) * column), 0, 0]),
+            4 if rows.is_some() => {
+                stores += 1;
+                (Op::StoreRow, [at(16 + (3 + stores) * column), pick(draw), 0])
+            }
+            4 => {
+                stores += 1;
+                (Op::Store, [at(16 + 4 * column + stores), pick(draw), 0])
+            }
+            5 if rows.is_some() => {
+                sums += 1;
+                (Op::Sum, [pick(draw), 0, 0])
+            }
+            6 if rows.is_some() => {
+                sums += 1;
+                (Op::SumProduct, [pick(draw), pick(draw), 0])
+            }
+            7 if calls => (CALLS[draw.below(CALLS.len())], [pick(draw), pick(draw), 0]),
+            8 => {
+                // These are for positive numbers: the first scalar is one.
+                (if draw.below(2) == 0 { Op::Exponent } else { Op::Significand }, [0, 0, 0])
+            }
+            _ => (OPS[draw.below(OPS.len())], [pick(draw), pick(draw), pick(draw)]),
+        };
+        code.push(Inst { op, a, b, c });
+        if !matches!(op, Op::Store | Op::StoreRow | Op::Sum | Op::SumProduct) {
+            defined.push(here);
+        }
+    }
+    let end = 16 + (4 + stores + 1) * column + stores + 8;
+    let block = Block { rows, sums: at(end), code };
+    Source { elem, arena: end + usize::next_multiple_of(sums, LANES) + LANES, blocks: vec![block] }
+}
+
+fn check<T: Float>(seed: u64) {
+    let mut draw = Draw(seed);
+    let rows = [None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(8), Some(13), Some(32), Some(77), Some(256)];
+    let rows = rows[draw.below(rows.len())];
+    let length = [8, 30, 120, 400][draw.below(4)];
+    let calls = draw.below(3) == 0;
+    let source = random(&mut draw, T::ELEM, rows, length, calls);
+    let mut want: Vec<T> = (0..source.arena).map(|_| T::of(draw.number())).collect();
+    want[0] = T::of(draw.number().abs() + 0.001);
+    let mut got = want.clone();
+    let code = compile(&source).unwrap();
+    let mut scratch = code.scratch();
+    code.run(&mut got, &mut scratch);
+    let sums = evaluate(&source, &mut want);
+    let block = &source.blocks[0];
+    for inst in block.code.iter().filter(|i| matches!(i.op, Op::Store | Op::StoreRow)) {
+        let len = if inst.op == Op::Store { 1 } else { rows.unwrap() };
+        for i in inst.a as usize..inst.a as usize + len {
+            assert_eq!(got[i].bits(), want[i].bits(), "seed {seed} place {i}: {:?} for {:?}", got[i], want[i]);
+        }
+    }
+    let eps = if T::ELEM == Elem::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    for (place, want, size) in sums {
+        let got = got[place].wide();
+        // What overflows in one order of summation need not in another.
+        let ok = (got - want).abs() <= 300.0 * eps * size || !size.is_finite() || size > 1e30;
+        assert!(ok, "seed {seed} sum at {place}: {got} for {want}");
+    }
+}
+
+#[test]
+fn random_programs_compute_what_the_evaluator_computes() {
+    if supported() {
+        for seed in 0..1500 {
+            check::<f32>(seed);
+            check::<f64>(seed);
+        }
+    }
+}
+
+#[test]
+fn every_instruction_is_one_that_a_disassembler_knows() {
+    if !supported() {
+        return;
+    }
+    for seed in 0..100 {
+        let mut draw = Draw(seed);
+        let source = random(&mut draw, if seed % 2 == 0 { Elem::F32 } else { Elem::F64 }, Some(77), 300, true);
+        let code = compile(&source).unwrap();
+        let mut decoder = iced_x86::Decoder::new(64, code.bytes(), 0);
+        let mut last = None;
+        while decoder.can_decode() {
+            let inst = decoder.decode();
+            assert!(!inst.is_invalid(), "byte {:#x} of seed {seed}", inst.ip());
+            last = Some(inst.mnemonic());
+            if last == Some(iced_x86::Mnemonic::Ret) {
+                break;
+            }
+        }
+        assert_eq!(last, Some(iced_x86::Mnemonic::Ret));
+    }
+}
+
+#[test]
+fn sums_over_no_rows_are_zero() {
+    let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 0 }];
+    let source = Source { elem: Elem::F64, arena: 16, blocks: vec![Block { rows: Some(0), sums: 8, code }] };
+    if supported() {
+        let (mut arena, code) = (vec![5.0f64; 16], compile(&source).unwrap());
+        code.run(&mut arena, &mut code.scratch());
+        assert_eq!(arena[8], 0.0);
+    }
+}
