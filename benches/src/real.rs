@@ -38,13 +38,25 @@ pub trait Real:
     fn split(self) -> (Self, Self);
     /// Added to a number below 2^21 (2^50) it leaves the nearest integer in the lowest mantissa bits.
     const ROUNDER: Self;
+    /// The exponential of numbers up to this, and its reciprocal, are normal numbers.
+    const EXP_LIMIT: f64;
+    /// The square root.
+    fn root(self) -> Self;
 }
 
 macro_rules! real {
-    ($t:ident, $int:ident, mantissa: $mantissa:literal, bias: $bias:literal, sqrt_half: $sqrt_half:literal) => {
+    (
+        $t:ident, $int:ident, mantissa: $mantissa:literal, bias: $bias:literal, sqrt_half: $sqrt_half:literal,
+        exp_limit: $exp_limit:literal
+    ) => {
         impl Real for $t {
             const NAME: &'static str = stringify!($t);
             const ROUNDER: Self = 1.5 * ((1 as $int) << $mantissa) as $t;
+            const EXP_LIMIT: f64 = $exp_limit;
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
+            }
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -76,8 +88,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, u32, mantissa: 23, bias: 127, sqrt_half: 0x3f35_04f3);
-real!(f64, u64, mantissa: 52, bias: 1023, sqrt_half: 0x3fe6_a09e_667f_3bcd);
+real!(f32, u32, mantissa: 23, bias: 127, sqrt_half: 0x3f35_04f3, exp_limit: 87.0);
+real!(f64, u64, mantissa: 52, bias: 1023, sqrt_half: 0x3fe6_a09e_667f_3bcd, exp_limit: 708.0);
 
 #[cfg(test)]
 mod tests {

@@ -95,22 +95,31 @@ fn summarise(mut samples: Vec<f64>) -> Timing {
     Timing { median_ns, fastest_ns, samples: n }
 }
 
-/// The candidate with the fastest call of some, tried in turns.
+/// The candidate with the fastest calls, tried in turns. Short calls are timed many at a time.
 ///
 /// # Panics
 /// If there are no candidates.
 pub fn fastest<C: Copy>(candidates: &[C], mut run: impl FnMut(C)) -> C {
-    const CALLS: usize = 50;
-    const BUDGET: Duration = Duration::from_millis(100);
-    let mut best = vec![Duration::MAX; candidates.len()];
+    const ROUNDS: usize = 50;
+    const BUDGET: Duration = Duration::from_millis(60);
+    const SAMPLE: Duration = Duration::from_micros(10);
     let start = Instant::now();
-    for call in 0..CALLS {
-        for (candidate, best) in candidates.iter().zip(&mut best) {
+    let mut calls = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        run(*candidate);
+        let before = Instant::now();
+        run(*candidate);
+        let took = before.elapsed().max(Duration::from_nanos(20));
+        calls.push((SAMPLE.as_nanos() / took.as_nanos()).max(1) as u32);
+    }
+    let mut best = vec![Duration::MAX; candidates.len()];
+    for round in 0..ROUNDS {
+        for ((candidate, &calls), best) in candidates.iter().zip(&calls).zip(&mut best) {
             let before = Instant::now();
-            run(*candidate);
-            *best = before.elapsed().min(*best);
+            (0..calls).for_each(|_| run(*candidate));
+            *best = (before.elapsed() / calls).min(*best);
         }
-        if call >= Plan::FEWEST && start.elapsed() > BUDGET {
+        if round >= Plan::FEWEST && start.elapsed() > BUDGET {
             break;
         }
     }

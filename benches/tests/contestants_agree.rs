@@ -1,17 +1,56 @@
 //! Every contestant trains every case to the same loss, and the cases are the ones meant.
 
 use tapegrad_benches::cases::{Case, NAMES};
-use tapegrad_benches::contestants::{ALL, Dtype, verify};
+use tapegrad_benches::contestants::{ALL, Dtype, ten_steps, verify};
 
 #[test]
 fn all_contestants_have_the_same_loss_after_ten_steps() {
-    for dtype in [Dtype::F32, Dtype::F64] {
+    for dtype in Dtype::ALL {
         for name in NAMES {
             // The textbook loops take a minute for H; the harness checks them there too, before it times anything.
             let contestants = if name == 'H' { &ALL[1..] } else { ALL };
             let case = Case::new(name);
             let loss = verify(contestants, &case, dtype).unwrap_or_else(|message| panic!("{message}"));
             assert!(loss > 0.0 && loss < 2.0, "case {name}: {loss}");
+        }
+    }
+}
+
+#[test]
+fn random_networks_have_the_same_loss_after_ten_steps() {
+    let any_net: Vec<_> = ALL.iter().filter(|c| c.any_net).copied().collect();
+    assert_eq!(any_net.len(), 2);
+    let cases = (0..24).map(|number| Case::random(2, number)).filter(|c| c.matmul_flops() < 1e8);
+    for case in cases {
+        for dtype in Dtype::ALL {
+            verify(&any_net, &case, dtype).unwrap_or_else(|message| panic!("{message}"));
+        }
+    }
+}
+
+#[test]
+fn who_trains_only_the_fixed_cases_refuses_others() {
+    let random = Case::random(2, 0);
+    for contestant in ALL.iter().filter(|c| !c.any_net) {
+        let error = contestant.try_make(&random, Dtype::F32, 1).map(|_| ()).expect_err("these nets are not generic");
+        assert!(error.contains("A to H only"), "{error}");
+    }
+    for contestant in ALL.iter().filter(|c| !c.threads) {
+        let error = contestant.try_make(&Case::new('A'), Dtype::F32, 2).map(|_| ()).expect_err("it has one thread");
+        assert!(error.contains("has one thread, not 2"), "{error}");
+    }
+}
+
+#[test]
+fn two_threads_train_to_the_same_loss() {
+    let case = Case::new('F');
+    for dtype in Dtype::ALL {
+        for contestant in ALL.iter().filter(|c| c.threads) {
+            let [one, two] = [1, 2].map(|threads| {
+                let mut net = contestant.try_make(&case, dtype, threads).unwrap_or_else(|message| panic!("{message}"));
+                ten_steps(&mut *net).after
+            });
+            assert!((one / two - 1.0).abs() <= dtype.tolerance(), "{}: {one} and {two}", contestant.name);
         }
     }
 }
@@ -29,7 +68,7 @@ fn f32_and_f64_stay_together() {
 fn every_contestant_learns_xor() {
     let case = Case { learning_rate: 5.0, ..Case::new('A') };
     for contestant in ALL {
-        for dtype in [Dtype::F32, Dtype::F64] {
+        for dtype in Dtype::ALL {
             let mut net = contestant.make(&case, dtype);
             for _ in 0..5000 {
                 net.step();

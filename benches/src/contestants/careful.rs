@@ -27,8 +27,9 @@ struct Careful<T> {
     loss: T,
 }
 
-/// The net of `case`.
-pub fn make<T: Real>(case: &Case) -> Box<dyn Step> {
+/// The net of `case`, one of A to H; one thread.
+pub fn make<T: Real>(case: &Case, _: usize) -> Box<dyn Step> {
+    assert!(case.is_fixed(), "these loops are written for sigmoids, the losses of A to H, and plain descent");
     let matrix = |rows, columns, v: &[f64]| {
         let numbers = v.iter().map(|&x| T::from_f64(x)).collect();
         Array2::from_shape_vec((rows, columns), numbers).expect("a case's arrays have the size of their shape")
@@ -75,6 +76,7 @@ impl<T: Real> Careful<T> {
                         row -= if y > T::zero() { p.ln() } else { (T::one() - p).ln() };
                         *d = scale * error;
                     }
+                    Loss::BceWithLogits | Loss::CrossEntropy => unreachable!("checked when the net was made"),
                 }
             });
             loss += row;

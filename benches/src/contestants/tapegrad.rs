@@ -1,8 +1,22 @@
 //! This project: the step is recorded once, differentiated, compiled and replayed.
 
-use super::Step;
-use crate::cases::{Case, Loss};
+use std::time::{Duration, Instant};
+
+use super::{Dtype, Memory, Step};
+use crate::cases::{Activation, Case, Loss, Optimizer};
 use ::tapegrad::{Element, Program, State, Tape, Tensor, Var};
+use tapegrad_nn::{Adam, AdamW, Mlp, Module, Momentum, Nesterov, Reduction, RmsProp, Sgd};
+
+/// Whether a replay can use several threads.
+pub const HAS_THREADS: bool = false;
+
+/// Lets replays of `state` use that many threads.
+///
+/// # Panics
+/// If there are to be several, which this engine does not have yet.
+fn set_threads<T>(_state: &mut State<T>, threads: usize) {
+    assert_eq!(threads, 1, "a replay has one thread");
+}
 
 /// A recorded training step.
 pub struct Recorded {
@@ -17,12 +31,16 @@ fn tensor<const N: usize>(shape: [usize; N], data: &[f64]) -> Tensor {
 }
 
 impl Recorded {
-    /// Records forward pass, loss, gradients and update of `case`, as a user would write them.
+    /// Records forward pass, loss, gradients and update of `case`, as a user would write them: A to H with operations of
+    /// the tape, other networks with the layers, losses and optimisers of `tapegrad-nn`.
     pub fn new(case: &Case) -> Self {
+        if case.is_fixed() { Self::with_operations(case) } else { Self::with_layers(case) }
+    }
+
+    fn with_operations(case: &Case) -> Self {
         let tape = Tape::new();
-        let (first, last) = (&case.layers[0], &case.layers[case.layers.len() - 1]);
-        let x = tape.input(tensor([case.batch, first.inputs], &case.x));
-        let y = tape.input(tensor([case.batch, last.outputs], &case.y));
+        let x = tape.input(tensor([case.batch, case.inputs()], &case.x));
+        let y = tape.input(tensor([case.batch, case.outputs()], &case.y));
         let (mut a, mut params) = (x, Vec::new());
         for layer in &case.layers {
             let w = tape.param(tensor([layer.inputs, layer.outputs], &layer.weights));
@@ -39,11 +57,48 @@ impl Recorded {
             Loss::Mse => (a - y).square().mean(),
             Loss::HalfSse => 0.5 * (a - y).square().sum(),
             Loss::Bce => -(y * a.ln() + (1.0 - y) * (1.0 - a).ln()).mean(),
+            Loss::BceWithLogits | Loss::CrossEntropy => unreachable!("no fixed case has such a loss"),
         };
         let gradients = tape.grad(loss, &params);
         for (param, gradient) in params.into_iter().zip(gradients) {
             tape.assign(param, param - case.learning_rate * gradient);
         }
+        Recorded { tape, loss }
+    }
+
+    fn with_layers(case: &Case) -> Self {
+        let tape = Tape::new();
+        let x = tape.input(tensor([case.batch, case.inputs()], &case.x));
+        let widths: Vec<usize> = std::iter::once(case.inputs()).chain(case.layers.iter().map(|l| l.outputs)).collect();
+        let activations: Vec<tapegrad_nn::Activation> = case.layers.iter().map(|l| activation(l.activation)).collect();
+        let mut builder = Mlp::builder(widths).activations(activations);
+        let mut weights = Vec::new();
+        for layer in &case.layers {
+            weights.push(tensor([layer.inputs, layer.outputs], &layer.weights));
+            if case.bias {
+                weights.push(tensor([layer.outputs], &layer.biases));
+            }
+        }
+        if !case.bias {
+            builder = builder.without_bias();
+        }
+        let net = builder.build_from(&tape, &weights).expect("a case's weights fit its layers");
+        let reduction = if case.mean { Reduction::Mean } else { Reduction::Sum };
+        let (kind, target) = match case.loss {
+            Loss::CrossEntropy => {
+                let classes: Vec<usize> = case.y.iter().map(|&c| c as usize).collect();
+                (tapegrad_nn::Loss::CrossEntropy, tape.index_input(classes))
+            }
+            Loss::Mse => (tapegrad_nn::Loss::Mse, labels(&tape, case)),
+            Loss::HalfSse => (tapegrad_nn::Loss::HalfSse, labels(&tape, case)),
+            Loss::Bce => (tapegrad_nn::Loss::Bce, labels(&tape, case)),
+            Loss::BceWithLogits => (tapegrad_nn::Loss::BceWithLogits, labels(&tape, case)),
+        };
+        let loss = kind.record(net.forward(x), target, reduction);
+        let params = net.params();
+        let gradients = tape.grad(loss, &params);
+        let rate = tape.input(case.learning_rate);
+        optimizer(case.optimizer).record(&tape, &params, &gradients, rate);
         Recorded { tape, loss }
     }
 
@@ -53,17 +108,97 @@ impl Recorded {
     }
 }
 
+fn labels(tape: &Tape, case: &Case) -> Var {
+    tape.input(tensor([case.batch, case.outputs()], &case.y))
+}
+
+fn activation(of: Activation) -> tapegrad_nn::Activation {
+    match of {
+        Activation::Identity => tapegrad_nn::Activation::Identity,
+        Activation::Sigmoid => tapegrad_nn::Activation::Sigmoid,
+        Activation::Tanh => tapegrad_nn::Activation::Tanh,
+        Activation::Relu => tapegrad_nn::Activation::Relu,
+        Activation::Softplus => tapegrad_nn::Activation::Softplus,
+    }
+}
+
+fn optimizer(of: Optimizer) -> Box<dyn tapegrad_nn::Optimizer> {
+    match of {
+        Optimizer::Sgd => Box::new(Sgd::new()),
+        Optimizer::Momentum => Box::new(Momentum::default()),
+        Optimizer::Nesterov => Box::new(Nesterov::default()),
+        Optimizer::RmsProp => Box::new(RmsProp::default()),
+        Optimizer::Adam => Box::new(Adam::default()),
+        Optimizer::AdamW => Box::new(AdamW::default()),
+    }
+}
+
 struct Replayed<T> {
     program: Program<T>,
     state: State<T>,
     loss: Var,
 }
 
-/// The net of `case`.
-pub fn make<T: Element>(case: &Case) -> Box<dyn Step> {
-    let recorded = Recorded::new(case);
-    let program = recorded.compile::<T>();
-    Box::new(Replayed { state: program.state(), program, loss: recorded.loss })
+impl<T: Element> Replayed<T> {
+    fn new(case: &Case, threads: usize) -> Self {
+        let recorded = Recorded::new(case);
+        let program = recorded.compile::<T>();
+        let mut state = program.state();
+        set_threads(&mut state, threads);
+        Replayed { program, state, loss: recorded.loss }
+    }
+}
+
+/// The net of `case`, for that many threads.
+pub fn make<T: Element>(case: &Case, threads: usize) -> Box<dyn Step> {
+    Box::new(Replayed::<T>::new(case, threads))
+}
+
+/// How long it takes to record, differentiate, compile and replay `case` once: the fastest of some times.
+pub fn time_to_first_step(case: &Case, dtype: Dtype) -> Duration {
+    const MOST: usize = 15;
+    const BUDGET: Duration = Duration::from_millis(300);
+    let begun = Instant::now();
+    let mut best = Duration::MAX;
+    for n in 0..MOST {
+        if n >= 3 && begun.elapsed() > BUDGET {
+            break;
+        }
+        let start = Instant::now();
+        let net: Box<dyn Step> = match dtype {
+            Dtype::F32 => first_step::<f32>(case),
+            Dtype::F64 => first_step::<f64>(case),
+        };
+        best = best.min(start.elapsed());
+        drop(net);
+    }
+    best
+}
+
+fn first_step<T: Element>(case: &Case) -> Box<dyn Step> {
+    let mut net = Replayed::<T>::new(case, 1);
+    net.step();
+    Box::new(net)
+}
+
+/// The gradients of case A's loss, recorded, compiled and replayed once: what a process that wants one gradient does.
+pub fn first_gradient() -> Vec<f32> {
+    let case = Case::new('A');
+    let tape = Tape::new();
+    let x = tape.input(tensor([case.batch, case.inputs()], &case.x));
+    let y = tape.input(tensor([case.batch, case.outputs()], &case.y));
+    let (mut a, mut params) = (x, Vec::new());
+    for layer in &case.layers {
+        let w = tape.param(tensor([layer.inputs, layer.outputs], &layer.weights));
+        let b = tape.param(tensor([layer.outputs], &layer.biases));
+        params.extend([w, b]);
+        a = (a.matmul(w) + b).sigmoid();
+    }
+    let gradients = tape.grad((a - y).square().mean(), &params);
+    let program = tape.compile::<f32>(&gradients).expect("the recorded gradient is valid");
+    let mut state = program.state();
+    program.replay(&mut state).expect("a step without branches cannot fail");
+    gradients.iter().flat_map(|&g| state.get(g).to_vec()).collect()
 }
 
 impl<T: Element> Step for Replayed<T> {
@@ -73,5 +208,9 @@ impl<T: Element> Step for Replayed<T> {
 
     fn loss(&self) -> f64 {
         self.state.item(self.loss).to_f64()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory { arena: self.program.arena_len() * size_of::<T>(), bound: None })
     }
 }

@@ -63,11 +63,78 @@ pub trait Lanes:
     fn scale_down(self, rounded: Self) -> Self;
     /// [`Real::split`] in each lane.
     fn split(self) -> (Self, Self);
-    /// Logistic function of every lane. Relative error for |z| < 30: below 3e-7 (`f32`) and 2e-15 (`f64`), without FMA
-    /// 2e-6 and 4e-15; it grows with |z| where the result is small, for ln 2 is a single number here.
-    fn sigmoid(self, cpu: Self::Cpu) -> Self;
+    /// The square root of every lane.
+    fn root(self) -> Self;
+    /// The lanes at `from`.
+    ///
+    /// # Safety
+    /// [`Lanes::LEN`] numbers can be read there.
+    unsafe fn load_at(cpu: Self::Cpu, from: *const Self::Elem) -> Self;
+    /// Writes the lanes to `to`.
+    ///
+    /// # Safety
+    /// [`Lanes::LEN`] numbers can be written there.
+    unsafe fn store_at(self, to: *mut Self::Elem);
+    /// r·P(r²) and Q(r²), minimax over |r| <= ln(2)/2, with tanh(r/2) = r·P(r²) / Q(r²).
+    fn half_tanh(self, cpu: Self::Cpu) -> (Self, Self);
     /// Natural logarithm of positive normal numbers; error below 2e-7 (`f32`) and 4e-16 (`f64`) absolute or relative.
     fn ln(self, cpu: Self::Cpu) -> Self;
+    /// The function A of s² with 2 atanh s = 2s + s A(s²), for |s| up to 0.1716 (ln over one octave around 1).
+    fn atanh_rest(self, cpu: Self::Cpu) -> Self;
+
+    /// The parts of e^-z = 2^-m (1 - t)/(1 + t), where z = m ln 2 + r and t = tanh(r/2) = rP/Q: (rP, Q, m as
+    /// [`Lanes::scale_down`] takes it). `self` is cut to ±[`Real::EXP_LIMIT`].
+    #[inline(always)]
+    fn exp_parts(self, cpu: Self::Cpu) -> (Self, Self, Self) {
+        let c = |x| Self::splat(cpu, Self::Elem::from_f64(x));
+        let rounder = Self::splat(cpu, Self::Elem::ROUNDER);
+        let z = self.max(c(-Self::Elem::EXP_LIMIT)).min(c(Self::Elem::EXP_LIMIT));
+        let rounded = z.mul_add(c(std::f64::consts::LOG2_E), rounder);
+        let r = (rounded - rounder).neg_mul_add(c(std::f64::consts::LN_2), z);
+        let (rp, q) = r.half_tanh(cpu);
+        (rp, q, rounded)
+    }
+    /// Logistic function of every lane, (Q + rP) / ((Q + rP) + 2^-m (Q - rP)): one division in all. Relative error for
+    /// |z| < 30: below 3e-7 (`f32`) and 2e-15 (`f64`), without FMA 2e-6 and 4e-15; it grows with |z| where the result is
+    /// small, for ln 2 is a single number here.
+    #[inline(always)]
+    fn sigmoid(self, cpu: Self::Cpu) -> Self {
+        let (rp, q, rounded) = self.exp_parts(cpu);
+        let upper = q + rp;
+        upper / ((q - rp).scale_down(rounded) + upper)
+    }
+    /// Exponential of every lane, with the errors of [`Lanes::sigmoid`].
+    #[inline(always)]
+    fn exp(self, cpu: Self::Cpu) -> Self {
+        let zero = Self::splat(cpu, Self::Elem::from_f64(0.0));
+        let (rp, q, rounded) = (zero - self).exp_parts(cpu);
+        (q - rp).scale_down(rounded) / (q + rp)
+    }
+    /// Hyperbolic tangent of every lane, with the errors of [`Lanes::sigmoid`], near zero too.
+    #[inline(always)]
+    fn tanh(self, cpu: Self::Cpu) -> Self {
+        // With s = 2^-m: (1 - e^-2z)/(1 + e^-2z) = ((1-s)Q + (1+s)rP) / ((1+s)Q + (1-s)rP); no digits are lost at s = 1.
+        let one = Self::splat(cpu, Self::Elem::from_f64(1.0));
+        let (rp, q, rounded) = (self + self).exp_parts(cpu);
+        let s = one.scale_down(rounded);
+        let (sum, difference) = (one + s, one - s);
+        difference.mul_add(q, sum * rp) / sum.mul_add(q, difference * rp)
+    }
+    /// ln(1 + e^z) and the logistic function of every lane; absolute error below 2e-7 and 4e-16, or relative as
+    /// [`Lanes::exp`].
+    #[inline(always)]
+    fn softplus(self, cpu: Self::Cpu) -> (Self, Self) {
+        let c = |x| Self::splat(cpu, Self::Elem::from_f64(x));
+        let (zero, one) = (c(0.0), c(1.0));
+        let positive = self.max(zero);
+        let u = (zero - positive - (positive - self)).exp(cpu); // e^-|z|
+        // ln(1 + u) = 2 atanh(u / (2 + u)), or above sqrt(2) ln 2 + ln((1 + u)/2).
+        let above = u - c(std::f64::consts::SQRT_2 - 1.0);
+        let s = above.positive_then(u - one, u) / above.positive_then(u + c(3.0), u + c(2.0));
+        let atanh2 = s.mul_add((s * s).atanh_rest(cpu), s + s);
+        let value = positive + atanh2 + above.positive_then(c(std::f64::consts::LN_2), zero);
+        (value, self.positive_then(one, u) / (one + u))
+    }
 }
 
 /// A piece of work over vectors. Implementations mark `run` and all it calls `#[inline(always)]`.
@@ -78,67 +145,53 @@ pub trait Kernel {
     fn run(self) -> Self::Out;
 }
 
-/// The body of [`Lanes::sigmoid`].
-///
-/// With z = m ln 2 + r and tanh(r/2) = r P(r²)/Q(r²) =: t, e^-z is 2^-m (1 - t)/(1 + t), so 1/(1 + e^-z) is
-/// (Q + rP) / ((Q + rP) + 2^-m (Q - rP)): one division in all. P and Q are minimax over |r| <= ln(2)/2.
-macro_rules! sigmoid {
-    ($z:expr, $cpu:expr, limit: $limit:literal, p: [$p0:literal $(, $p:literal)*], q: [$q0:literal $(, $q:literal)*]) => {{
-        let c = |x| Self::splat($cpu, x);
-        let z = $z.max(c(-$limit)).min(c($limit));
-        let rounded = z.mul_add(c(std::f64::consts::LOG2_E as Self::Elem), c(Self::Elem::ROUNDER));
-        let m = rounded - c(Self::Elem::ROUNDER);
-        let r = m.neg_mul_add(c(std::f64::consts::LN_2 as Self::Elem), z);
-        let w = r * r;
-        let p = c($p0);
-        $(let p = p.mul_add(w, c($p));)*
-        let q = c($q0);
-        $(let q = q.mul_add(w, c($q));)*
-        let (upper, lower) = (r.mul_add(p, q), r.neg_mul_add(p, q));
-        upper / (lower.scale_down(rounded) + upper)
-    }};
-}
-
-/// The body of [`Lanes::ln`]: ln m = 2 atanh s = s (2 + s² R(s²)) with s = (m-1)/(m+1), R interpolated at Chebyshev nodes.
-macro_rules! ln {
-    ($x:expr, $cpu:expr, r: [$r0:literal $(, $r:literal)*]) => {{
-        let c = |x| Self::splat($cpu, x);
-        let (m, e) = $x.split();
-        let s = (m - c(1.0)) / (m + c(1.0));
-        let w = s * s;
-        let r = c($r0);
-        $(let r = r.mul_add(w, c($r));)*
-        let atanh2 = s.mul_add(w * r, s + s);
-        e.mul_add(c(std::f64::consts::LN_2 as Self::Elem), atanh2)
-    }};
+/// P, Q and A of [`Lanes::half_tanh`] and [`Lanes::atanh_rest`], and with it the logarithm: ln x = e ln 2 + 2 atanh s with
+/// s = (m-1)/(m+1). A is interpolated at Chebyshev nodes.
+macro_rules! polynomials {
+    (
+        p: [$p0:literal $(, $p:literal)*], q: [$q0:literal $(, $q:literal)*], a: [$a0:literal $(, $a:literal)*]
+    ) => {
+        #[inline(always)]
+        fn half_tanh(self, cpu: Self::Cpu) -> (Self, Self) {
+            let (c, w) = (|x| Self::splat(cpu, x), self * self);
+            let p = c($p0);
+            $(let p = p.mul_add(w, c($p));)*
+            let q = c($q0);
+            $(let q = q.mul_add(w, c($q));)*
+            (self * p, q)
+        }
+        #[inline(always)]
+        fn atanh_rest(self, cpu: Self::Cpu) -> Self {
+            let c = |x| Self::splat(cpu, x);
+            let a = c($a0);
+            $(let a = a.mul_add(self, c($a));)*
+            self * a
+        }
+        #[inline(always)]
+        fn ln(self, cpu: Self::Cpu) -> Self {
+            let c = |x| Self::splat(cpu, x);
+            let (m, e) = self.split();
+            let s = (m - c(1.0)) / (m + c(1.0));
+            let atanh2 = s.mul_add((s * s).atanh_rest(cpu), s + s);
+            e.mul_add(c(std::f64::consts::LN_2 as Self::Elem), atanh2)
+        }
+    };
 }
 
 macro_rules! transcendentals {
     (f32) => {
-        #[inline(always)]
-        fn sigmoid(self, cpu: Self::Cpu) -> Self {
-            $crate::simd::sigmoid!(self, cpu, limit: 87.0, p: [8.320_821e-3, 0.5], q: [9.997_485e-2, 1.0])
-        }
-        #[inline(always)]
-        fn ln(self, cpu: Self::Cpu) -> Self {
-            $crate::simd::ln!(self, cpu, r: [0.295_809_86, 0.399_887_6, 0.666_666_85])
-        }
+        $crate::simd::polynomials!(p: [8.320_821e-3, 0.5], q: [9.997_485e-2, 1.0],
+            a: [0.295_809_86, 0.399_887_6, 0.666_666_85]);
     };
     (f64) => {
-        #[inline(always)]
-        fn sigmoid(self, cpu: Self::Cpu) -> Self {
-            $crate::simd::sigmoid!(self, cpu, limit: 708.0,
-                p: [3.304_117_760_722_857e-5, 0.013_887_231_137_858_824, 0.5],
-                q: [9.917_319_895_096_957e-4, 0.111_107_795_609_046_53, 1.0])
-        }
-        #[inline(always)]
-        fn ln(self, cpu: Self::Cpu) -> Self {
-            $crate::simd::ln!(self, cpu, r: [0.146_178_071_534_173_25, 0.153_316_117_220_550_08, 0.181_828_924_325_368_7,
-                0.222_222_110_893_794_96, 0.285_714_286_262_538_4, 0.399_999_999_998_988_9, 0.666_666_666_666_667])
-        }
+        $crate::simd::polynomials!(
+            p: [3.304_117_760_722_857e-5, 0.013_887_231_137_858_824, 0.5],
+            q: [9.917_319_895_096_957e-4, 0.111_107_795_609_046_53, 1.0],
+            a: [0.146_178_071_534_173_25, 0.153_316_117_220_550_08, 0.181_828_924_325_368_7, 0.222_222_110_893_794_96,
+                0.285_714_286_262_538_4, 0.399_999_999_998_988_9, 0.666_666_666_666_667]);
     };
 }
-use {ln, sigmoid, transcendentals};
+use {polynomials, transcendentals};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -162,6 +215,27 @@ mod tests {
                 let (got, want) = (lanes[0].to_f64(), x.to_f64().ln());
                 assert!((got - want).abs() < self.2 * want.abs().max(1.0), "ln({x}) = {got}, not {want}");
             }
+            for k in -3000..=3000 {
+                let z = f64::from(k) * 0.004;
+                let z = V::Elem::from_f64(z * z * z / 40.0); // up to ±43, most near zero
+                let x = z.to_f64();
+                let near = |got: V, want: f64, by: f64, what: &str| {
+                    let off = (got.first().to_f64() - want).abs();
+                    // The reduction's ln 2 is one number: an error in proportion to the argument.
+                    assert!(off <= by * (1.0 + x.abs() / 8.0), "{what}({x}) = {:?}, not {want}", got.first());
+                };
+                let v = V::splat(self.0, z);
+                near(v.exp(self.0), x.exp(), self.1 * x.exp(), "exp");
+                near(v.tanh(self.0), x.tanh(), self.1 * x.tanh().abs(), "tanh");
+                let (value, slope) = v.softplus(self.0);
+                near(
+                    value,
+                    x.max(0.0) + (-x.abs()).exp().ln_1p(),
+                    self.1 * (x.max(0.0) + (-x.abs()).exp()),
+                    "softplus",
+                );
+                near(slope, 1.0 / (1.0 + (-x).exp()), self.1 / (1.0 + (-x).exp()), "softplus'");
+            }
             for (z, want) in [(-1e9, 0.0), (1e9, 1.0), (f64::NEG_INFINITY, 0.0), (f64::INFINITY, 1.0)] {
                 V::splat(self.0, V::Elem::from_f64(z)).sigmoid(self.0).store(&mut lanes);
                 assert!((lanes[0].to_f64() - want).abs() < 1e-37);
@@ -179,6 +253,7 @@ mod tests {
                 (three.min(two).first(), 2.0),
                 ((v - three).positive_then(two, three).first(), 3.0),
                 ((three - v).positive_then(two, three).first(), 2.0),
+                ((three * three).root().first(), 3.0),
             ] {
                 assert_eq!(got.to_f64(), want);
             }

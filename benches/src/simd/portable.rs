@@ -114,6 +114,20 @@ macro_rules! lanes {
                 self.0[0]
             }
             #[inline(always)]
+            fn root(self) -> Self {
+                Self(self.0.map(Real::root))
+            }
+            #[inline(always)]
+            unsafe fn load_at((): (), from: *const $t) -> Self {
+                // SAFETY: the caller's contract; an array of numbers needs no more alignment than a number.
+                Self(unsafe { from.cast::<[$t; N]>().read() })
+            }
+            #[inline(always)]
+            unsafe fn store_at(self, to: *mut $t) {
+                // SAFETY: as above.
+                unsafe { to.cast::<[$t; N]>().write(self.0) }
+            }
+            #[inline(always)]
             fn scale_down(self, rounded: Self) -> Self {
                 self.zip(rounded, Real::scale_down)
             }

@@ -4,7 +4,6 @@ use std::arch::x86_64::*;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 use super::{Kernel, Lanes};
-use crate::real::Real;
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +32,7 @@ macro_rules! vector {
     (
         $(#[$doc:meta])* $v:ident($raw:ident) = [$t:ident; $n:literal],
         add: $add:ident, sub: $sub:ident, mul: $mul:ident, div: $div:ident, max: $max:ident, min: $min:ident,
-        splat: $splat:ident, load: $load:ident, store: $store:ident, first: $first:ident,
+        splat: $splat:ident, load: $load:ident, store: $store:ident, first: $first:ident, root: $root:ident,
         mul_add: $fmadd:ident, neg_mul_add: $fnmadd:ident, blend: $blend:ident, above: |$x:ident, $zero:ident| $above:expr,
         sum: |$s:ident| $sum:expr, scale_down: |$p:ident, $rounded:ident| $scale_down:expr, split: |$q:ident| $split:expr
     ) => {
@@ -113,6 +112,18 @@ macro_rules! vector {
                 unsafe { $first(self.0) }
             }
             #[inline(always)]
+            fn root(self) -> Self {
+                Self(unsafe { $root(self.0) })
+            }
+            #[inline(always)]
+            unsafe fn load_at(_: Avx2, from: *const $t) -> Self {
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store_at(self, to: *mut $t) {
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
             fn scale_down(self, rounded: Self) -> Self {
                 let ($p, $rounded) = (self.0, rounded.0);
                 Self(unsafe { $scale_down })
@@ -132,7 +143,7 @@ vector! {
     /// Four `f32`.
     F32x4(__m128) = [f32; 4],
     add: _mm_add_ps, sub: _mm_sub_ps, mul: _mm_mul_ps, div: _mm_div_ps, max: _mm_max_ps, min: _mm_min_ps,
-    splat: _mm_set1_ps, load: _mm_loadu_ps, store: _mm_storeu_ps, first: _mm_cvtss_f32,
+    splat: _mm_set1_ps, load: _mm_loadu_ps, store: _mm_storeu_ps, first: _mm_cvtss_f32, root: _mm_sqrt_ps,
     mul_add: _mm_fmadd_ps, neg_mul_add: _mm_fnmadd_ps, blend: _mm_blendv_ps, above: |x, zero| _mm_cmp_ps::<_CMP_GT_OQ>(x, zero),
     sum: |s| {
         let s = _mm_add_ps(s, _mm_permute_ps::<0b01_00_11_10>(s));
@@ -154,7 +165,7 @@ vector! {
     /// Eight `f32`.
     F32x8(__m256) = [f32; 8],
     add: _mm256_add_ps, sub: _mm256_sub_ps, mul: _mm256_mul_ps, div: _mm256_div_ps, max: _mm256_max_ps, min: _mm256_min_ps,
-    splat: _mm256_set1_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, first: _mm256_cvtss_f32,
+    splat: _mm256_set1_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, first: _mm256_cvtss_f32, root: _mm256_sqrt_ps,
     mul_add: _mm256_fmadd_ps, neg_mul_add: _mm256_fnmadd_ps, blend: _mm256_blendv_ps,
     above: |x, zero| _mm256_cmp_ps::<_CMP_GT_OQ>(x, zero),
     sum: |s| {
@@ -178,7 +189,7 @@ vector! {
     /// Four `f64`.
     F64x4(__m256d) = [f64; 4],
     add: _mm256_add_pd, sub: _mm256_sub_pd, mul: _mm256_mul_pd, div: _mm256_div_pd, max: _mm256_max_pd, min: _mm256_min_pd,
-    splat: _mm256_set1_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd, first: _mm256_cvtsd_f64,
+    splat: _mm256_set1_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd, first: _mm256_cvtsd_f64, root: _mm256_sqrt_pd,
     mul_add: _mm256_fmadd_pd, neg_mul_add: _mm256_fnmadd_pd, blend: _mm256_blendv_pd,
     above: |x, zero| _mm256_cmp_pd::<_CMP_GT_OQ>(x, zero),
     sum: |s| {

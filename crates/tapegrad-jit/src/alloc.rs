@@ -332,49 +332,50 @@ impl Allocator<'_> {
         }
     }
 
-    /// A fused product overwrites one of its operands: one that dies, or one just loaded or copied for it.
-    fn fused(&mut self, at: usize, kind: Kind, [a, b, c]: [V; 3]) {
-        let args = [a, b, c];
-        // At most one operand stays in memory: one that is there, in a form that can be read.
-        let in_memory = |s: &Self, k: usize| {
-            s.register[args[k] as usize] == NONE
-                && s.home[args[k] as usize].is_some_and(|p| s.folds(p, kind))
-                && args.iter().filter(|&&v| v == args[k]).count() == 1
-        };
-        let folded = [1, 0, 2].into_iter().find(|&k| in_memory(self, k)).filter(|&k| {
+    /// A fused product overwrites one of its operands: one that dies, or one loaded or copied for it.
+    fn fused(&mut self, at: usize, kind: Kind, args: [V; 3]) {
+        let once = |k: usize| args.iter().filter(|&&v| v == args[k]).count() == 1;
+        let in_memory =
+            |s: &Self, k: usize| once(k) && s.register[args[k] as usize] == NONE && s.home[args[k] as usize].is_some();
+        // A sum that stands in memory is loaded to where the result will be.
+        let loaded = in_memory(self, 2);
+        // At most one factor stays in memory: one that is there, in a form that can be read.
+        let folds = |s: &Self, k: usize| s.home[args[k] as usize].is_some_and(|place| s.folds(place, kind));
+        let folded = [1, 0].into_iter().find(|&k| in_memory(self, k) && folds(self, k)).filter(|&k| {
             let after = self.after[at][k];
             let soon = after != NEVER && after as usize - at < SOON as usize;
             !(soon && self.free_register().is_some())
         });
         let mut registers = [NONE; 3];
-        for k in (0..3).filter(|&k| Some(k) != folded) {
+        for k in (0..3).filter(|&k| Some(k) != folded && !(k == 2 && loaded)) {
             registers[k] = self.in_register(args[k]);
         }
-        // The destination: the sum if it dies, else a factor that does, else a copy of the sum (or of a factor).
-        let can_die = |s: &Self, k: usize| {
-            Some(k) != folded && s.dies(at, k) && args.iter().filter(|&&v| v == args[k]).count() == 1
-        };
-        let dying = [2, 0, 1].into_iter().find(|&k| can_die(self, k));
-        let k = dying.unwrap_or(if folded == Some(2) { 0 } else { 2 });
-        let dst = if dying.is_some() {
-            registers[k]
-        } else {
-            let r = self.take();
-            self.asm.vex(self.shape.copy(), r, 0, Rm::Reg(registers[k]), None);
-            r
+        // The destination: the sum if it dies or is loaded, else a factor that dies, else a copy of the sum.
+        let dies = |s: &Self, k: usize| registers[k] != NONE && s.dies(at, k) && once(k);
+        let dying = if loaded { None } else { [2, 0, 1].into_iter().find(|&k| dies(self, k)) };
+        let dst = match dying {
+            Some(k) => registers[k],
+            None => {
+                let r = self.take();
+                match self.home[args[2] as usize] {
+                    Some(place) if loaded => self.load(r, place),
+                    _ => self.asm.vex(self.shape.copy(), r, 0, Rm::Reg(registers[2]), None),
+                }
+                r
+            }
         };
         let source = |s: &Self, k: usize| match folded {
             Some(f) if f == k => Rm::Mem(s.address(s.home[args[k] as usize].expect("folded from memory"))),
             _ => Rm::Reg(registers[k]),
         };
         // (form, the operand in a register, the operand that may be in memory)
-        let (form, second, last) = match (k, folded) {
+        let (form, second, last) = match (dying.unwrap_or(2), folded) {
             (2, Some(0)) => (Form::F231, 1, 0),
             (2, _) => (Form::F231, 0, 1),
-            (0, Some(1)) => (Form::F132, 2, 1),
-            (0, _) => (Form::F213, 1, 2),
-            (_, Some(0)) => (Form::F132, 2, 0),
-            (_, _) => (Form::F213, 0, 2),
+            (0, Some(_)) => (Form::F132, 2, 1),
+            (0, None) => (Form::F213, 1, 2),
+            (_, Some(_)) => (Form::F132, 2, 0),
+            (_, None) => (Form::F213, 0, 2),
         };
         let rm = source(self, last);
         self.asm.vex(self.shape.fused(kind, form), dst, registers[second], rm, None);
@@ -402,9 +403,8 @@ impl Allocator<'_> {
             };
         }
         for r in 0..VECTORS {
-            let dead = self.holds[r].is_some_and(|v| {
-                args[..count].iter().enumerate().any(|(k, &a)| a == v && self.dies(at, k))
-            });
+            let dead = self.holds[r]
+                .is_some_and(|v| args[..count].iter().enumerate().any(|(k, &a)| a == v && self.dies(at, k)));
             if dead {
                 let v = self.holds[r].take().expect("just seen");
                 self.register[v as usize] = NONE;
@@ -435,4 +435,3 @@ impl Allocator<'_> {
         self.home[v as usize] = Some(out);
     }
 }
-

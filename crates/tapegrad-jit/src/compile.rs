@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::encode::{Assembler, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Source};
 use crate::memory::Memory;
-use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape};
+use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::verify::{Defect, verify};
 use std::fmt;
 
@@ -16,7 +16,7 @@ use std::fmt;
 const SIDE_BY_SIDE: usize = 4;
 /// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
 /// instructions, and is long enough to keep the CPU busy.
-const LONG: usize = 1200;
+const LONG: usize = 2400;
 
 /// Why there is no machine code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
             Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX }
         },
         scratch: i32::try_from(Pool::BYTES).expect("32"),
+        written: usize::MAX,
     };
     let saved = [RBX, RBP, R14, R15];
     if calls {
@@ -104,6 +105,9 @@ struct Compiler {
     bases: Bases,
     /// The most scratch memory any block needs, in bytes.
     scratch: i32,
+    /// The width of the vectors that sums were last written in. Who reads them next must not use wider ones: a vector that
+    /// spans two just written has to wait until both have left the CPU's store buffer.
+    written: usize,
 }
 
 impl Compiler {
@@ -123,16 +127,16 @@ impl Compiler {
     }
 
     fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32) {
-        let sums = i32::try_from(block.sums).expect("checked: the arena is below 2^30 bytes");
-        let code = Expander::reduce(expanded.code, shape, &mut self.pool, &expanded.sums, sums);
+        let sums: Vec<(V, u32)> = expanded.sums.into_iter().zip(block.sums()).collect();
+        let code = Expander::reduce(expanded.code, shape, &mut self.pool, &sums);
         self.emit(&code, shape, scratch);
     }
 
     /// Sums over nothing are zero.
     fn no_rows(&mut self, block: &Block) {
         let shape = self.shape(1);
-        for k in 0..block.sums() {
-            self.zero(crate::micro::Place::Splat(self.bytes(block.sums as usize + k)), shape);
+        for place in block.sums() {
+            self.zero(crate::micro::Place::Splat(self.bytes(place as usize)), shape);
         }
     }
 
@@ -153,7 +157,10 @@ impl Compiler {
     }
 
     fn rows(&mut self, block: &Block, rows: usize) {
-        let lanes = lanes(self.elem, rows);
+        let lanes = lanes(self.elem, rows).min(self.written);
+        if block.sums().next().is_some() {
+            self.written = lanes;
+        }
         let shape = self.shape(lanes);
         let vectors = rows.div_ceil(lanes);
         let last = rows - (vectors - 1) * lanes;
@@ -164,7 +171,7 @@ impl Compiler {
             self.reduce(expanded, shape, block, 0);
             return;
         }
-        let sums = block.sums();
+        let sums = block.sums().count();
         let scratch = i32::try_from(sums * Pool::BYTES).expect("a program has fewer than 2^26 sums");
         for k in 0..sums {
             let place = i32::try_from(k * Pool::BYTES).expect("just checked");

@@ -108,9 +108,10 @@ pub enum Op {
     Store,
     /// `arena[a + row] = b`; only in row blocks.
     StoreRow,
-    /// The sum of `a` over the rows, written to the block's next place for sums.
+    /// `arena[c]` = the sum of `a` over the rows.
     Sum,
-    /// The sum of `a * b` over the rows, written to the block's next place for sums.
+    /// `arena[c]` = the sum of `a * b` over the rows. Sums whose places follow each other are written together, in whole
+    /// vectors: up to [`LANES`] - 1 places behind the last of them are overwritten.
     SumProduct,
 }
 
@@ -163,6 +164,16 @@ impl Inst {
         let (from, to) = self.op.values();
         [self.a, self.b, self.c].into_iter().take(to).skip(from)
     }
+
+    /// The same instruction with its values renamed.
+    #[must_use]
+    pub fn with_values(mut self, rename: impl Fn(u32) -> u32) -> Inst {
+        let (from, to) = self.op.values();
+        for operand in [&mut self.a, &mut self.b, &mut self.c].into_iter().take(to).skip(from) {
+            *operand = rename(*operand);
+        }
+        self
+    }
 }
 
 /// Straight-line code.
@@ -170,8 +181,6 @@ impl Inst {
 pub struct Block {
     /// How many rows it runs over; `None` for code that runs once, on scalars.
     pub rows: Option<usize>,
-    /// Where the sums over the rows go, one after the other; room for a multiple of [`LANES`] of them is needed.
-    pub sums: u32,
     /// The instructions.
     pub code: Vec<Inst>,
 }
@@ -181,10 +190,9 @@ pub struct Block {
 pub const LANES: usize = 8;
 
 impl Block {
-    /// The number of sums over rows.
-    #[must_use]
-    pub fn sums(&self) -> usize {
-        self.code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)).count()
+    /// The places of the sums over rows.
+    pub fn sums(&self) -> impl Iterator<Item = u32> {
+        self.code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)).map(|i| i.c)
     }
 }
 

@@ -12,9 +12,10 @@
 //!
 //! ```
 //! use tapegrad_jit::{compile, Block, Elem, Inst, Op, Source};
-//! // arena[3] = arena[0]² summed over three rows
-//! let inst = |op, a, b| Inst { op, a, b, c: 0 };
-//! let block = Block { rows: Some(3), sums: 8, code: vec![inst(Op::Row, 0, 0), inst(Op::SumProduct, 0, 0)] };
+//! // arena[8] = the sum of squares of arena[0], arena[1] and arena[2]
+//! let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
+//! let sum = Inst { op: Op::SumProduct, a: 0, b: 0, c: 8 };
+//! let block = Block { rows: Some(3), code: vec![row, sum] };
 //! let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
 //! if let Ok(code) = compile(&source) {
 //!     let mut arena = vec![0.0f64; 16];
@@ -27,6 +28,8 @@
 mod ir;
 mod verify;
 
+#[cfg(not(target_arch = "x86_64"))]
+mod absent;
 #[cfg(target_arch = "x86_64")]
 mod alloc;
 #[cfg(target_arch = "x86_64")]
@@ -44,6 +47,8 @@ mod micro;
 #[cfg(target_arch = "x86_64")]
 mod select;
 
+#[cfg(not(target_arch = "x86_64"))]
+pub use absent::{Code, CompileError, Number, Scratch, compile, supported};
 #[cfg(target_arch = "x86_64")]
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]

@@ -46,8 +46,12 @@ pub(crate) enum Kind {
     /// Integer sum and difference of the bits.
     IntAdd,
     IntSub,
-    /// Sums of neighbours, of both operands.
-    HorizontalAdd,
+    /// The lower, or the upper, lanes of both operands in turn, within halves of 16 bytes.
+    UnpackLow,
+    UnpackHigh,
+    /// The same with pairs of 32-bit lanes.
+    UnpackLowPairs,
+    UnpackHighPairs,
     /// The lower, and the upper, halves of both operands.
     Lower,
     Upper,
@@ -304,6 +308,10 @@ impl<'a> Expander<'a> {
             }
             Op::AddExponent => {
                 let moved = self.one(Kind::ShiftLeft, self.mantissa_bits(), b);
+                // A power of two is written as zero with an exponent.
+                if self.memory.get(&self.pool.bits(self.shape.elem, 0)) == Some(&a) {
+                    return moved;
+                }
                 self.two(Kind::IntAdd, a, moved)
             }
             Op::Exponent => self.exponent(a),
@@ -366,7 +374,11 @@ impl<'a> Expander<'a> {
                         }
                     });
                 }
-                let total = total.expect("there is at least one vector");
+                let mut total = total.expect("there is at least one vector");
+                if matches!(self.code[total as usize], Micro::Mem(_)) {
+                    // It is added up at the end, when the column may have been overwritten.
+                    total = self.two(Kind::And, total, total);
+                }
                 sums.push(total);
                 if rows.sums_in_scratch {
                     self.push(Micro::Store { to: acc, value: total });
@@ -396,26 +408,35 @@ impl<'a> Expander<'a> {
         Expanded { code: self.code, sums }
     }
 
-    /// Adds up the lanes of all sums and stores them from `place` on.
-    pub(crate) fn reduce(code: Vec<Micro>, shape: Shape, pool: &'a mut Pool, sums: &[V], place: i32) -> Vec<Micro> {
+    /// Adds up the lanes of all sums and stores them to their places, those that follow each other together.
+    pub(crate) fn reduce(code: Vec<Micro>, shape: Shape, pool: &'a mut Pool, sums: &[(V, u32)]) -> Vec<Micro> {
         let mut e = Expander { shape, pool, code, memory: HashMap::new(), masks: HashMap::new() };
         let bytes = i32::try_from(shape.elem.bytes()).expect("4 or 8");
-        for (group, sums) in sums.chunks(shape.lanes).enumerate() {
-            let mut row: Vec<V> = sums.to_vec();
-            row.resize(shape.lanes, sums[0]);
-            // Neighbours are added within halves of 16 bytes; two halves remain of vectors of 32.
+        let runs = sums.chunk_by(|(_, a), (_, b)| a + 1 == *b);
+        for group in runs.flat_map(|run| run.chunks(shape.lanes)) {
+            let mut row: Vec<V> = group.iter().map(|&(v, _)| v).collect();
+            row.resize(shape.lanes, row[0]);
+            // A transposition, level by level, with the rows added up as they meet. Within halves of 16 bytes first; two
+            // remain of vectors of 32.
             let halves = if shape.lanes * shape.elem.bytes() == 32 { 2 } else { 1 };
+            let mut kinds = (Kind::UnpackLow, Kind::UnpackHigh);
             while row.len() > halves {
-                row = row.chunks(2).map(|pair| e.two(Kind::HorizontalAdd, pair[0], pair[1])).collect();
+                row = row.chunks(2).map(|pair| e.added(kinds, pair[0], pair[1])).collect();
+                kinds = (Kind::UnpackLowPairs, Kind::UnpackHighPairs);
             }
             if let [low, high] = row[..] {
-                let (a, b) = (e.two(Kind::Lower, low, high), e.two(Kind::Upper, low, high));
-                row = vec![e.two(Kind::Add, a, b)];
+                row = vec![e.added((Kind::Lower, Kind::Upper), low, high)];
             }
-            let first = i32::try_from(group * shape.lanes).expect("few sums");
-            e.push(Micro::Store { to: Place::Arena((place + first) * bytes), value: row[0] });
+            let first = i32::try_from(group[0].1).expect("checked: the arena is below 2^30 bytes");
+            e.push(Micro::Store { to: Place::Arena(first * bytes), value: row[0] });
         }
         e.code
+    }
+
+    /// The sum of two ways of merging `a` and `b`.
+    fn added(&mut self, (low, high): (Kind, Kind), a: V, b: V) -> V {
+        let (low, high) = (self.two(low, a, b), self.two(high, a, b));
+        self.two(Kind::Add, low, high)
     }
 
     /// Sums that stand in scratch memory, as values.

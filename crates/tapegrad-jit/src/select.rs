@@ -81,7 +81,10 @@ impl Shape {
             Kind::IntSub => integer(0xFA, 0xFB),
             Kind::ShiftLeft | Kind::ShiftRight | Kind::ShiftRightSigned => integer(0x72, 0x73),
             Kind::IntToFloat => self.vex(Prefix::None, Map::M0F, 0x5B),
-            Kind::HorizontalAdd => self.vex(if double { Prefix::P66 } else { Prefix::F2 }, Map::M0F, 0x7C),
+            Kind::UnpackLow => packed(0x14),
+            Kind::UnpackHigh => packed(0x15),
+            Kind::UnpackLowPairs => self.vex(Prefix::P66, Map::M0F, 0x14),
+            Kind::UnpackHighPairs => self.vex(Prefix::P66, Map::M0F, 0x15),
             Kind::Lower | Kind::Upper => self.vex(Prefix::P66, Map::M0F3A, 0x06),
             Kind::Blend => self.vex(Prefix::P66, Map::M0F3A, if double { 0x4B } else { 0x4A }),
             Kind::Round => {
@@ -124,10 +127,7 @@ pub(crate) enum Form {
 
 impl Kind {
     pub(crate) fn commutes(self) -> bool {
-        matches!(
-            self,
-            Kind::Add | Kind::Mul | Kind::And | Kind::Or | Kind::Xor | Kind::IntAdd
-        )
+        matches!(self, Kind::Add | Kind::Mul | Kind::And | Kind::Or | Kind::Xor | Kind::IntAdd)
     }
 
     /// Whether the scalar shape, too, reads a whole vector.
@@ -140,7 +140,10 @@ impl Kind {
                 | Kind::IntAdd
                 | Kind::IntSub
                 | Kind::IntToFloat
-                | Kind::HorizontalAdd
+                | Kind::UnpackLow
+                | Kind::UnpackHigh
+                | Kind::UnpackLowPairs
+                | Kind::UnpackHighPairs
                 | Kind::Lower
                 | Kind::Upper
                 | Kind::Blend

@@ -55,12 +55,12 @@ fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
         if matches!(inst.op, Op::Store) && block.rows.is_some() {
             return Err((at, "stores a scalar in a block of rows"));
         }
+        if matches!(inst.op, Op::Sum | Op::SumProduct) && inst.c as usize + LANES > arena {
+            return Err((at, "sums to a place outside the arena"));
+        }
         if matches!(inst.op, Op::Scalar | Op::Row | Op::Store | Op::StoreRow) && span(inst.op, inst.a).1 > arena {
             return Err((at, "reaches outside the arena"));
         }
-    }
-    if block.rows.is_some() && block.sums as usize + block.sums().next_multiple_of(LANES) > arena {
-        return Err((code.len(), "sums to places outside the arena"));
     }
     // Writes, by where they begin: stores of scalars touch one place, stores of rows a column.
     let mut scalar_writes: HashMap<u32, usize> = HashMap::new();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn defect(rows: Option<usize>, code: &[Inst]) -> String {
-        let block = Block { rows, sums: 0, code: code.to_vec() };
+        let block = Block { rows, code: code.to_vec() };
         let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
         verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
     }

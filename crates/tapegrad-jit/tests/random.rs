@@ -66,9 +66,7 @@ macro_rules! float {
                     Op::Pick => c,
                     Op::AddExponent => $t::from_bits(a.to_bits().wrapping_add(b.to_bits() << $mantissa)),
                     Op::Exponent => exponent as $t,
-                    Op::Significand => {
-                        $t::from_bits(a.to_bits().wrapping_sub((exponent << $mantissa).cast_unsigned()))
-                    }
+                    Op::Significand => $t::from_bits(a.to_bits().wrapping_sub((exponent << $mantissa).cast_unsigned())),
                     Op::Exp => a.exp(),
                     Op::Sin => a.sin(),
                     Op::Powf => a.powf(b),
@@ -114,6 +112,7 @@ fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)
     let mut sums = Vec::new();
     for block in &source.blocks {
         let first = sums.len();
+        let mut places = block.sums();
         for row in 0..block.rows.unwrap_or(1) {
             let mut values: Vec<T> = Vec::new();
             let mut sum = first;
@@ -121,7 +120,7 @@ fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)
                 let at = |v: u32| values.get(v as usize).copied().unwrap_or(T::of(0.0));
                 let mut add = |term: f64| {
                     if row == 0 {
-                        sums.push((block.sums as usize + sum - first, 0.0, 0.0));
+                        sums.push((places.next().unwrap() as usize, 0.0, 0.0));
                     }
                     sums[sum].1 += term;
                     sums[sum].2 += term.abs();
@@ -151,7 +150,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
     let at = |x: usize| u32::try_from(x).unwrap();
     let mut code: Vec<Inst> = Vec::new();
     let mut defined: Vec<u32> = Vec::new();
-    let (mut stores, mut sums) = (0, 0);
+    let mut stores = 0;
     while code.len() < length {
         let here = at(code.len());
         let pick = |draw: &mut Draw| {
@@ -176,14 +175,8 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
                 stores += 1;
                 (Op::Store, [at(16 + 4 * column + stores), pick(draw), 0])
             }
-            5 if rows.is_some() => {
-                sums += 1;
-                (Op::Sum, [pick(draw), 0, 0])
-            }
-            6 if rows.is_some() => {
-                sums += 1;
-                (Op::SumProduct, [pick(draw), pick(draw), 0])
-            }
+            5 if rows.is_some() => (Op::Sum, [pick(draw), 0, 0]),
+            6 if rows.is_some() => (Op::SumProduct, [pick(draw), pick(draw), 0]),
             7 if calls => (CALLS[draw.below(CALLS.len())], [pick(draw), pick(draw), 0]),
             8 => {
                 // These are for positive numbers: the first scalar is one.
@@ -197,8 +190,13 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
         }
     }
     let end = 16 + (4 + stores + 1) * column + stores + 8;
-    let block = Block { rows, sums: at(end), code };
-    Source { elem, arena: end + usize::next_multiple_of(sums, LANES) + LANES, blocks: vec![block] }
+    // Some sums side by side, some apart.
+    let mut place = end;
+    for inst in code.iter_mut().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)) {
+        inst.c = at(place);
+        place += if draw.below(5) == 0 { LANES } else { 1 };
+    }
+    Source { elem, arena: place + LANES, blocks: vec![Block { rows, code }] }
 }
 
 fn check<T: Float>(seed: u64) {
@@ -266,11 +264,25 @@ fn every_instruction_is_one_that_a_disassembler_knows() {
 
 #[test]
 fn sums_over_no_rows_are_zero() {
-    let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 0 }];
-    let source = Source { elem: Elem::F64, arena: 16, blocks: vec![Block { rows: Some(0), sums: 8, code }] };
+    let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 8 }];
+    let source = Source { elem: Elem::F64, arena: 16, blocks: vec![Block { rows: Some(0), code }] };
     if supported() {
         let (mut arena, code) = (vec![5.0f64; 16], compile(&source).unwrap());
         code.run(&mut arena, &mut code.scratch());
         assert_eq!(arena[8], 0.0);
+    }
+}
+
+#[test]
+fn a_sum_sees_the_column_as_it_was_before_an_update_in_place() {
+    let inst = |op, a, b, c| Inst { op, a, b, c };
+    let code =
+        vec![inst(Op::Row, 0, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::Sum, 0, 0, 16), inst(Op::StoreRow, 0, 1, 0)];
+    let source = Source { elem: Elem::F64, arena: 24, blocks: vec![Block { rows: Some(4), code }] };
+    if supported() {
+        let (mut arena, code) = (vec![0.0f64; 24], compile(&source).unwrap());
+        arena[..4].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        code.run(&mut arena, &mut code.scratch());
+        assert_eq!((arena[16], &arena[..4]), (10.0, &[-1.0, -2.0, -3.0, -4.0][..]));
     }
 }

@@ -1,9 +1,14 @@
-//! The property suite of back ends, run on the engine's own interpreter; and on two that are wrong, which it must notice.
+//! The property suite of back ends, run on the engine's own: the interpreter and machine code; and on two that are wrong,
+//! which it must notice.
 
-use tapegrad::check::suite::{self, Backend, Interpreter};
+use tapegrad::check::suite::{self, Backend, Interpreter, MachineCode};
 use tapegrad::{Element, Program, ReplayError, State};
 
 tapegrad::backend_tests!(Interpreter);
+
+mod machine_code {
+    tapegrad::backend_tests!(super::MachineCode);
+}
 
 /// A back end that carries out everything twice: right but for assignments.
 struct Twice;

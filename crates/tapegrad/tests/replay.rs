@@ -99,7 +99,8 @@ fn an_update_in_place_waits_for_the_last_reader() {
     let program = tape.compile::<f64>(&[late]).unwrap();
     let mut state = program.state();
     program.replay(&mut state).unwrap();
-    assert_eq!(state.item(late), late.item());
+    // The sums may be in another order.
+    assert!((state.item(late) / late.item() - 1.0).abs() < 1e-15);
     assert_eq!(state.get(w), &[0.5, 1.0, 1.5]);
 }
 

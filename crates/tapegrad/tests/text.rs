@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use tapegrad::{Program, Tape, Var};
+use tapegrad::{CompileOptions, Program, Tape, Var};
 
 /// Compares with a golden file, or rewrites it. Lines of this file are not part of it.
 fn golden(name: &str, text: &str) {
@@ -31,7 +31,8 @@ fn golden(name: &str, text: &str) {
 
 /// All four renderings of a recording.
 fn check(name: &str, tape: &Tape, outputs: &[Var]) {
-    let program: Program<f64> = tape.compile(outputs).unwrap();
+    let steps = CompileOptions::default().machine_code(false);
+    let program: Program<f64> = tape.compile_with(outputs, &steps).unwrap();
     golden(&format!("{name}.graph.txt"), &tape.graph().to_string());
     golden(&format!("{name}.graph.dot"), &tape.graph().to_dot());
     golden(&format!("{name}.program.txt"), &program.to_string());
@@ -87,7 +88,8 @@ fn a_branch_is_shown_where_it_is_checked() {
     let (x, w) = (tape.input(2.0).named("x"), tape.param(3.0).named("w"));
     let y = if x > 1.0 { x * w } else { -x };
     tape.assign(w, w + y);
-    let program: Program<f32> = tape.compile(&[y]).unwrap();
+    let steps = CompileOptions::default().machine_code(false);
+    let program: Program<f32> = tape.compile_with(&[y], &steps).unwrap();
     golden("branch.program.txt", &program.to_string());
 }
 

@@ -2,13 +2,20 @@
 //!
 //! Instructions are chosen for the CPU at run time, so that a default build is as fast as one with `target-cpu=native`.
 
+mod buffer;
+mod descend;
+mod function;
 mod large;
+mod rows;
 mod small;
+mod terms;
 
 use crate::cases::Case;
 use crate::contestants::Step;
 use crate::simd::{Array, Lanes};
+use crate::timing::fastest;
 use large::{Large, Multiply};
+use rows::Rows;
 use small::{Above, CrossEntropy, Layer, Net, Output, Squared};
 
 /// A number type and the vectors that serve it.
@@ -48,20 +55,48 @@ macro_rules! vectors {
 vectors!(f32, four: F32x4, wide: F32x8, lanes: 8, chunk: 8, chunks: 4);
 vectors!(f64, four: F64x4, wide: F64x4, lanes: 4, chunk: 8, chunks: 8);
 
-/// The net of `case`.
-pub fn make<T: Vectors>(case: &Case) -> Box<dyn Step> {
-    let net = match case.name {
-        'A' => two_two_one::<T::Four>(case).or_else(|| two_two_one::<T::AnyFour>(case)),
-        'B' => two_five_five_one::<T::Four, 1, 1>(case).or_else(|| two_five_five_one::<T::AnyFour, 1, 1>(case)),
-        'C' => T::case_c(case),
-        'D' => three_four_one::<T::Four>(case).or_else(|| three_four_one::<T::AnyFour>(case)),
-        _ => large::<T::Wide>(case).or_else(|| large::<T::AnyWide>(case)),
+/// The net of `case`, for that many threads.
+pub fn make<T: Vectors>(case: &Case, threads: usize) -> Box<dyn Step> {
+    let fixed = match case.name.as_str() {
+        "A" => two_two_one::<T::Four>(case).or_else(|| two_two_one::<T::AnyFour>(case)),
+        "B" => two_five_five_one::<T::Four, 1, 1>(case).or_else(|| two_five_five_one::<T::AnyFour, 1, 1>(case)),
+        "C" => T::case_c(case),
+        "D" => three_four_one::<T::Four>(case).or_else(|| three_four_one::<T::AnyFour>(case)),
+        _ => None,
     };
-    net.expect("any CPU runs the portable vectors")
+    fixed.unwrap_or_else(|| generic::<T>(case, threads))
 }
 
-fn large<V: Lanes<Elem: Multiply>>(case: &Case) -> Option<Box<dyn Step>> {
-    Some(Box::new(Large::<V>::new(V::cpu()?, case)))
+/// The best net for sizes that nobody knew when this was compiled: of several kinds, the fastest on this machine.
+pub fn generic<T: Vectors>(case: &Case, threads: usize) -> Box<dyn Step> {
+    // Rows in lanes keep a vector for each weight: more than this is slower than any product.
+    const FEW_WEIGHTS: usize = 1 << 14;
+    let mut kinds: Vec<fn(&Case, usize) -> Option<Box<dyn Step>>> =
+        vec![|c, n| large::<T::Wide>(c, n).or_else(|| large::<T::AnyWide>(c, n))];
+    if case.layers.iter().map(|l| l.weights.len()).sum::<usize>() <= FEW_WEIGHTS {
+        kinds.push(|c, _| rows::<T::Four, 1>(c));
+        kinds.push(|c, _| rows::<T::Wide, 1>(c));
+        kinds.push(|c, _| rows::<T::Wide, 2>(c));
+        kinds.push(|c, _| rows::<T::Wide, 8>(c));
+    }
+    let first = kinds[0](case, threads).expect("any CPU runs the portable vectors");
+    let mut tried: Vec<_> = kinds[1..].iter().filter_map(|make| make(case, threads)).collect();
+    if tried.is_empty() {
+        return first;
+    }
+    tried.insert(0, first);
+    let all: Vec<usize> = (0..tried.len()).collect();
+    let best = fastest(&all, |k| tried[k].step());
+    // Made anew: the one that was tried has trained. Where one kind of rows runs, all do.
+    kinds[best](case, threads).expect("it was made before")
+}
+
+fn rows<V: Lanes, const M: usize>(case: &Case) -> Option<Box<dyn Step>> {
+    Some(Box::new(Rows::<V, M>::new(V::cpu()?, case)))
+}
+
+fn large<V: Lanes<Elem: Multiply>>(case: &Case, threads: usize) -> Option<Box<dyn Step>> {
+    Some(Box::new(Large::<V>::new(V::cpu()?, case, threads)))
 }
 
 /// A net with `I` inputs, `H` outputs of its first layer and one output; `N` chunks of `M` vectors.
@@ -86,4 +121,52 @@ fn three_four_one<V: Lanes>(case: &Case) -> Option<Box<dyn Step>> {
 fn two_five_five_one<V: Lanes, const M: usize, const N: usize>(case: &Case) -> Option<Box<dyn Step>> {
     type Top<V> = Layer<V, 5, 1, true, Output<CrossEntropy<V>>>;
     small::<V, Layer<V, 5, 5, true, Top<V>>, 2, 5, true, M, N>(case)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::contestants::{ALL, Dtype, alike, ten_steps};
+
+    /// Every kind of generic net, chosen or not, against the engine.
+    fn check<T: Vectors>(case: &Case, dtype: Dtype) {
+        let engine = ALL.iter().find(|c| c.name == "tapegrad").unwrap();
+        let mut losses = vec![("tapegrad", ten_steps(&mut *engine.make(case, dtype)))];
+        let mut kinds = vec![("large", large::<T::Wide>(case, 1)), ("large, portable", large::<T::AnyWide>(case, 1))];
+        if case.layers.iter().map(|l| l.weights.len()).sum::<usize>() < 1 << 12 {
+            kinds.push(("rows, four", rows::<T::Four, 1>(case)));
+            kinds.push(("rows, 1", rows::<T::Wide, 1>(case)));
+            kinds.push(("rows, 2", rows::<T::Wide, 2>(case)));
+            kinds.push(("rows, 8", rows::<T::Wide, 8>(case)));
+        }
+        for (name, net) in kinds {
+            if let Some(mut net) = net {
+                losses.push((name, ten_steps(&mut *net)));
+            }
+        }
+        if let Err(message) = alike(case, dtype, &losses) {
+            let layers: Vec<_> = case.layers.iter().map(|l| (l.inputs, l.outputs, l.activation)).collect();
+            panic!("{message}\n{layers:?} {:?} {:?} batch {}", case.loss, case.optimizer, case.batch);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_generic_net_trains_random_networks_like_the_engine() {
+        let small = (0..90).map(|n| Case::random(11, n)).filter(|c| c.matmul_flops() < 2e7);
+        let cases: Vec<Case> = small.collect();
+        assert!(cases.len() > 60);
+        for case in &cases {
+            check::<f64>(case, Dtype::F64);
+            check::<f32>(case, Dtype::F32);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_generic_net_trains_the_fixed_cases_like_the_engine() {
+        for name in ['A', 'B', 'C', 'D', 'E'] {
+            check::<f64>(&Case::new(name), Dtype::F64);
+            check::<f32>(&Case::new(name), Dtype::F32);
+        }
+    }
 }

@@ -78,8 +78,8 @@ fn the_step_on_one_example_is_reproduced() {
     }
     let named = [
         ("cost", cost, 16),
-        ("a1", net.a[0], 1),
-        ("a2", net.a[1], 1),
+        ("a1", net.a[0], 4),
+        ("a2", net.a[1], 4),
         ("a3", net.a[2], 4),
         ("d3", by_z[2], 12),
         ("d2", by_z[1], 40),

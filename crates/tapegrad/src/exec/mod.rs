@@ -7,6 +7,7 @@ mod element;
 mod kernels;
 mod replay;
 mod state;
+mod threads;
 
 pub use element::Element;
 pub use state::{Gradients, State};

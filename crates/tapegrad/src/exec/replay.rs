@@ -1,7 +1,7 @@
 //! The replay loop.
 
 use super::element::Element;
-use super::kernels::run;
+use super::kernels::{prepare, run};
 use super::state::{Outputs, State};
 use crate::error::{BranchChange, ReplayError};
 use crate::ir::{Comparison, Reading};
@@ -23,6 +23,10 @@ impl<T: Element> Program<T> {
 pub(super) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
     if !state.belongs_to(program) {
         return Err(ReplayError::ForeignState);
+    }
+    if state.inputs_set {
+        prepare(&program.0.prepare, state);
+        state.inputs_set = false;
     }
     let (compute, update) = program.0.steps.split_at(program.0.updates);
     // Until all guards hold, what stands in the outputs may be of the wrong branch.

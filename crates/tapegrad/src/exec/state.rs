@@ -1,11 +1,15 @@
 //! What replay changes: one flat buffer of numbers, and the user's access to it.
 
 use super::element::Element;
+use super::threads::{MOST, Team};
 use crate::error::BindError;
 use crate::ir::{Tensor, Var};
-use crate::program::{Inner, Layout, Program, Slot};
+use crate::program::{Inner, Layout, Program, Slot, Step};
 use std::ops::Index;
 use std::sync::Arc;
+
+/// Registers of different threads are so many elements apart, or a multiple.
+const REGISTER_ALIGN: usize = 32;
 
 /// The memory of one replay: inputs, parameters, intermediate values, outputs. Make one for each thread with
 /// [`Program::state`].
@@ -15,7 +19,14 @@ pub struct State<T> {
     pub(super) values: Vec<T>,
     pub(super) indices: Vec<u32>,
     pub(super) scratch: Vec<T>,
+    pub(super) machine: tapegrad_jit::Scratch,
+    /// Whether an input was set since the program's preparations were carried out.
+    pub(super) inputs_set: bool,
     pub(super) outputs: Outputs,
+    /// The threads that share the steps of a replay, if there are several.
+    pub(super) team: Option<Team>,
+    /// From the registers of one thread to those of the next.
+    pub(super) registers: usize,
 }
 
 /// What stands in the outputs of a state.
@@ -39,7 +50,20 @@ impl<T: Element> Program<T> {
         let mut indices = vec![0; program.index_arena];
         indices[..program.index_image.len()].copy_from_slice(&program.index_image);
         let scratch = vec![T::ZERO; T::scratch_len(self)];
-        State { program, values, indices, scratch, outputs: Outputs::NotYet }
+        let machine =
+            program.steps.iter().find_map(|s| if let Step::Machine(m) = s { Some(m.code.scratch()) } else { None });
+        let machine = machine.unwrap_or_default();
+        State {
+            program,
+            values,
+            indices,
+            scratch,
+            machine,
+            inputs_set: true,
+            outputs: Outputs::NotYet,
+            team: None,
+            registers: 0,
+        }
     }
 }
 
@@ -52,6 +76,40 @@ impl<T> State<T> {
 impl<T: Element> State<T> {
     fn layout(&self) -> &Layout {
         &self.program.layout
+    }
+
+    /// Lets `threads` threads, the caller's included, share the large steps of every replay of this state: matrix products,
+    /// elementwise work, reductions. The results are the same bit for bit, whatever the number. Small programs gain nothing.
+    ///
+    /// The threads live until the state is dropped or the number is set anew; a clone of the state has its own. Between
+    /// replays they sleep. 1, the default, is no threads at all.
+    ///
+    /// # Errors
+    /// If `threads` is 0 or more than 4096, or the system refuses to start a thread; the state is then as it was.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), BindError> {
+        if threads == 0 || threads > MOST {
+            return Err(BindError::new(format!("expected 1 to {MOST} threads, found {threads}")));
+        }
+        let team = if threads > 1 {
+            let team = Team::new(threads);
+            Some(team.map_err(|error| BindError::new(format!("{threads} threads cannot be started: {error}")))?)
+        } else {
+            None
+        };
+        // Each thread has registers of its own, behind those of the program, and packing memory of its own.
+        let registers =
+            (self.program.arena - self.program.scratch.min(self.program.arena)).next_multiple_of(REGISTER_ALIGN);
+        let extra = (threads - 1) * registers;
+        self.values.resize(self.program.arena + extra, T::ZERO);
+        self.scratch.resize(T::scratch_len(&Program(Arc::clone(&self.program))) * threads, T::ZERO);
+        (self.team, self.registers) = (team, registers);
+        Ok(())
+    }
+
+    /// How many threads share a replay; see [`State::set_threads`].
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.team.as_ref().map_or(1, Team::threads)
     }
 
     /// Sets an input or a parameter from its elements in row-major order.
@@ -69,6 +127,7 @@ impl<T: Element> State<T> {
         }
         let range = slot.range();
         self.values[range].copy_from_slice(data);
+        self.inputs_set = true;
         Ok(())
     }
 

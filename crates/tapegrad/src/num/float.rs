@@ -32,11 +32,15 @@ pub trait Num:
     fn powi(self, n: i32) -> Self;
 }
 
-/// Hands the list of the vocabulary's functions to another macro: first those of one argument, then of two.
+/// Hands the list of the vocabulary's functions to another macro: those of one argument that the standard library
+/// computes, those of one argument that [`crate::num::elementary`] computes (first those that the standard library also
+/// has), and those of two arguments.
 macro_rules! functions {
     ($then:ident) => {
         $then! {
-            unary: [abs, sqrt, exp, exp_m1, ln, ln_1p, sin, cos, tan, tanh, floor],
+            unary: [abs, sqrt, sin, cos, tan, floor],
+            elementary: [exp, exp_m1, ln, ln_1p, tanh],
+            logistic: [logistic, logistic_slope, softplus],
             binary: [powf, min, max]
         }
     };
@@ -50,7 +54,9 @@ mod sealed {
 }
 
 macro_rules! float {
-    (unary: [$($f:ident),*], binary: [$($g:ident),*]) => {
+    (
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+    ) => {
         /// An element type of replay: `f32` or `f64`.
         pub trait Float:
             sealed::Sealed
@@ -90,22 +96,37 @@ macro_rules! float {
             /// Whether this is not a number.
             fn is_nan(self) -> bool;
             /// Whether this type is `f32`.
+            #[inline(always)]
             fn is_f32() -> bool {
-                Self::NAME == "f32"
+                size_of::<Self>() == 4
             }
+            /// `self * 2^n` for normal results: adds `n`, the integer in the low bits of the mantissa of `k`, to the
+            /// exponent. Adding 1.5·2²³ (`f64`: 1.5·2⁵²) to a number rounds it and puts it there.
+            fn add_exponent(self, k: Self) -> Self;
+            /// The `e` for which `self` is `significand · 2^e`, for positive normal numbers.
+            fn exponent(self) -> Self;
+            /// `self / 2^exponent`, between √½ and √2, for positive normal numbers.
+            fn significand(self) -> Self;
             $(
                 #[doc = concat!("The standard library's `", stringify!($f), "`.")]
                 fn $f(self) -> Self;
+            )*
+            $(
+                #[doc = concat!("The standard library's `", stringify!($e), "`; formulas have their own, see [`crate::num`].")]
+                fn $e(self) -> Self;
             )*
             $(
                 #[doc = concat!("The standard library's `", stringify!($g), "`.")]
                 fn $g(self, other: Self) -> Self;
             )*
         }
-        float!(@impl f32 [$($f),*] [$($g),*]);
-        float!(@impl f64 [$($f),*] [$($g),*]);
+        float!(@impl f32 u32, mantissa: 23, sqrt_half: 0x3f35_04f3, two_to_mantissa: 0x4b00_0000, bias: 127,
+            [$($f,)* $($e),*] [$($g),*]);
+        float!(@impl f64 u64, mantissa: 52, sqrt_half: 0x3fe6_a09e_667f_3bcd, two_to_mantissa: 0x4330_0000_0000_0000,
+            bias: 1023, [$($f,)* $($e),*] [$($g),*]);
     };
-    (@impl $t:ident [$($f:ident),*] [$($g:ident),*]) => {
+    (@impl $t:ident $bits:ident, mantissa: $mantissa:literal, sqrt_half: $sqrt_half:literal,
+        two_to_mantissa: $two_to_mantissa:literal, bias: $bias:literal, [$($f:ident),*] [$($g:ident),*]) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -129,6 +150,21 @@ macro_rules! float {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn add_exponent(self, k: Self) -> Self {
+                $t::from_bits(self.to_bits().wrapping_add(k.to_bits() << $mantissa))
+            }
+            #[inline(always)]
+            fn exponent(self) -> Self {
+                // The biased exponent as the low bits of 2^mantissa + it: not all CPUs can convert 64-bit integers.
+                let biased = self.to_bits().wrapping_sub($sqrt_half).wrapping_add($bias << $mantissa) >> $mantissa;
+                $t::from_bits(biased | $two_to_mantissa) - (((1 as $bits) << $mantissa) as $t + $bias as $t)
+            }
+            #[inline(always)]
+            fn significand(self) -> Self {
+                let fraction = self.to_bits().wrapping_sub($sqrt_half) & ((1 << $mantissa) - 1);
+                $t::from_bits(fraction.wrapping_add($sqrt_half))
             }
             $(
                 #[inline(always)]

@@ -1,7 +1,7 @@
 //! The formula reading: a formula as a short list of primitive instructions.
 //!
 //! A back end that emits machine code need only know the primitives ([`Prim`]); every operation, also a user's own,
-//! arrives as a [`Formula`] over them.
+//! arrives as a [`Formula`] over them, and [`Formula::lowered`] leaves few of those that are not instructions of a CPU.
 //!
 //! ```
 //! use tapegrad::num::Formula;
@@ -10,14 +10,19 @@
 //! assert_eq!(formula.eval(&[0.0]), 0.5);
 //! ```
 
-use super::float::{Num, functions};
+use super::elementary::Machine;
+use super::float::{Float, Num, functions};
+use super::lanes::{LaneFn, Lanes, eval_lane};
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! prims {
-    (unary: [$($f:ident),*], binary: [$($g:ident),*]) => {
-        /// The primitives of the vocabulary: what a back end must be able to compute.
+    (
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+    ) => {
+        /// The primitives: what a back end must be able to compute. Those from `mul_add` to `significand` stand only in
+        /// lowered formulas ([`Formula::lowered`]), which have none of `exp` to `softplus`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(non_camel_case_types)]
         pub enum Prim {
@@ -41,6 +46,20 @@ macro_rules! prims {
             pick,
             /// `a` to the whole power `b`
             powi,
+            /// `a * b + c`, rounded once where the CPU can
+            mul_add,
+            /// `b` where `b > a`, else `a`
+            at_least,
+            /// `b` where `b < a`, else `a`
+            at_most,
+            /// [`Float::add_exponent`]
+            add_exponent,
+            /// [`Float::exponent`]
+            exponent,
+            /// [`Float::significand`]
+            significand,
+            $(#[doc = concat!("`a.", stringify!($e), "()`")] $e,)*
+            $(#[doc = concat!("`a.", stringify!($l), "()`")] $l,)*
             $(#[doc = concat!("`a.", stringify!($f), "()`")] $f,)*
             $(#[doc = concat!("`a.", stringify!($g), "(b)`")] $g,)*
         }
@@ -50,15 +69,16 @@ macro_rules! prims {
             #[must_use]
             pub fn arity(self) -> usize {
                 match self {
-                    Prim::neg $(| Prim::$f)* => 1,
-                    Prim::pick => 3,
+                    Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* => 1,
+                    Prim::pick | Prim::mul_add => 3,
                     _ => 2,
                 }
             }
+        }
 
-            /// Computes the primitive on plain numbers; operands beyond the arity are ignored.
-            #[must_use]
-            pub fn eval(self, [a, b, c]: [f64; 3]) -> f64 {
+        impl LaneFn for Prim {
+            #[inline(always)]
+            fn eval<T: Float, const FMA: bool>(self, [a, b, c]: [Lanes<T, 1, FMA>; 3]) -> Lanes<T, 1, FMA> {
                 match self {
                     Prim::add => a + b,
                     Prim::sub => a - b,
@@ -70,7 +90,15 @@ macro_rules! prims {
                     Prim::is_equal => a.is_equal(b),
                     Prim::pick => a.pick(b, c),
                     #[allow(clippy::cast_possible_truncation)] // `b` is a whole number made from an `i32`
-                    Prim::powi => a.powi(b as i32),
+                    Prim::powi => a.powi(b.0[0].to_f64() as i32),
+                    Prim::mul_add => a.mul_add(b, c),
+                    Prim::at_least => a.at_least(b),
+                    Prim::at_most => a.at_most(b),
+                    Prim::add_exponent => a.add_exponent(b),
+                    Prim::exponent => a.exponent(),
+                    Prim::significand => a.significand(),
+                    $(Prim::$e => a.$e(),)*
+                    $(Prim::$l => a.$l(),)*
                     $(Prim::$f => a.$f(),)*
                     $(Prim::$g => a.$g(b),)*
                 }
@@ -78,13 +106,7 @@ macro_rules! prims {
         }
 
         impl Traced {
-            $(
-                #[doc = concat!("Records `", stringify!($f), "`.")]
-                #[must_use]
-                pub fn $f(self) -> Self {
-                    record(Prim::$f, [self.0, 0, 0])
-                }
-            )*
+            prims!(@unary $($e)* $($l)* $($f)*);
             $(
                 #[doc = concat!("Records `", stringify!($g), "`.")]
                 #[must_use]
@@ -94,8 +116,25 @@ macro_rules! prims {
             )*
         }
     };
+    (@unary $($f:ident)*) => {
+        $(
+            #[doc = concat!("Records `", stringify!($f), "`.")]
+            #[must_use]
+            pub fn $f(self) -> Self {
+                record(Prim::$f, [self.0, 0, 0])
+            }
+        )*
+    };
 }
 functions!(prims);
+
+impl Prim {
+    /// Computes the primitive on plain numbers; operands beyond the arity are ignored.
+    #[must_use]
+    pub fn eval<T: Float>(self, operands: [T; 3]) -> T {
+        eval_lane(self, operands)
+    }
+}
 
 /// One step of a formula. Step `i` defines value `i`; operands are earlier values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,17 +212,17 @@ impl Formula {
         }
     }
 
-    /// Evaluates the formula step by step.
+    /// Evaluates the formula step by step, in the element type of the arguments.
     ///
     /// # Panics
     /// If there are fewer arguments than the formula uses.
     #[must_use]
-    pub fn eval(&self, args: &[f64]) -> f64 {
-        let mut values: Vec<f64> = Vec::with_capacity(self.steps.len());
+    pub fn eval<T: Float>(&self, args: &[T]) -> T {
+        let mut values: Vec<T> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let value = match *step {
                 FormulaStep::Arg(i) => args[i],
-                FormulaStep::Lit(c) => c,
+                FormulaStep::Lit(c) => T::from_f64(c),
                 FormulaStep::Apply(prim, operands) => prim.eval(operands.map(|o| values[o as usize])),
             };
             values.push(value);
@@ -212,6 +251,18 @@ impl fmt::Display for Formula {
 }
 
 impl Traced {
+    /// Records a step without operands.
+    pub(super) fn leaf(step: FormulaStep) -> Traced {
+        push(step)
+    }
+
+    /// Records a primitive; operands beyond its arity are ignored.
+    pub(super) fn record(prim: Prim, operands: [Traced; 3]) -> Traced {
+        let mut indices = operands.map(|o| o.0);
+        indices[prim.arity()..].fill(0);
+        record(prim, indices)
+    }
+
     /// Records `powi` with a traced exponent.
     #[must_use]
     pub fn to_whole_power(self, n: Traced) -> Self {

@@ -1,13 +1,18 @@
-//! The lane reading: `W` evaluations of a formula side by side, in the form the compiler turns into SIMD code.
+//! The lane reading: a formula as code for numbers, and the compilation of that code for several sets of CPU features.
+//!
+//! The compiler makes SIMD code from a loop over single lanes; it does so with the features of the function the loop stands
+//! in. What is called in the loop must be `inline(always)` for that, and closures are not: hence the trait [`LaneFn`].
 
+use super::elementary::{self, Machine};
 use super::float::{Float, Num, functions};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// `W` numbers treated as one; `Lanes<T, 1>` is how a formula is read as plain `T`.
+/// `W` numbers treated as one. `Lanes<T, 1>` is how a formula is read as plain `T`. `FMA` says whether the CPU has a fused
+/// multiply-add.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lanes<T, const W: usize>(pub [T; W]);
+pub struct Lanes<T, const W: usize, const FMA: bool = false>(pub [T; W]);
 
-impl<T: Float, const W: usize> Lanes<T, W> {
+impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
     /// The same number in every lane.
     #[inline(always)]
     pub fn splat(x: T) -> Self {
@@ -34,8 +39,10 @@ impl<T: Float, const W: usize> Lanes<T, W> {
 }
 
 macro_rules! lanes {
-    (unary: [$($f:ident),*], binary: [$($g:ident),*]) => {
-        impl<T: Float, const W: usize> Lanes<T, W> {
+    (
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+    ) => {
+        impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
             $(
                 #[doc = concat!("`", stringify!($f), "` in each lane.")]
                 #[inline(always)]
@@ -44,6 +51,7 @@ macro_rules! lanes {
                     self.map(Float::$f)
                 }
             )*
+            lanes!(@elementary $($e)* $($l)*);
             $(
                 #[doc = concat!("`", stringify!($g), "` in each lane.")]
                 #[inline(always)]
@@ -54,10 +62,20 @@ macro_rules! lanes {
             )*
         }
     };
+    (@elementary $($e:ident)*) => {
+        $(
+            #[doc = concat!("`", stringify!($e), "` in each lane.")]
+            #[inline(always)]
+            #[must_use]
+            pub fn $e(self) -> Self {
+                elementary::$e::<T, Self>(self)
+            }
+        )*
+    };
 }
 functions!(lanes);
 
-impl<T: Float, const W: usize> Neg for Lanes<T, W> {
+impl<T: Float, const W: usize, const FMA: bool> Neg for Lanes<T, W, FMA> {
     type Output = Self;
     #[inline(always)]
     fn neg(self) -> Self {
@@ -67,24 +85,24 @@ impl<T: Float, const W: usize> Neg for Lanes<T, W> {
 
 macro_rules! operators {
     ($($Trait:ident $method:ident $op:tt),*) => {$(
-        impl<T: Float, const W: usize> $Trait for Lanes<T, W> {
+        impl<T: Float, const W: usize, const FMA: bool> $Trait for Lanes<T, W, FMA> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: Self) -> Self {
                 self.zip(other, |a, b| a $op b)
             }
         }
-        impl<T: Float, const W: usize> $Trait<f64> for Lanes<T, W> {
+        impl<T: Float, const W: usize, const FMA: bool> $Trait<f64> for Lanes<T, W, FMA> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: f64) -> Self {
                 self $op Lanes::splat(T::from_f64(other))
             }
         }
-        impl<T: Float, const W: usize> $Trait<Lanes<T, W>> for f64 {
-            type Output = Lanes<T, W>;
+        impl<T: Float, const W: usize, const FMA: bool> $Trait<Lanes<T, W, FMA>> for f64 {
+            type Output = Lanes<T, W, FMA>;
             #[inline(always)]
-            fn $method(self, other: Lanes<T, W>) -> Lanes<T, W> {
+            fn $method(self, other: Lanes<T, W, FMA>) -> Lanes<T, W, FMA> {
                 Lanes::splat(T::from_f64(self)) $op other
             }
         }
@@ -92,7 +110,7 @@ macro_rules! operators {
 }
 operators!(Add add +, Sub sub -, Mul mul *, Div div /);
 
-impl<T: Float, const W: usize> Num for Lanes<T, W> {
+impl<T: Float, const W: usize, const FMA: bool> Num for Lanes<T, W, FMA> {
     #[inline(always)]
     fn lit(self, c: f64) -> Self {
         Lanes::splat(T::from_f64(c))
@@ -123,25 +141,99 @@ impl<T: Float, const W: usize> Num for Lanes<T, W> {
     }
 }
 
-/// Fills `out` eight elements at a time with `wide`, and what is left over with `single`; both must be readings of one
-/// formula, so that an element's value does not depend on where it stands.
+impl<T: Float, const W: usize, const FMA: bool> Machine for Lanes<T, W, FMA> {
+    const FUSED: bool = FMA;
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        let mut out = self.0;
+        for ((lane, &b), &c) in out.iter_mut().zip(&b.0).zip(&c.0) {
+            *lane = if FMA { Float::mul_add(*lane, b, c) } else { *lane * b + c };
+        }
+        Lanes(out)
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Lanes::abs(self)
+    }
+    #[inline(always)]
+    fn at_least(self, low: Self) -> Self {
+        self.zip(low, |x, low| if low > x { low } else { x })
+    }
+    #[inline(always)]
+    fn at_most(self, high: Self) -> Self {
+        self.zip(high, |x, high| if high < x { high } else { x })
+    }
+    #[inline(always)]
+    fn add_exponent(self, k: Self) -> Self {
+        self.zip(k, Float::add_exponent)
+    }
+    #[inline(always)]
+    fn exponent(self) -> Self {
+        self.map(Float::exponent)
+    }
+    #[inline(always)]
+    fn significand(self) -> Self {
+        self.map(Float::significand)
+    }
+}
+
+/// A function of up to three numbers that is compiled anew for every element type and set of CPU features.
+pub trait LaneFn: Copy {
+    /// The function. It must be marked `#[inline(always)]`, and so must all that it calls.
+    fn eval<T: Float, const FMA: bool>(self, operands: [Lanes<T, 1, FMA>; 3]) -> Lanes<T, 1, FMA>;
+}
+
+/// Whether this code has a fused multiply-add without asking the CPU.
+const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
+/// `f` of single numbers.
+pub fn eval_lane<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
+    #[cfg(target_arch = "x86_64")]
+    if !FMA && has_avx2_and_fma() {
+        // SAFETY: the CPU has what the function is compiled for.
+        return unsafe { eval_lane_avx2(f, operands) };
+    }
+    f.eval(operands.map(|x| Lanes::<T, 1, FMA>([x]))).0[0]
+}
+
+/// Fills `out` with `f` of the operands' elements, which gives the same bits as [`eval_lane`].
 ///
 /// # Panics
 /// If an operand is shorter than `out`.
+pub fn for_each_lane<T: Float>(f: impl LaneFn, out: &mut [T], operands: [&[T]; 3]) {
+    #[cfg(target_arch = "x86_64")]
+    if !FMA && has_avx2_and_fma() {
+        // SAFETY: the CPU has what the function is compiled for.
+        return unsafe { each_avx2(f, out, operands) };
+    }
+    each::<T, FMA>(f, out, operands);
+}
+
+/// One evaluation after the other, from which the compiler makes vectors of the CPU's own width.
 #[inline(always)]
-pub fn for_each_lane<T: Float>(
-    out: &mut [T],
-    operands: [&[T]; 3],
-    wide: impl Fn([Lanes<T, 8>; 3]) -> Lanes<T, 8>,
-    single: impl Fn([Lanes<T, 1>; 3]) -> Lanes<T, 1>,
-) {
-    let operands = operands.map(|o| &o[..out.len()]);
-    let (chunks, rest) = out.as_chunks_mut::<8>();
-    let done = 8 * chunks.len();
-    for (i, chunk) in chunks.iter_mut().enumerate() {
-        *chunk = wide(operands.map(|o| Lanes(o.as_chunks::<8>().0[i]))).0;
+fn each<T: Float, const FMA: bool>(f: impl LaneFn, out: &mut [T], operands: [&[T]; 3]) {
+    let [a, b, c] = operands.map(|o| &o[..out.len()]);
+    for (((out, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+        *out = f.eval([a, b, c].map(|x| Lanes::<T, 1, FMA>([x]))).0[0];
     }
-    for (i, element) in rest.iter_mut().enumerate() {
-        *element = single(operands.map(|o| Lanes([o[done + i]]))).0[0];
-    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn has_avx2_and_fma() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+/// [`eval_lane`], compiled for these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn eval_lane_avx2<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
+    f.eval(operands.map(|x| Lanes::<T, 1, true>([x]))).0[0]
+}
+
+/// [`for_each_lane`], compiled for these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn each_avx2<T: Float>(f: impl LaneFn, out: &mut [T], operands: [&[T]; 3]) {
+    each::<T, true>(f, out, operands);
 }

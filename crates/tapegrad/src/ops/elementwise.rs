@@ -144,11 +144,7 @@ elementwise! {
     }
     /// Logistic function, $\sigma(x) = 1/(1+e^{-x})$.
     SIGMOID sigmoid(x) -> y {
-        // With e = e^{−|x|} nothing overflows and both tails keep full relative accuracy.
-        forward: {
-            let e = (-x.abs()).exp();
-            x.lit(0.0).is_less_equal(x).pick(x.lit(1.0), e) / (e + 1.0)
-        },
+        forward: x.logistic(),
         partials: [x.dsigmoid()],
         onnx: Some("Sigmoid"),
         samples: [[1.5], [-0.25], [0.0]],
@@ -156,10 +152,7 @@ elementwise! {
     /// Derivative of the logistic function, $\sigma'(x) = e/(1+e)^2$ with $e = e^{-|x|}$: the density of the logistic
     /// distribution, accurate in both tails, where $\sigma(1-\sigma)$ gives 0.
     DSIGMOID dsigmoid(x) -> y {
-        forward: {
-            let e = (-x.abs()).exp();
-            e / ((e + 1.0) * (e + 1.0))
-        },
+        forward: x.logistic_slope(),
         // σ'' = σ'·(1 − 2σ) = −σ'·tanh(x/2), the latter without cancellation.
         partials: [-(y * (0.5 * x).tanh())],
         onnx: None,
@@ -167,7 +160,7 @@ elementwise! {
     }
     /// $\ln(1 + e^x)$, without overflow.
     SOFTPLUS softplus(x) -> y {
-        forward: x.max(x.lit(0.0)) + (-x.abs()).exp().ln_1p(),
+        forward: x.softplus(),
         partials: [x.sigmoid()],
         onnx: Some("Softplus"),
         samples: [[1.5], [-0.25], [0.0]],

@@ -11,8 +11,8 @@
 //!
 //! 1. `static SIGMOID: OpDef`, with the scalar and loop readings for both element types, the formula reading, the
 //!    graph-recording derivative rule and its numeric twin, the type rule, the documentation and the samples;
-//! 2. a method `sigmoid` of the trait named at the top, implemented for plain `f64`, for lanes, for traced formulas (all
-//!    three by reading `forward`) and for [`Var`](crate::Var) (by recording a node).
+//! 2. a method `sigmoid` of the trait named at the top, implemented for lanes and traced formulas (by reading `forward`), for plain
+//!    `f64` (by a lane) and for [`Var`](crate::Var) (by recording a node).
 //!
 //! The text of `forward` and `partials` is read in several types; see [`crate::num`] for the vocabulary it may use. In
 //! `partials` the inputs and the output `y` are in scope; a partial that does not depend on them is written `x.lit(1.0)`.
@@ -47,8 +47,18 @@ macro_rules! elementwise {
                 fn $name(self $(, $rest: Self)*) -> Self;
             )+
         }
-        $crate::elementwise!(@read $Trait, [] f64, $($name($x $(, $rest)*) $forward;)+);
-        $crate::elementwise!(@read $Trait, [T: $crate::num::Float, const W: usize] $crate::num::Lanes<T, W>,
+        impl $Trait for f64 {
+            $(
+                fn $name(self $(, $rest: Self)*) -> Self {
+                    $crate::elementwise!(@lane_fn $Trait, $name, ($x $(, $rest)*));
+                    let mut operands = [self; 3];
+                    operands[1..].iter_mut().zip([$($rest),*]).for_each(|(to, from): (&mut f64, f64)| *to = from);
+                    $crate::num::eval_lane(Reading, operands)
+                }
+            )+
+        }
+        $crate::elementwise!(@read $Trait,
+            [T: $crate::num::Float, const W: usize, const FMA: bool] $crate::num::Lanes<T, W, FMA>,
             $($name($x $(, $rest)*) $forward;)+);
         $crate::elementwise!(@read $Trait, [] $crate::num::Traced, $($name($x $(, $rest)*) $forward;)+);
         impl $Trait for $crate::Var {
@@ -99,21 +109,13 @@ macro_rules! elementwise {
         [$($partial:expr),+], $onnx:expr, [$($sample:tt),+]) => {
         $(#[doc = $doc])+
         $vis static $DEF: $crate::ir::OpDef = {
-            use $crate::num::{Float, Formula, Lanes, Traced};
+            use $crate::num::{Float, Formula, Traced};
+            $crate::elementwise!(@lane_fn $Trait, $name, ($($x),+));
             fn scalar<T: Float>(a: T, b: T, c: T) -> T {
-                #[allow(unused_variables)]
-                let [$($x,)+ ..] = [Lanes([a]), Lanes([b]), Lanes([c])];
-                <Lanes<T, 1> as $Trait>::$name($($x),+).0[0]
+                $crate::num::eval_lane(Reading, [a, b, c])
             }
             fn tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
-                $crate::num::for_each_lane(
-                    out,
-                    operands,
-                    #[allow(unused_variables)]
-                    |[$($x,)+ ..]| <Lanes<T, 8> as $Trait>::$name($($x),+),
-                    #[allow(unused_variables)]
-                    |[$($x,)+ ..]| <Lanes<T, 1> as $Trait>::$name($($x),+),
-                );
+                $crate::num::for_each_lane(Reading, out, operands);
             }
             $crate::ir::OpDef {
                 name: stringify!($name),
@@ -141,6 +143,19 @@ macro_rules! elementwise {
                 samples: || $crate::ir::scalar_samples(&[$(&$sample),+]),
             }
         };
+    };
+    (@lane_fn $Trait:ident, $name:ident, ($($x:ident),+)) => {
+        #[derive(Clone, Copy)]
+        struct Reading;
+        impl $crate::num::LaneFn for Reading {
+            #[inline(always)]
+            fn eval<T: $crate::num::Float, const FMA: bool>(
+                self,
+                [$($x,)+ ..]: [$crate::num::Lanes<T, 1, FMA>; 3],
+            ) -> $crate::num::Lanes<T, 1, FMA> {
+                <$crate::num::Lanes<T, 1, FMA> as $Trait>::$name($($x),+)
+            }
+        }
     };
     (@partial $Type:ty, ($($x:ident),+), $y:ident, $partial:expr) => {
         |inputs: &[$Type], output: $Type| -> $Type {

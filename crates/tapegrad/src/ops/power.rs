@@ -1,7 +1,7 @@
 //! `powi`: a whole exponent, fixed when recorded. It is an attribute of the node, handed to the kernel after the operand.
 
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
-use crate::num::{Float, Formula, Num, for_each_lane};
+use crate::num::{Float, Formula, LaneFn, Lanes, Num, for_each_lane};
 
 /// Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0
 /// everywhere, also at $x = 0$.
@@ -63,7 +63,17 @@ fn scalar<T: Float>(x: T, n: T, _: T) -> T {
 fn tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
     // The exponent is one number for the whole tile.
     let n = operands[1].first().map_or(0, |n| whole(n.to_f64()));
-    for_each_lane(out, operands, |[x, ..]| Num::powi(x, n), |[x, ..]| Num::powi(x, n));
+    for_each_lane(Power(n), out, operands);
+}
+
+#[derive(Clone, Copy)]
+struct Power(i32);
+
+impl LaneFn for Power {
+    #[inline(always)]
+    fn eval<T: Float, const FMA: bool>(self, [x, ..]: [Lanes<T, 1, FMA>; 3]) -> Lanes<T, 1, FMA> {
+        x.powi(self.0)
+    }
 }
 
 impl Var {

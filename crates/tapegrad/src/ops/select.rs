@@ -7,7 +7,7 @@
 use super::record::record_elementwise;
 use crate::error::Issue;
 use crate::ir::{Attrs, Elementwise, Kernel, OpDef, Rule, TensorType, Var, infer_elementwise, scalar_samples};
-use crate::num::{Float, Formula, Lanes, Num, for_each_lane};
+use crate::num::{Float, Formula, LaneFn, Lanes, Num, eval_lane, for_each_lane};
 
 fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
     infer_elementwise(operands, attrs)
@@ -18,7 +18,17 @@ fn select_scalar<T: Float>(c: T, a: T, b: T) -> T {
 }
 
 fn select_tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
-    for_each_lane(out, operands, |[c, a, b]| c.pick(a, b), |[c, a, b]| c.pick(a, b));
+    for_each_lane(Select, out, operands);
+}
+
+#[derive(Clone, Copy)]
+struct Select;
+
+impl LaneFn for Select {
+    #[inline(always)]
+    fn eval<T: Float, const FMA: bool>(self, [c, a, b]: [Lanes<T, 1, FMA>; 3]) -> Lanes<T, 1, FMA> {
+        c.pick(a, b)
+    }
 }
 
 /// `a` where the condition is not zero, else `b`. No derivative flows to the condition.
@@ -61,17 +71,28 @@ pub static SELECT: OpDef = OpDef {
     samples: || scalar_samples(&[&[1.0, 2.0, 3.0], &[0.0, 2.0, 3.0]]),
 };
 
-fn masked_product<T: Float, const W: usize>(a: Lanes<T, W>, b: Lanes<T, W>) -> Lanes<T, W> {
+#[derive(Clone, Copy)]
+struct MaskedProduct;
+
+impl LaneFn for MaskedProduct {
+    #[inline(always)]
+    fn eval<T: Float, const FMA: bool>(self, [a, b, _]: [Lanes<T, 1, FMA>; 3]) -> Lanes<T, 1, FMA> {
+        masked_product(a, b)
+    }
+}
+
+#[inline(always)]
+fn masked_product<N: Num>(a: N, b: N) -> N {
     let zero = a.lit(0.0);
     (a.is_equal(zero) + b.is_equal(zero)).pick(zero, a * b)
 }
 
-fn masked_scalar<T: Float>(a: T, b: T, _: T) -> T {
-    masked_product(Lanes([a]), Lanes([b])).0[0]
+fn masked_scalar<T: Float>(a: T, b: T, c: T) -> T {
+    eval_lane(MaskedProduct, [a, b, c])
 }
 
 fn masked_tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
-    for_each_lane(out, operands, |[a, b, _]| masked_product(a, b), |[a, b, _]| masked_product(a, b));
+    for_each_lane(MaskedProduct, out, operands);
 }
 
 /// Product in which zero wins: 0 where either factor is 0, even if the other is infinite or NaN.
@@ -89,12 +110,7 @@ pub static MASKED_MUL: OpDef = OpDef {
         scalar_f64: masked_scalar::<f64>,
         tile_f32: masked_tile::<f32>,
         tile_f64: masked_tile::<f64>,
-        formula: || {
-            Formula::trace(2, |args| {
-                let (a, b, zero) = (args[0], args[1], args[0].lit(0.0));
-                (a.is_equal(zero) + b.is_equal(zero)).pick(zero, a * b)
-            })
-        },
+        formula: || Formula::trace(2, |args| masked_product(args[0], args[1])),
         partials: &[|x, _| x[1], |x, _| x[0]],
     }),
     samples: || scalar_samples(&[&[1.5, -2.0], &[0.5, 3.0]]),

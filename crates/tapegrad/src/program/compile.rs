@@ -1,11 +1,13 @@
 //! `Tape::compile`, and the program it gives.
 
+use super::accumulate::{Accumulation, accumulate};
+use super::lanes::{self, Wanted};
 use super::layout::{Layout, Role, Slot};
 use super::legalise::{copy, legalise};
 use super::memory::align;
 use super::plan::{Plan, check_size};
 use super::schedule::schedule;
-use super::step::{GuardCheck, Move, Step};
+use super::step::{GuardCheck, Machine, Move, Step};
 use super::verify;
 use super::view::Strides;
 use crate::error::CompileError;
@@ -25,12 +27,13 @@ pub(crate) const MOST_CUSTOM_OPERANDS: usize = 8;
 pub struct CompileOptions {
     pub(crate) assigns: bool,
     pub(crate) passes: Passes,
+    pub(crate) machine_code: bool,
 }
 
 impl Default for CompileOptions {
-    /// Assignments included, all passes on.
+    /// Assignments included, all passes on, machine code where it is possible and pays.
     fn default() -> Self {
-        CompileOptions { assigns: true, passes: Passes::default() }
+        CompileOptions { assigns: true, passes: Passes::default(), machine_code: true }
     }
 }
 
@@ -46,6 +49,15 @@ impl CompileOptions {
     #[must_use]
     pub fn passes(mut self, passes: Passes) -> Self {
         self.passes = passes;
+        self
+    }
+
+    /// Whether small programs become machine code, on CPUs for which there is a code generator. Its results differ from
+    /// the interpreter's by rounding: products and the sums they go into are rounded once, and sums over rows are added up
+    /// in another order.
+    #[must_use]
+    pub fn machine_code(mut self, machine_code: bool) -> Self {
+        self.machine_code = machine_code;
         self
     }
 }
@@ -66,10 +78,14 @@ impl<T> Clone for Program<T> {
 #[derive(Debug)]
 pub(crate) struct Inner<T> {
     pub(crate) layout: Layout,
+    /// Inputs in another order: carried out before the steps when an input has been set.
+    pub(crate) prepare: Vec<Move>,
     pub(crate) steps: Vec<Step<T>>,
     /// Checked before step `updates`; no earlier step writes a parameter.
     pub(crate) guards: Vec<GuardCheck>,
     pub(crate) updates: usize,
+    /// The steps that read a parameter where its new value is meant, each with the offset of the parameter; sorted.
+    pub(crate) renewed: Vec<(usize, usize)>,
     /// The initial contents of the front of the arena: inputs, parameters and constants.
     pub(crate) image: Vec<T>,
     pub(crate) arena: usize,
@@ -152,6 +168,11 @@ impl Tape {
         })?;
         let mut extract = extract;
         pass::run(&mut extract.graph, &mut extract.roots, options.passes);
+        if options.machine_code
+            && let Some(program) = extract.lower_to_lanes(self.key(), &ids).map_err(|error| error.at(at))?
+        {
+            return Ok(program);
+        }
         extract.lower(self.key(), &ids).map_err(|error| error.at(at))
     }
 }
@@ -211,6 +232,79 @@ impl Extract {
         }
     }
 
+    /// The program as machine code, if it is small enough, made of suitable operations, and the CPU has a code generator.
+    fn lower_to_lanes<T: Reading>(
+        &self,
+        tape: crate::ir::TapeKey,
+        users: &[NodeId],
+    ) -> Result<Option<Program<T>>, CompileError> {
+        if !tapegrad_jit::supported() {
+            return Ok(None);
+        }
+        let (outs, rest) = self.roots.split_at(self.outputs);
+        let (values, rest) = rest.split_at(self.assigned.len());
+        let (guard_ends, leaves) = rest.split_at(2 * self.guards.len());
+        let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
+        let updates: Vec<(NodeId, NodeId)> =
+            self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
+        let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
+        let Some(lowered) = lanes::lower::<T>(&wanted) else { return Ok(None) };
+        let code = match tapegrad_jit::compile(&lowered.source) {
+            Ok(code) => code,
+            Err(tapegrad_jit::CompileError::Defect(defect)) => {
+                return Err(CompileError::new(format!("defect of the compiler: {defect}")));
+            }
+            Err(_) => return Ok(None),
+        };
+        let mut layout = self.layout(tape);
+        let slot = |role, id: NodeId, offset: usize, name: Option<&str>| {
+            let shape = self.graph.shape(id).clone();
+            Slot { role, offset, len: shape.numel(), shape, name: name.map(str::to_owned) }
+        };
+        for (&user, &id) in self.leaves.iter().zip(leaves) {
+            let role = if self.graph.node(id).op.is(&PARAM) { Role::Param } else { Role::Input };
+            layout.slots.insert(user, slot(role, id, lowered.leaves[&id], self.graph.name(id)));
+        }
+        for (((&user, &id), &offset), name) in users.iter().zip(outs).zip(&lowered.outputs).zip(&self.names) {
+            if !layout.slots.contains_key(user) {
+                layout.slots.insert(user, slot(Role::Output, id, offset, name.as_deref()));
+            }
+        }
+        let places = lowered.guards.chunks_exact(2);
+        let guards = self.guards.iter().zip(places).map(|((guard, sides), place)| GuardCheck {
+            lhs: place[0],
+            rhs: place[1],
+            comparison: guard.comparison,
+            location: guard.location,
+            sides: sides.clone(),
+        });
+        let guards: Vec<GuardCheck> = guards.collect();
+        let arena = lowered.source.arena;
+        check_size(arena)?;
+        let updates = usize::from(!guards.is_empty());
+        let mut steps = vec![Step::Machine(Machine { source: lowered.source, code })];
+        steps.extend(lowered.finish.into_iter().map(|m| Step::Moves(vec![m])));
+        let (image, prepare) = (lowered.image, lowered.prepare);
+        finish(Inner {
+            layout,
+            prepare,
+            steps,
+            guards,
+            updates,
+            renewed: Vec::new(),
+            image,
+            arena,
+            scratch: arena,
+            index_image: Vec::new(),
+            index_arena: 0,
+        })
+        .map(Some)
+    }
+
+    fn layout(&self, tape: crate::ir::TapeKey) -> Layout {
+        Layout { registry: registry(), tape, gradients: self.gradients.clone(), ..Layout::default() }
+    }
+
     fn lower<T: Reading>(mut self, tape: crate::ir::TapeKey, outputs: &[NodeId]) -> Result<Program<T>, CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
@@ -240,19 +334,24 @@ impl Extract {
             }
         }
         self.graph.set_order(order);
-        let graph = &self.graph;
-        let schedule = schedule(graph, &views);
         let (outs, rest) = self.roots.split_at(self.outputs);
         let (values, rest) = rest.split_at(self.assigned.len());
         let (guard_ends, leaves) = rest.split_at(first_leaf - first_guard);
         let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
 
+        let pairs: Vec<(NodeId, NodeId)> =
+            self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
+        accumulate(&mut self.graph, &views, &pairs, outs, guard_ends);
+        let graph = &self.graph;
+        let schedule = schedule(graph, &views);
         let mut plan = Plan::new(graph, &views, &schedule);
         plan.pin_leaves();
         plan.pin_indices(&compiled)?;
-        let pairs: Vec<(NodeId, NodeId)> =
-            self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         let direct = plan.direct_updates(&pairs, outs, guard_ends);
+        if let Some((param, _)) = pairs.iter().find(|p| Accumulation::of(graph, p.1).is_some() && !direct.contains(p)) {
+            let title = graph.title(*param);
+            return Err(CompileError::new(format!("defect of the compiler: no place for the update of {title}")));
+        }
         plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct)?;
 
         let (mut steps, scratch) = plan.emit::<T>();
@@ -271,7 +370,7 @@ impl Extract {
         let guards = self.guards.iter().zip(guard_ends.chunks_exact(2));
         let guards = guards.map(|((guard, sides), ends)| plan.guard(guard, sides, ends[0], ends[1])).collect();
 
-        let mut layout = Layout { registry: registry(), tape, gradients: self.gradients, ..Layout::default() };
+        let mut layout = self.layout(tape);
         for (&user, &id) in self.leaves.iter().zip(leaves) {
             if graph.ty(id).dtype == DType::Index {
                 layout.indices.insert(user, plan.index_inputs[&id].clone());
@@ -287,20 +386,26 @@ impl Extract {
         }
         let arena = plan.end + scratch;
         check_size(arena)?;
-        let inner = Inner {
+        finish(Inner {
             layout,
+            prepare: Vec::new(),
             steps,
             guards,
             updates,
+            renewed: plan.renewed(&direct),
             image: plan.image(),
             arena,
             scratch: align(plan.end, usize::MAX),
             index_image: plan.index_image.clone(),
             index_arena: plan.index_end,
-        };
-        verify::verify(&inner).map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
-        Ok(Program(Arc::new(inner)))
+        })
     }
+}
+
+/// The program, once it has passed the verifier.
+fn finish<T>(inner: Inner<T>) -> Result<Program<T>, CompileError> {
+    verify::verify(&inner).map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
+    Ok(Program(Arc::new(inner)))
 }
 
 /// How one side of a comparison is called in messages: the number, the name, or the operation.

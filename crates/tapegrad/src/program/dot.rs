@@ -25,6 +25,10 @@ fn touched<T>(step: &Step<T>, scratch: usize) -> (Vec<Touched>, Vec<Touched>) {
         match access {
             _ if register => {}
             Access::Write | Access::IndexWrite => writes.push(touched),
+            Access::Update => {
+                reads.push(touched.clone());
+                writes.push(touched);
+            }
             // What the step has written itself by now comes from nowhere else.
             Access::Read | Access::IndexRead if writes.contains(&touched) => {}
             Access::Read | Access::IndexRead => reads.push(touched),

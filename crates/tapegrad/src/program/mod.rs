@@ -1,19 +1,21 @@
 //! Compiling: from a graph to a flat program.
 //!
 //! ```text
-//!   extract ─▶ passes ─▶ legalise ─▶ schedule ─▶ plan memory ─▶ emit ─▶ verify
-//!   (copy what     (fold, cse…)  (explicit     (steps; elementwise   (lifetimes   (offsets,
-//!    is needed)                   copies)       nodes fuse)           → offsets)   instructions)
+//!   extract ─▶ passes ─▶ legalise ─▶ accumulate ─▶ schedule ─▶ plan memory ─▶ emit ─▶ verify
+//!   (copy what     (fold, cse…)  (explicit     (products that  (steps; elementwise   (lifetimes   (offsets,
+//!    is needed)                   copies)       update)         nodes fuse)           → offsets)   instructions)
 //! ```
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
 //! `error`; knows nothing of how steps are carried out.
 
+mod accumulate;
 mod compile;
 mod dot;
 mod emit;
 mod inst;
+mod lanes;
 mod layout;
 mod legalise;
 mod memory;
@@ -30,4 +32,6 @@ pub use compile::{CompileOptions, Program};
 pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
-pub(crate) use step::{Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall};
+pub(crate) use step::{
+    Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
+};

@@ -84,7 +84,7 @@ impl<'a, T: Float> Names<'a, T> {
 fn writes<T>(step: &Step<T>, place: &Range<usize>) -> bool {
     let mut hit = false;
     step.access(&mut |access, range| {
-        hit |= access == Access::Write && range.start < place.end && place.start < range.end;
+        hit |= matches!(access, Access::Write | Access::Update) && range.start < place.end && place.start < range.end;
     });
     hit
 }

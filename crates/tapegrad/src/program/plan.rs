@@ -1,5 +1,6 @@
 //! The plan of a program: which buffer every value has, and the steps over those buffers.
 
+use super::accumulate::Accumulation;
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
@@ -183,7 +184,7 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|&(_, value)| {
                 let fused = matches!(graph.node(value).op.kernel, Kernel::Elementwise(_));
-                fused && uses[&value] == 1 && self.step(value) >= guarded
+                (fused || Accumulation::of(graph, value).is_some()) && uses[&value] == 1 && self.step(value) >= guarded
             })
             .collect();
         // The position of each value in the order decides between readers in its own group.
@@ -210,6 +211,23 @@ impl<'a> Plan<'a> {
         }
         // A guard, too, may read a parameter; it is checked before all updates.
         pairs.iter().copied().zip(possible).filter_map(|(pair, ok)| ok.then_some(pair)).collect()
+    }
+
+    /// The steps that read values which stand where a parameter stood, each with the place of the parameter; sorted.
+    pub(super) fn renewed(&self, direct: &[(NodeId, NodeId)]) -> Vec<(usize, usize)> {
+        // What has no elements is never written.
+        let written = direct.iter().filter(|&&(param, _)| self.graph.shape(param).numel() > 0);
+        let values: HashMap<NodeId, usize> =
+            written.map(|&(param, value)| (value, self.offset[param.index()] as usize)).collect();
+        let mut reads = Vec::new();
+        for &reader in self.graph.order().iter().filter(|&&id| !values.is_empty() && !self.views.is_alias(id)) {
+            let inputs = self.graph.node(reader).inputs.iter();
+            let renewed = inputs.filter_map(|&input| values.get(&self.views.root(input)));
+            reads.extend(renewed.map(|&offset| (self.step(reader) as usize, offset)));
+        }
+        reads.sort_unstable();
+        reads.dedup();
+        reads
     }
 
     /// Gives every value that is read outside its own group a buffer. `kept` live to the end.

@@ -1,7 +1,8 @@
 //! Steps of the operations that are not elementwise.
 
+use super::accumulate::Accumulation;
 use super::plan::Plan;
-use super::step::{MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall, UserOperand};
+use super::step::{Adds, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall, UserOperand};
 use super::view::{Strides, View};
 use crate::ir::{Attrs, DType, Kernel, NodeId, Reading};
 
@@ -44,8 +45,19 @@ impl Plan<'_> {
 
     fn matmul(&self, id: NodeId) -> MatMul {
         let inputs = &self.graph.node(id).inputs;
-        let ((a, a_view), (b, b_view)) = (self.start(inputs[0]), self.start(inputs[1]));
-        let rank = a_view.dims.len();
+        let (mut left, mut right) = (self.start(inputs[0]), self.start(inputs[1]));
+        let rank = left.1.dims.len();
+        let accumulation = Accumulation::of(self.graph, id);
+        if accumulation.is_some_and(|a| a.transposed) {
+            // (a·b)ᵀ = bᵀ·aᵀ
+            for (_, view) in [&mut left, &mut right] {
+                view.dims.swap(rank - 2, rank - 1);
+                view.strides.swap(rank - 2, rank - 1);
+            }
+            std::mem::swap(&mut left, &mut right);
+        }
+        let ((a, a_view), (b, b_view)) = (left, right);
+        let adds = |a: Accumulation| Adds { factor: a.factor.map(|f| self.start(f).0), subtract: a.subtract };
         let last = |v: &View| (v.strides[rank - 2], v.strides[rank - 1]);
         MatMul {
             m: a_view.dims[rank - 2],
@@ -59,6 +71,7 @@ impl Plan<'_> {
             stack: Strides::from_slice(&a_view.dims[..rank - 2]),
             a_stack: Strides::from_slice(&a_view.strides[..rank - 2]),
             b_stack: Strides::from_slice(&b_view.strides[..rank - 2]),
+            adds: accumulation.map(adds),
         }
     }
 

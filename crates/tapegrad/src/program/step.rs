@@ -5,6 +5,7 @@ use super::view::Strides;
 use crate::ir::{Attrs, Comparison, CustomFn, ScalarFn, Shape, TileFn};
 use std::ops::Range;
 use std::panic::Location;
+use tapegrad_jit::{Code, Source};
 
 /// One step.
 #[derive(Debug)]
@@ -25,6 +26,15 @@ pub(crate) enum Step<T> {
     ScatterAdd(RowMove),
     /// A user's own kernel.
     Custom(UserCall<T>),
+    /// Machine code.
+    Machine(Machine),
+}
+
+/// Lane code, compiled.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) source: Source,
+    pub(crate) code: Code,
 }
 
 /// Elementwise instructions over `numel` elements, `tile` at a time.
@@ -63,7 +73,7 @@ pub(crate) struct Load {
     pub(crate) strides: Strides,
 }
 
-/// `c[i] = a[i]·b[i]` for each position `i` of the stack; `c` is row-major without gaps.
+/// `c[i] = a[i]·b[i]` for each position `i` of the stack, or an update of what stands in `c`; `c` is row-major without gaps.
 #[derive(Clone, Debug)]
 pub(crate) struct MatMul {
     pub(crate) m: usize,
@@ -78,6 +88,16 @@ pub(crate) struct MatMul {
     pub(crate) stack: Strides,
     pub(crate) a_stack: Strides,
     pub(crate) b_stack: Strides,
+    /// Where this is not `None`, the product is not put into `c` but added to it.
+    pub(crate) adds: Option<Adds>,
+}
+
+/// `c[i] = c[i] ± factor · a[i]·b[i]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Adds {
+    /// The place of the factor; 1 where there is none.
+    pub(crate) factor: Option<usize>,
+    pub(crate) subtract: bool,
 }
 
 /// Which reduction.

@@ -17,9 +17,10 @@
 
 use super::compile::{Inner, Program};
 use super::inst::{Inst, Opcode};
+use super::lanes;
 use super::layout::Role;
 use super::names::Names;
-use super::step::{Fused, GuardCheck, MatMul, Reduce, Reduction, RowMove, Step};
+use super::step::{Adds, Fused, GuardCheck, MatMul, Reduce, Reduction, RowMove, Step};
 use crate::num::Float;
 use std::fmt::{self, Write};
 
@@ -48,7 +49,7 @@ impl<T: Float> Step<T> {
                 let tiles = if f.tile < f.numel { format!(", {} at a time", f.tile) } else { String::new() };
                 format!("fused {} number{}{tiles}", f.numel, if f.numel == 1 { "" } else { "s" })
             }
-            Step::MatMul(m) => m.summary(place),
+            Step::MatMul(m) => m.summary(place, |at| names.number(step, at)),
             Step::Reduce(r) => r.summary(place),
             Step::Moves(moves) => {
                 let parts = moves.iter().map(|m| format!("{} = {} {}", place(m.to), place(m.from), by(&m.dims)));
@@ -65,12 +66,18 @@ impl<T: Float> Step<T> {
                 });
                 format!("custom {} = {}{}", place(c.out.start), c.name, operands.collect::<String>())
             }
+            Step::Machine(m) => {
+                let blocks = m.source.blocks.len();
+                let instructions: usize = m.source.blocks.iter().map(|b| b.code.len()).sum();
+                let plural = if blocks == 1 { "" } else { "s" };
+                format!("machine code: {instructions} instructions in {blocks} block{plural}")
+            }
         }
     }
 }
 
 impl MatMul {
-    fn summary(&self, place: impl Fn(usize) -> String) -> String {
+    fn summary(&self, place: impl Fn(usize) -> String, number: impl Fn(usize) -> String) -> String {
         let side = |at: usize, (rows, columns): (usize, usize), (row, column): (usize, usize)| {
             let is = |row_wanted: usize, column_wanted: usize| {
                 (rows <= 1 || row == row_wanted) && (columns <= 1 || column == column_wanted)
@@ -86,7 +93,13 @@ impl MatMul {
         };
         let stack = if self.stack.is_empty() { String::new() } else { format!("each of {}: ", by(&self.stack)) };
         let (a, b) = (side(self.a, (self.m, self.k), self.a_strides), side(self.b, (self.k, self.n), self.b_strides));
-        format!("matmul {} = {stack}{a} · {b}", place(self.c))
+        let (sign, factor) = match self.adds {
+            None => ("=", String::new()),
+            Some(Adds { factor, subtract }) => {
+                (if subtract { "-=" } else { "+=" }, factor.map_or(String::new(), |at| number(at) + " * "))
+            }
+        };
+        format!("matmul {} {sign} {stack}{factor}{a} · {b}", place(self.c))
     }
 }
 
@@ -187,6 +200,9 @@ impl<T: Float> fmt::Display for Program<T> {
             writeln!(f, "{number:3} {}", step.summary(&names, number))?;
             if let Step::Fused(fused) = step {
                 fused.write(f, &names, number)?;
+            }
+            if let Step::Machine(machine) = step {
+                lanes::write(f, &machine.source, &|place| names.place(number, place))?;
             }
         }
         Ok(())

@@ -2,24 +2,32 @@
 //!
 //! 1. Every place read or written lies in the arena (or the index buffer), for every tile.
 //! 2. A fused instruction, and every other step, writes what it does not read; only an instruction with an opcode of its own
-//!    may write exactly where it reads (an update in place).
-//! 3. Inputs and constants are never written; parameters only from step `updates` on.
+//!    may write exactly where it reads (an update in place), and a matrix product may add to what stands in its place. A
+//!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
+//! 3. Inputs and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
+//! 5. In a group of tiles, what does not move on with them is a register.
+//! 6. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
+//!    value is meant; and then it comes after.
 //!
 //! Checked for every program compiled, in release builds too: it costs a fraction of compiling.
 
 use super::compile::Inner;
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::layout::Role;
-use super::step::{Fused, Load, Step};
+use super::step::{Fused, Load, Machine, Step};
 use smallvec::SmallVec;
+use std::collections::HashSet;
 use std::ops::Range;
+use tapegrad_jit::Op;
 
 /// One thing that a step does to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
     Write,
+    /// A write of what was read there.
+    Update,
     IndexRead,
     IndexWrite,
 }
@@ -60,7 +68,7 @@ fn load(l: &Load) -> Range<usize> {
 impl<T> Step<T> {
     /// Shows `see` everything the step touches: places in the arena, or in the index buffer.
     pub(super) fn access(&self, see: &mut dyn FnMut(Access, Range<usize>)) {
-        use Access::{IndexRead, IndexWrite, Read, Write};
+        use Access::{IndexRead, IndexWrite, Read, Update, Write};
         match self {
             Step::Fused(f) => {
                 f.loads.iter().for_each(|l| see(Read, load(l)));
@@ -79,7 +87,11 @@ impl<T> Step<T> {
                 };
                 see(Read, with(m.a, &m.a_stack, m.a_strides, (m.m, m.k)));
                 see(Read, with(m.b, &m.b_stack, m.b_strides, (m.k, m.n)));
-                see(Write, m.c..m.c + m.stack.iter().product::<usize>() * m.m * m.n);
+                if let Some(factor) = m.adds.and_then(|adds| adds.factor) {
+                    see(Read, factor..factor + 1);
+                }
+                let c = m.c..m.c + m.stack.iter().product::<usize>() * m.m * m.n;
+                see(if m.adds.is_some() { Update } else { Write }, c);
             }
             Step::Reduce(r) => {
                 let dims: Vec<usize> = r.kept.iter().chain(&r.reduced).copied().collect();
@@ -112,6 +124,29 @@ impl<T> Step<T> {
                 c.operands.iter().for_each(|o| see(if o.index { IndexRead } else { Read }, o.range.clone()));
                 see(Write, c.out.clone());
             }
+            Step::Machine(m) => {
+                // The code's own verifier checks the order within it.
+                let of = |inst: &tapegrad_jit::Inst, rows: usize| inst.a as usize..inst.a as usize + rows;
+                for block in &m.source.blocks {
+                    for inst in &block.code {
+                        match inst.op {
+                            Op::Scalar => see(Read, of(inst, 1)),
+                            Op::Row => see(Read, of(inst, block.rows.unwrap_or(0))),
+                            _ => {}
+                        }
+                    }
+                }
+                for block in &m.source.blocks {
+                    for inst in &block.code {
+                        match inst.op {
+                            Op::Store => see(Write, of(inst, 1)),
+                            Op::StoreRow => see(Write, of(inst, block.rows.unwrap_or(0))),
+                            _ => {}
+                        }
+                    }
+                    block.sums().for_each(|place| see(Write, place as usize..place as usize + 1));
+                }
+            }
         }
     }
 }
@@ -122,40 +157,67 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 
 /// Checks a program; says which step breaks which rule.
 pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
-    // Rule 3: what may not be written, sorted, and from which step on it may.
-    let mut kept: Vec<(Range<usize>, usize)> = Vec::new();
+    // Rules 3 and 6: what may not be written, sorted; from which step on it may; which step did.
+    let mut kept: Vec<Kept> = Vec::new();
     for (_, slot) in &program.layout.slots {
         if slot.range().end > program.arena {
             return Err(format!("{} lies outside the arena", slot.describe()));
         }
         match slot.role {
-            Role::Input => kept.push((slot.range(), usize::MAX)),
-            Role::Param => kept.push((slot.range(), program.updates)),
+            Role::Input => kept.push(Kept { range: slot.range(), from: usize::MAX, written: None }),
+            Role::Param => kept.push(Kept { range: slot.range(), from: program.updates, written: None }),
             Role::Output => {}
         }
     }
-    kept.sort_by_key(|(range, _)| range.start);
+    kept.sort_by_key(|kept| kept.range.start);
+    if !program.renewed.is_sorted() {
+        return Err("the reads of new values are not sorted".to_owned());
+    }
     for (number, step) in program.steps.iter().enumerate() {
         let mut fault = None;
         step.access(&mut |access, range| {
             let size = match access {
-                Access::Read | Access::Write => program.arena,
+                Access::Read | Access::Write | Access::Update => program.arena,
                 Access::IndexRead | Access::IndexWrite => program.index_arena,
             };
             if range.end > size {
                 fault = Some("reaches outside the arena");
             }
-            if access == Access::Write {
-                // Kept ranges do not overlap, so they end in the order in which they begin.
-                let from = kept.partition_point(|(kept, _)| kept.end <= range.start);
-                let hit = kept[from..].iter().take_while(|(kept, _)| kept.start < range.end);
-                if hit.into_iter().any(|(kept, allowed)| overlap(kept, &range) && number < *allowed) {
-                    fault = Some("writes an input, or a parameter before the updates begin");
+            if matches!(access, Access::IndexRead | Access::IndexWrite) {
+                return;
+            }
+            // Kept ranges do not overlap, so they end in the order in which they begin.
+            let from = kept.partition_point(|kept| kept.range.end <= range.start);
+            let hit = kept[from..].iter_mut().take_while(|kept| kept.range.start < range.end);
+            for kept in hit.filter(|kept| overlap(&kept.range, &range)) {
+                let renewed = program.renewed.binary_search(&(number, kept.range.start)).is_ok();
+                match access {
+                    Access::Read if kept.written.is_some() && !renewed => fault = Some(WRITE_AFTER_READ),
+                    Access::Read => {}
+                    _ if number < kept.from => {
+                        fault = Some("writes an input, or a parameter before the updates begin");
+                    }
+                    _ if kept.written.is_some_and(|writer| writer != number) => {
+                        fault = Some("writes a parameter again")
+                    }
+                    _ => kept.written = Some(number),
                 }
             }
         });
+        // Reads of this step that are to see what an earlier step, or an earlier instruction of it, has written.
+        let renewed = &program.renewed[program.renewed.partition_point(|&(step, _)| step < number)..];
+        for (_, offset) in renewed.iter().take_while(|&&(step, _)| step == number) {
+            let here = &kept[kept.partition_point(|kept| kept.range.start < *offset)..];
+            let written = here.iter().take_while(|kept| kept.range.start == *offset).find_map(|kept| kept.written);
+            let in_group = matches!(step, Step::Fused(_)) && written == Some(number);
+            if written.is_none_or(|writer| writer >= number) && !in_group {
+                fault = Some("reads the new value of a parameter before the step that writes it");
+            }
+        }
         match step {
-            Step::Fused(f) => verify_fused(f).map_err(|what| format!("step {number}: {what}"))?,
+            Step::Fused(f) => verify_fused(f, program.scratch).map_err(|what| format!("step {number}: {what}"))?,
+            Step::Machine(m) if rereads(m, &kept) => fault = Some(WRITE_AFTER_READ),
+            Step::Machine(_) => {}
             _ if writes_what_it_reads(step) => fault = Some("writes what it reads"),
             _ => {}
         }
@@ -173,6 +235,36 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// What the user can set: an input or a parameter.
+struct Kept {
+    range: Range<usize>,
+    /// The first step that may write it.
+    from: usize,
+    /// The step that writes it.
+    written: Option<usize>,
+}
+
+/// Whether machine code reads a parameter in a later block than the one that updates it: the old value is always meant.
+fn rereads(machine: &Machine, kept: &[Kept]) -> bool {
+    let mut written: HashSet<u32> = HashSet::new();
+    let is_kept = |place: u32| {
+        let at = kept.partition_point(|kept| kept.range.end <= place as usize);
+        kept.get(at).is_some_and(|kept| kept.range.contains(&(place as usize)))
+    };
+    for block in &machine.source.blocks {
+        let reads = |inst: &&tapegrad_jit::Inst| matches!(inst.op, Op::Scalar | Op::Row);
+        if block.code.iter().filter(reads).any(|inst| written.contains(&inst.a)) {
+            return true;
+        }
+        let writes = block.code.iter().filter(|inst| matches!(inst.op, Op::Store | Op::StoreRow));
+        written.extend(writes.map(|inst| inst.a).filter(|&place| is_kept(place)));
+    }
+    false
+}
+
+const WRITE_AFTER_READ: &str = "reads a parameter after the step that updates it, where the old value is meant \
+                                (write-after-read)";
 
 fn writes_what_it_reads<T>(step: &Step<T>) -> bool {
     if matches!(step, Step::Moves(_)) {
@@ -196,13 +288,43 @@ fn writes_what_it_reads<T>(step: &Step<T>) -> bool {
         let of = |kind: Access| all.iter().filter(move |(access, _)| *access == kind);
         of(write).any(|(_, w)| of(read).any(|(_, r)| overlap(r, w)))
     };
-    clash(Access::Read, Access::Write) || clash(Access::IndexRead, Access::IndexWrite)
+    let real = clash(Access::Read, Access::Write) || clash(Access::Read, Access::Update);
+    real || clash(Access::IndexRead, Access::IndexWrite)
 }
 
-fn verify_fused<T>(f: &Fused<T>) -> Result<(), String> {
+/// No element of a tiled group depends on another: where tensors are written and read, it is at the same element.
+fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
+    if f.numel == 1 {
+        return Ok(());
+    }
+    let code = || f.prologue.iter().chain(&f.body);
+    let tensors = |o: &u32| o & ADVANCE != 0;
+    let start = |o: u32| (o & !ADVANCE) as usize;
+    let mut writes: Vec<usize> =
+        code().filter(|inst| inst.op != Opcode::More).map(|inst| inst.dst).filter(tensors).map(start).collect();
+    writes.sort_unstable();
+    writes.dedup();
+    let mut apart = writes.windows(2).all(|w| w[0] + f.numel <= w[1]);
+    let reads = code().filter(|inst| inst.op != Opcode::Load).flat_map(|inst| [inst.a, inst.b]).filter(tensors);
+    for read in reads.map(start) {
+        // Of those written, the last that starts no later, and the first that does.
+        let next = writes.partition_point(|&w| w <= read);
+        let before = next.checked_sub(1).map(|i| writes[i]);
+        apart &= before.is_none_or(|w| w == read || w + f.numel <= read);
+        apart &= writes.get(next).is_none_or(|&w| read + f.numel <= w);
+    }
+    for read in f.loads.iter().map(load).filter(|read| !read.is_empty()) {
+        let next = writes.partition_point(|&w| w + f.numel <= read.start);
+        apart &= writes.get(next).is_none_or(|&w| read.end <= w);
+    }
+    if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
+}
+
+fn verify_fused<T>(f: &Fused<T>, scratch: usize) -> Result<(), String> {
     if f.tile == 0 || f.tile > f.numel.max(1) {
         return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
     }
+    verify_elements(f)?;
     for code in [&f.prologue, &f.body] {
         for (i, inst) in code.iter().enumerate() {
             if inst.op == Opcode::More {
@@ -226,6 +348,12 @@ fn verify_fused<T>(f: &Fused<T>) -> Result<(), String> {
             if f.numel == 1 && (marked || !f.prologue.is_empty()) {
                 return Err(format!("instruction {i} is one for tiles, among scalars"));
             }
+            // Threads that share a group have registers of their own, at another distance.
+            let is_register = |o: u32| o & ADVANCE != 0 || o as usize >= scratch;
+            let mut places = f.operands(code, i).into_iter().chain([inst.dst]);
+            if f.numel > 1 && !places.all(is_register) {
+                return Err(format!("instruction {i} has an operand that neither moves on nor is a register"));
+            }
             let place = |o: u32| {
                 let start = (o & !ADVANCE) as usize;
                 start..start + if o & ADVANCE != 0 { f.numel } else { f.tile }
@@ -245,4 +373,108 @@ fn verify_fused<T>(f: &Fused<T>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ir::{Tape, Tensor, Var};
+    use crate::program::{CompileOptions, Program};
+    use std::sync::Arc;
+
+    /// Compiled for the interpreter, whatever the size.
+    fn compile(tape: &Tape, outputs: &[Var]) -> Inner<f64> {
+        let options = CompileOptions::default().machine_code(false);
+        let program: Program<f64> = tape.compile_with(outputs, &options).unwrap();
+        Arc::try_unwrap(program.0).unwrap()
+    }
+
+    fn matrix(tape: &Tape, name: &str) -> Var {
+        tape.param(Tensor::from_fn([4, 4], |i| i as f64 * 0.125 - 1.0)).named(name)
+    }
+
+    /// Three layers, trained by gradient descent.
+    fn step() -> Inner<f64> {
+        let tape = Tape::new();
+        let x = tape.input([[0.5, 1.0, -1.0, 0.25], [0.0, 2.0, 0.5, -0.5]]);
+        let params = ["w1", "w2", "w3"].map(|name| matrix(&tape, name));
+        let loss = params.iter().fold(x, |x, &w| x.matmul(w).tanh()).square().sum();
+        for (&w, g) in params.iter().zip(tape.grad(loss, &params)) {
+            tape.assign(w, w - 0.1 * g);
+        }
+        compile(&tape, &[loss])
+    }
+
+    fn updates(program: &Inner<f64>) -> Vec<usize> {
+        let adds = |step: &Step<f64>| matches!(step, Step::MatMul(m) if m.adds.is_some());
+        (0..program.steps.len()).filter(|&n| adds(&program.steps[n])).collect()
+    }
+
+    #[test]
+    fn a_cotangent_computed_after_the_update_of_its_weights_is_refused_as_write_after_read() {
+        let mut program = step();
+        verify(&program).unwrap();
+        // w3, w2, w1; what comes before the second reads the old w2.
+        let second = updates(&program)[1];
+        let reads_w2 = matches!((&program.steps[second - 1], &program.steps[second]),
+            (Step::MatMul(reader), Step::MatMul(update)) if reader.adds.is_none() && reader.b == update.c);
+        assert!(reads_w2, "the layer below needs the old weights");
+        program.steps.swap(second - 1, second);
+        let refused = verify(&program).unwrap_err();
+        assert!(refused.contains(&format!("step {second} reads a parameter after")), "{refused}");
+        assert!(refused.contains("write-after-read"), "{refused}");
+    }
+
+    #[test]
+    fn a_new_value_read_before_it_is_written_is_refused() {
+        let tape = Tape::new();
+        let (x, w, buffer) = (matrix(&tape, "x"), matrix(&tape, "w"), matrix(&tape, "buffer"));
+        let next = buffer + x.matmul(x);
+        tape.assign(buffer, next);
+        tape.assign(w, w - 0.1 * next.exp());
+        let mut program = compile(&tape, &[]);
+        assert_eq!((program.steps.len(), program.renewed.len()), (2, 1), "the product, and what reads its result");
+        verify(&program).unwrap();
+        let renewed = std::mem::take(&mut program.renewed);
+        assert!(verify(&program).unwrap_err().contains("write-after-read"), "the old value would be meant");
+        program.renewed = renewed;
+        program.steps.swap(0, 1);
+        program.renewed[0].0 = 0;
+        let refused = verify(&program).unwrap_err();
+        assert!(refused.contains("reads the new value of a parameter before"), "{refused}");
+    }
+
+    #[test]
+    fn a_product_that_adds_to_its_own_operand_is_refused() {
+        let mut program = step();
+        let last = updates(&program)[2];
+        let Step::MatMul(m) = &mut program.steps[last] else { unreachable!() };
+        m.c = m.b;
+        assert!(verify(&program).unwrap_err().contains("writes what it reads"));
+    }
+
+    #[test]
+    fn a_parameter_updated_twice_is_refused() {
+        let mut program = step();
+        let [first, second, _] = updates(&program)[..] else { panic!("one update for each layer") };
+        let Step::MatMul(m) = &program.steps[first] else { unreachable!() };
+        let place = m.c;
+        let Step::MatMul(m) = &mut program.steps[second] else { unreachable!() };
+        m.c = place;
+        assert!(verify(&program).unwrap_err().contains("writes a parameter again"));
+    }
+
+    #[test]
+    fn a_group_whose_elements_depend_on_each_other_is_refused() {
+        let tape = Tape::new();
+        let x = tape.input(Tensor::from_fn([64], |i| i as f64));
+        let mut program = compile(&tape, &[x.exp()]);
+        let Step::Fused(group) = &mut program.steps[0] else { panic!("one group") };
+        let output = group.body[0].dst;
+        // The next element of the output is read before it is written.
+        group.body.insert(0, Inst { op: Opcode::Neg, aux: 0, dst: output, a: output - 1, b: output - 1 });
+        let refused = verify(&program).unwrap_err();
+        assert!(refused.contains("depends on another") || refused.contains("writes over"), "{refused}");
+    }
 }

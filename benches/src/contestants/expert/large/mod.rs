@@ -1,31 +1,42 @@
 //! Nets of any size: buffers made once, the fastest matrix product for each shape, fused elementwise passes.
 //!
-//! The learning rate is folded into the last layer's deltas, so that a weight's update is the product that adds to it.
+//! For plain gradient descent the learning rate is folded into the last layer's deltas, so that a weight's update is the
+//! product that adds to it; the other optimisers take one pass over weights, gradients and what they remember.
 
-mod buffer;
-mod column;
+mod classes;
 mod passes;
 mod product;
 
-use crate::cases::{Case, Loss};
+use std::marker::PhantomData;
+
+use super::buffer::Buffer;
+use super::descend::Descent;
+use super::function::{Identity, with_function};
+use super::terms::with_terms;
+use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
 use crate::real::Real;
 use crate::simd::Lanes;
-use buffer::Buffer;
-use passes::{Activate, Compare, Slope, period};
+use classes::Classes;
+use passes::{Activate, Compare, Fold, Slope, period, repeat};
 pub(super) use product::Multiply;
-use product::{Engine, Factor, Shape};
+use product::{Factor, Product, Shape};
 
 struct Layer<T> {
-    inputs: usize,
     outputs: usize,
+    activation: Activation,
     weights: Buffer<T>,
-    /// One period of the biases, and of the sums of their gradients.
+    gradients: Buffer<T>,
+    slots: Vec<Buffer<T>>,
     biases: Buffer<T>,
     bias_gradients: Buffer<T>,
+    bias_slots: Vec<Buffer<T>>,
+    /// One period of the biases, and of the sums of their gradients.
+    bias_period: Buffer<T>,
+    sums: Buffer<T>,
     activations: Buffer<T>,
     deltas: Buffer<T>,
-    engines: [Engine; 3],
+    products: [Product<T>; 3],
 }
 
 /// A net of any size.
@@ -35,135 +46,171 @@ pub(super) struct Large<V: Lanes> {
     x: Buffer<V::Elem>,
     labels: Buffer<V::Elem>,
     valid: Buffer<V::Elem>,
-    batch: usize,
     bias: bool,
     kind: Loss,
+    descent: Descent,
     scale: V::Elem,
     rate: V::Elem,
     loss: V::Elem,
 }
 
-fn plain<T>(numbers: &[T]) -> Factor<'_, T> {
+fn plain<T>(numbers: &Buffer<T>) -> Factor<'_, T> {
     Factor { numbers, transposed: false }
 }
 
-fn transposed<T>(numbers: &[T]) -> Factor<'_, T> {
+fn transposed<T>(numbers: &Buffer<T>) -> Factor<'_, T> {
     Factor { numbers, transposed: true }
 }
 
 impl<T: Multiply> Layer<T> {
-    fn shapes(&self, batch: usize) -> [Shape; 3] {
-        let (i, o) = (self.inputs, self.outputs);
-        [
-            Shape { rows: batch, inner: i, columns: o, accumulate: false },
-            Shape { rows: batch, inner: o, columns: i, accumulate: false },
-            Shape { rows: i, inner: batch, columns: o, accumulate: true },
-        ]
-    }
-
-    fn forward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &[T], batch: usize) {
-        let [shape, ..] = self.shapes(batch);
-        self.engines[0].multiply::<V>(cpu, shape, plain(x), plain(&self.weights), &mut self.activations);
-        V::enter(cpu, Activate::<V> { cpu, z: &mut self.activations, biases: &self.biases });
-    }
-
-    /// Deltas of the layer below.
-    fn backward<V: Lanes<Elem = T>>(&self, cpu: V::Cpu, below: &mut Self, batch: usize) {
-        let [_, shape, _] = self.shapes(batch);
-        self.engines[1].multiply::<V>(cpu, shape, plain(&self.deltas), transposed(&self.weights), &mut below.deltas);
-        let Self { activations, deltas, bias_gradients, .. } = below;
-        V::enter(cpu, Slope::<V> { cpu, activations, deltas, sums: bias_gradients });
-    }
-
-    fn update<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &[T], batch: usize, bias: bool) {
-        let [.., shape] = self.shapes(batch);
-        self.engines[2].multiply::<V>(cpu, shape, transposed(x), plain(&self.deltas), &mut self.weights);
-        if bias {
-            for o in 0..self.outputs {
-                let gradient: T = self.bias_gradients.iter().skip(o).step_by(self.outputs).copied().sum();
-                for b in self.biases.iter_mut().skip(o).step_by(self.outputs) {
-                    *b += gradient;
-                }
-            }
+    fn forward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &Buffer<T>, bias: bool) {
+        let Self { products: [product, ..], activations: z, bias_period: biases, .. } = self;
+        product.multiply::<V>(cpu, plain(x), plain(&self.weights), z);
+        if bias || self.activation != Activation::Identity {
+            with_function!(self.activation, F => {
+                V::enter(cpu, Activate::<V, F> { cpu, z, biases, function: PhantomData });
+            });
         }
     }
 
-    /// Times the products.
-    fn tune<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &[T], batch: usize) {
-        let [forward, backward, update] = self.shapes(batch);
-        self.engines = [
-            Engine::choose::<V>(cpu, forward, plain(x), plain(&self.weights)),
-            Engine::choose::<V>(cpu, backward, plain(&self.deltas), transposed(&self.weights)),
-            Engine::choose::<V>(cpu, update, transposed(x), plain(&self.deltas)),
-        ];
+    /// Deltas of the layer below.
+    fn backward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, below: &mut Self, bias: bool) {
+        let Layer { activations, deltas, sums, activation, .. } = below;
+        self.products[1].multiply::<V>(cpu, plain(&self.deltas), transposed(&self.weights), deltas);
+        if bias || *activation != Activation::Identity {
+            with_function!(*activation, F => {
+                V::enter(cpu, Slope::<V, F> { cpu, activations, deltas, sums, function: PhantomData });
+            });
+        }
+    }
+
+    fn update<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &Buffer<T>, bias: bool, descent: Descent) {
+        let Self { weights, gradients, slots, products: [.., product], .. } = self;
+        if descent.is_plain() {
+            product.multiply::<V>(cpu, transposed(x), plain(&self.deltas), weights);
+        } else {
+            product.multiply::<V>(cpu, transposed(x), plain(&self.deltas), gradients);
+            descent.apply::<V>(cpu, weights, gradients, slots);
+        }
+        if bias {
+            V::enter(cpu, Fold::<V> { sums: &mut self.sums, columns: self.outputs });
+            self.bias_gradients.copy_from_slice(&self.sums[..self.outputs]);
+            descent.apply::<V>(cpu, &mut self.biases, &self.bias_gradients, &mut self.bias_slots);
+            repeat(&self.biases, &mut self.bias_period);
+        }
     }
 }
 
 impl<V: Lanes<Elem: Multiply>> Large<V> {
     /// The net of `case`; takes a few milliseconds or more to find the fastest products.
-    pub(super) fn new(cpu: V::Cpu, case: &Case) -> Self {
+    pub(super) fn new(cpu: V::Cpu, case: &Case, threads: usize) -> Self {
         let number = V::Elem::from_f64;
         let numbers = |v: &[f64]| v.iter().map(|&x| number(x)).collect::<Buffer<_>>();
-        let layers = case.layers.iter().map(|l| Layer {
-            inputs: l.inputs,
-            outputs: l.outputs,
-            weights: numbers(&l.weights),
-            biases: (0..period::<V>(l.outputs)).map(|k| number(l.biases[k % l.outputs])).collect(),
-            bias_gradients: Buffer::new(period::<V>(l.outputs)),
-            activations: Buffer::new(case.batch * l.outputs),
-            deltas: Buffer::new(case.batch * l.outputs),
-            engines: [Engine::Faer; 3],
-        });
-        let mut net = Self {
+        let descent = Descent::new(case);
+        let slots = |n: usize| (0..descent.slots()).map(|_| Buffer::new(n)).collect::<Vec<_>>();
+        let x = numbers(&case.x);
+        let mut layers: Vec<Layer<V::Elem>> = Vec::new();
+        for dense in &case.layers {
+            let (i, o, rows) = (dense.inputs, dense.outputs, case.batch);
+            let (weights, deltas) = (numbers(&dense.weights), Buffer::new(rows * o));
+            let input = layers.last().map_or(&x, |l| &l.activations);
+            let forward = Shape { rows, inner: i, columns: o, accumulate: false };
+            let backward = Shape { rows, inner: o, columns: i, accumulate: false };
+            let update = Shape { rows: i, inner: rows, columns: o, accumulate: descent.is_plain() };
+            let products = [
+                Product::choose::<V>(cpu, forward, plain(input), plain(&weights), threads),
+                if layers.is_empty() {
+                    Product::unused(backward)
+                } else {
+                    Product::choose::<V>(cpu, backward, plain(&deltas), transposed(&weights), threads)
+                },
+                Product::choose::<V>(cpu, update, transposed(input), plain(&deltas), threads),
+            ];
+            let repeated = period::<V>(rows, o);
+            let mut bias_period = Buffer::new(repeated);
+            let biases = numbers(&dense.biases);
+            repeat(&biases, &mut bias_period);
+            layers.push(Layer {
+                outputs: o,
+                activation: dense.activation,
+                gradients: Buffer::new(if descent.is_plain() { 0 } else { i * o }),
+                slots: slots(i * o),
+                biases,
+                bias_gradients: Buffer::new(o),
+                bias_slots: slots(o),
+                bias_period,
+                sums: Buffer::new(repeated),
+                activations: Buffer::new(rows * o),
+                weights,
+                deltas,
+                products,
+            });
+        }
+        Self {
             cpu,
-            layers: layers.collect(),
-            x: numbers(&case.x),
+            layers,
+            x,
             labels: numbers(&case.y),
-            valid: case.y.iter().map(|_| number(1.0)).collect(),
-            batch: case.batch,
+            valid: (0..case.batch * case.outputs()).map(|_| number(1.0)).collect(),
             bias: case.bias,
             kind: case.loss,
+            descent,
             scale: number(case.loss_scale()),
-            rate: number(-case.learning_rate * case.loss_scale()),
+            rate: number(descent.rate(case.loss_scale())),
             loss: V::Elem::default(),
-        };
-        for k in 0..net.layers.len() {
-            let (below, from_here) = net.layers.split_at_mut(k);
-            from_here[0].tune::<V>(cpu, below.last().map_or(&net.x, |l| &l.activations), net.batch);
         }
-        net
+    }
+
+    /// Loss, and the deltas of the last layer with their column sums.
+    fn compare(&mut self) {
+        let Self { cpu, rate, labels, valid, .. } = self;
+        let (cpu, rate) = (*cpu, *rate);
+        let last = self.layers.last_mut().expect("a case has layers");
+        let Layer { activations: outputs, deltas, sums, .. } = last;
+        self.loss = self.scale
+            * with_terms!(self.kind, last.activation, L => {
+                V::enter(cpu, Compare::<V, L> { cpu, rate, outputs, labels, valid, deltas, sums, terms: PhantomData })
+            }, classes => {
+                let classes = last.outputs;
+                let loss = V::enter(cpu, Classes::<V> { cpu, classes, rate, logits: outputs, labels, deltas });
+                let function = PhantomData;
+                if self.bias {
+                    V::enter(cpu, Slope::<V, Identity> { cpu, activations: outputs, deltas, sums, function });
+                }
+                loss
+            });
     }
 }
 
 impl<V: Lanes<Elem: Multiply>> Step for Large<V> {
     fn step(&mut self) {
-        let Self { cpu, batch, .. } = *self;
+        let (cpu, bias) = (self.cpu, self.bias);
+        self.descent.begin();
         for k in 0..self.layers.len() {
             let (below, from_here) = self.layers.split_at_mut(k);
-            from_here[0].forward::<V>(cpu, below.last().map_or(&self.x, |l| &l.activations), batch);
+            from_here[0].forward::<V>(cpu, below.last().map_or(&self.x, |l| &l.activations), bias);
         }
-        let last = self.layers.last_mut().expect("a case has layers");
-        let compare = Compare::<V> {
-            cpu,
-            kind: self.kind,
-            rate: self.rate,
-            outputs: &last.activations,
-            labels: &self.labels,
-            valid: &self.valid,
-            deltas: &mut last.deltas,
-            sums: &mut last.bias_gradients,
-        };
-        self.loss = V::enter(cpu, compare) * self.scale;
+        self.compare();
         for k in (0..self.layers.len()).rev() {
             let (below, from_here) = self.layers.split_at_mut(k);
             if let Some(below) = below.last_mut() {
-                from_here[0].backward::<V>(cpu, below, batch);
+                from_here[0].backward::<V>(cpu, below, bias);
             }
-            from_here[0].update::<V>(cpu, below.last().map_or(&self.x, |l| &l.activations), batch, self.bias);
+            let x = below.last().map_or(&self.x, |l| &l.activations);
+            from_here[0].update::<V>(cpu, x, bias, self.descent);
         }
     }
 
     fn loss(&self) -> f64 {
         self.loss.to_f64()
+    }
+    fn how(&self) -> Option<String> {
+        let by = |(k, l): (usize, &Layer<_>)| {
+            let [forward, backward, update] = &l.products;
+            let backward = if k == 0 { "-".into() } else { backward.by() };
+            format!("{} {backward} {}", forward.by(), update.by())
+        };
+        let layers: Vec<String> = self.layers.iter().enumerate().map(by).collect();
+        Some(format!("products (forward, backward, update) by {}", layers.join(" | ")))
     }
 }

@@ -25,7 +25,8 @@ struct Replayed<'a, B> {
 
 impl<'a, B: Backend> Replayed<'a, B> {
     fn new(case: &'a Case, outputs: &[Var]) -> Result<Self, TestCaseError> {
-        let program = case.tape.compile::<f64>(outputs).map_err(|error| fail(case, &error.to_string()))?;
+        let program = case.tape.compile_with::<f64>(outputs, &B::options());
+        let program = program.map_err(|error| fail(case, &error.to_string()))?;
         Ok(Replayed { case, state: program.state(), program, backend: std::marker::PhantomData })
     }
 

@@ -51,10 +51,19 @@ pub use values::{
     replay_matches_the_naive_evaluator, single_precision_is_close,
 };
 
-use crate::{Element, Program, ReplayError, State};
+use crate::{CompileOptions, Element, Program, ReplayError, State};
 
 /// A way of carrying out programs.
 pub trait Backend {
+    /// Whether every operation is rounded by itself, as the naive evaluator does it.
+    const EXACT: bool = true;
+
+    /// How programs are compiled for this back end: into steps for an interpreter, if it does not say otherwise.
+    #[must_use]
+    fn options() -> CompileOptions {
+        CompileOptions::default().machine_code(false)
+    }
+
     /// Carries out `program` once on `state`: what [`Program::replay`] does.
     ///
     /// # Errors
@@ -67,6 +76,22 @@ pub trait Backend {
 pub struct Interpreter;
 
 impl Backend for Interpreter {
+    fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+        program.replay(state)
+    }
+}
+
+/// The engine's machine code, where a program is small enough for it; else the interpreter.
+#[derive(Debug)]
+pub struct MachineCode;
+
+impl Backend for MachineCode {
+    const EXACT: bool = false;
+
+    fn options() -> CompileOptions {
+        CompileOptions::default()
+    }
+
     fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
         program.replay(state)
     }

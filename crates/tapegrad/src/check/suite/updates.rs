@@ -4,7 +4,7 @@ use super::Backend;
 use super::build::{Case, build};
 use super::oracle::Oracle;
 use super::recipe::for_all;
-use crate::{CompileOptions, Passes, Tensor, Var};
+use crate::{Passes, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 
 const CASES: u32 = 400;
@@ -72,7 +72,7 @@ fn run<B: Backend>(case: &Case, outputs: &[Var], assigned: &[(Var, Var)], passes
     let fail = |what: String| TestCaseError::fail(format!("{passes:?}: {what}\n{}", case.tape.graph()));
     let program = case
         .tape
-        .compile_with::<f64>(outputs, &CompileOptions::default().passes(passes))
+        .compile_with::<f64>(outputs, &B::options().passes(passes))
         .map_err(|error| fail(error.to_string()))?;
     let mut state = program.state();
     let mut oracle = Oracle::new(case);

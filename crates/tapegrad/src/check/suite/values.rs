@@ -5,7 +5,7 @@ use super::build::{Case, build};
 use super::oracle::{Oracle, same_bits, set_all};
 use super::recipe::for_all;
 use crate::ir::LeafValue;
-use crate::{CompileOptions, Element, Indices, Passes, Program, State, Tensor, Var};
+use crate::{Element, Indices, Passes, Program, State, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 
 const CASES: u32 = 400;
@@ -21,8 +21,8 @@ fn outputs_and_gradients(case: &Case) -> Vec<Var> {
     outputs
 }
 
-fn compile<T: Element>(case: &Case, outputs: &[Var], passes: Passes) -> Result<Program<T>, TestCaseError> {
-    let options = CompileOptions::default().passes(passes);
+fn compile<B: Backend, T: Element>(case: &Case, outputs: &[Var], passes: Passes) -> Result<Program<T>, TestCaseError> {
+    let options = B::options().passes(passes);
     case.tape.compile_with(outputs, &options).map_err(|error| fail(case, &error.to_string()))
 }
 
@@ -45,12 +45,12 @@ pub fn replay_matches_the_naive_evaluator<B: Backend>() {
         let outputs = outputs_and_gradients(&case);
         let references = Oracle::new(&case).references(&case, &outputs);
         for passes in [Passes { rewrite: false, ..Passes::default() }, Passes::default()] {
-            let program = compile::<f64>(&case, &outputs, passes)?;
+            let program = compile::<B, f64>(&case, &outputs, passes)?;
             let mut state = program.state();
             replay::<B, f64>(&case, &program, &mut state)?;
             for (n, (v, reference)) in outputs.iter().zip(&references).enumerate() {
                 let got = state.get(*v);
-                let verdict = if reference.exact && !passes.rewrite {
+                let verdict = if B::EXACT && reference.exact && !passes.rewrite {
                     reference.equals(got)
                 } else {
                     reference.accepts(got, f64::EPSILON)
@@ -72,7 +72,7 @@ pub fn changed_inputs_replay_like_a_new_recording<B: Backend>() {
         let mut case = build(recipe);
         let outputs = outputs_and_gradients(&case);
         let mut oracle = Oracle::new(&case);
-        let program = compile::<f64>(&case, &outputs, Passes::default())?;
+        let program = compile::<B, f64>(&case, &outputs, Passes::default())?;
         let mut state = program.state();
         replay::<B, f64>(&case, &program, &mut state)?;
         let first: Vec<Vec<f64>> = outputs.iter().map(|&v| state.get(v).to_vec()).collect();
@@ -127,12 +127,12 @@ pub fn every_choice_of_passes_agrees<B: Backend>() {
         let gradients = outputs_and_gradients(&case);
         let gradient_references = Oracle::new(&case).references(&case, &gradients);
         for passes in Passes::all_combinations() {
-            let program = compile::<f64>(&case, &gradients, passes)?;
+            let program = compile::<B, f64>(&case, &gradients, passes)?;
             let mut state = program.state();
             replay::<B, f64>(&case, &program, &mut state)?;
             let both = outputs.iter().zip(&references).chain(gradients.iter().zip(&gradient_references));
             for (n, (v, reference)) in both.enumerate() {
-                let exact = reference.exact && !passes.rewrite && n >= outputs.len();
+                let exact = B::EXACT && reference.exact && !passes.rewrite && n >= outputs.len();
                 let got = state.get(*v);
                 let verdict = if exact { reference.equals(got) } else { reference.accepts(got, f64::EPSILON) };
                 verdict.map_err(|what| fail(&case, &format!("output {n} ({v:?}), {passes:?}: {what}\n{program}")))?;
@@ -150,7 +150,7 @@ pub fn compiling_twice_gives_the_same_program<B: Backend>() {
     for_all(CASES, |recipe| {
         let case = build(recipe);
         let outputs = outputs_and_gradients(&case);
-        let programs = [0, 1].map(|_| compile::<f64>(&case, &outputs, Passes::default()));
+        let programs = [0, 1].map(|_| compile::<B, f64>(&case, &outputs, Passes::default()));
         let [first, second] = [programs[0].clone()?, programs[1].clone()?];
         if first.to_string() != second.to_string() {
             return Err(fail(&case, &format!("two programs:\n{first}\n{second}")));
@@ -176,7 +176,7 @@ pub fn single_precision_is_close<B: Backend>() {
         let case = build(recipe);
         let outputs = outputs_and_gradients(&case);
         let references = Oracle::new(&case).references(&case, &outputs);
-        let program = compile::<f32>(&case, &outputs, Passes::default())?;
+        let program = compile::<B, f32>(&case, &outputs, Passes::default())?;
         let mut state = program.state();
         replay::<B, f32>(&case, &program, &mut state)?;
         for (n, (v, reference)) in outputs.iter().zip(&references).enumerate() {

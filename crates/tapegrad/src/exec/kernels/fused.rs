@@ -2,6 +2,7 @@
 
 use crate::ir::Reading;
 use crate::program::{ADVANCE, Fused, Inst, Load, Opcode};
+use std::ops::Range;
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
@@ -12,12 +13,25 @@ pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
         return;
     }
     // SAFETY: as above, for every tile; and no instruction writes what it reads, unless exactly in place.
+    unsafe { run_part(f, base, 0..f.numel, 0) }
+}
+
+/// Carries out a group of tiles for some of its elements, each with the same bits as in the whole. Registers are
+/// `registers` elements after where they are said to be.
+///
+/// # Safety
+/// Every place of the group must be valid behind `v`, for all elements where it advances, for a tile at that distance where
+/// it is a register; no instruction may write what it reads, unless exactly in place. Nobody else may use these registers,
+/// write what the group reads, or use the elements it writes, at the same time. `elements` starts at a multiple of the
+/// tile.
+pub(super) unsafe fn run_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
+    // SAFETY: the caller's contract.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return tiles_avx2(f, base);
+            return tiles_avx2(f, v, elements, registers);
         }
-        tiles(f, base);
+        tiles(f, v, elements, registers);
     }
 }
 
@@ -80,25 +94,24 @@ fn apply<T: Reading>(op: Opcode, a: T, b: T) -> T {
 /// As [`tiles`], and the CPU must have these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tiles_avx2<T: Reading>(f: &Fused<T>, v: *mut T) {
+unsafe fn tiles_avx2<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
     // SAFETY: the caller's contract.
-    unsafe { tiles(f, v) }
+    unsafe { tiles(f, v, elements, registers) }
 }
 
 /// All instructions, tile by tile.
 ///
 /// # Safety
-/// Every place of the group must be valid behind `v` for a tile, and those that advance for all elements; no instruction
-/// may write what it reads, unless exactly in place and not a call.
+/// As [`run_part`]; no call may write what it reads.
 #[inline(always)]
-unsafe fn tiles<T: Reading>(f: &Fused<T>, v: *mut T) {
+unsafe fn tiles<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
     // SAFETY: the caller's contract.
     unsafe {
-        code(f, &f.prologue, v, 0, f.tile);
-        let mut start = 0;
-        while start < f.numel {
-            let len = f.tile.min(f.numel - start);
-            code(f, &f.body, v, start, len);
+        code(f, &f.prologue, v, registers, 0, f.tile);
+        let mut start = elements.start;
+        while start < elements.end {
+            let len = f.tile.min(elements.end - start);
+            code(f, &f.body, v, registers, start, len);
             start += len;
         }
     }
@@ -109,9 +122,10 @@ unsafe fn tiles<T: Reading>(f: &Fused<T>, v: *mut T) {
 /// # Safety
 /// As [`tiles`].
 #[inline(always)]
-unsafe fn code<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T, start: usize, len: usize) {
+unsafe fn code<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T, registers: usize, start: usize, len: usize) {
+    // What does not advance is a register.
     let place = |operand: u32| {
-        let advance = if operand & ADVANCE != 0 { start } else { 0 };
+        let advance = if operand & ADVANCE != 0 { start } else { registers };
         // SAFETY: the caller's contract.
         unsafe { v.add((operand & !ADVANCE) as usize + advance) }
     };

@@ -1,4 +1,5 @@
-//! The kernels: how each step is carried out. All `unsafe` of the crate is in here.
+//! The kernels: how each step is carried out. All `unsafe` of the crate is in here, but for the threads that share steps
+//! (`threads`).
 //!
 //! Soundness rests on the verifier of programs: every place a step names lies in the arena, and a step writes nothing it
 //! reads, but for instructions that update exactly in place. A `Program` cannot be made without passing it, and a `State`
@@ -8,10 +9,12 @@ mod fused;
 mod gemm;
 mod moves;
 mod reduce;
+mod share;
 
 use super::state::State;
 use crate::ir::{Operand, Reading};
-use crate::program::{MOST_CUSTOM_OPERANDS, MatMul, Step, UserCall};
+use crate::program::{Adds, MOST_CUSTOM_OPERANDS, Machine, MatMul, Move, Step, UserCall};
+use std::ops::Range;
 
 /// Elements of packing memory the largest matrix product among the steps needs.
 pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
@@ -24,30 +27,84 @@ pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
 
 /// Carries out steps in order.
 pub(super) fn run<T: Reading>(steps: &[Step<T>], state: &mut State<T>) {
-    let State { values, indices, scratch, .. } = state;
+    let State { values, indices, scratch, machine, team, registers, .. } = state;
     for step in steps {
+        if let Some(team) = team
+            && share::run(step, values, scratch, *registers, team)
+        {
+            continue;
+        }
         match step {
             Step::Fused(f) => fused::run(f, values),
-            Step::MatMul(m) => matmul(m, values, scratch),
+            Step::MatMul(m) => {
+                let scales = scales(m, values);
+                // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
+                unsafe { matmul(m, values.as_mut_ptr(), scales, 0..positions(m), gemm::Part::WHOLE, scratch) };
+            }
             Step::Reduce(r) => reduce::run(r, values),
             Step::Moves(all) => all.iter().for_each(|m| moves::copy(m, values)),
             Step::Gather(r) => moves::gather(r, values, indices),
             Step::GatherIndex(r) => moves::gather_index(r, indices),
             Step::ScatterAdd(r) => moves::scatter_add(r, values, indices),
             Step::Custom(c) => custom(c, values, indices),
+            Step::Machine(m) => run_machine(m, values, machine),
         }
     }
 }
 
-fn matmul<T: Reading>(m: &MatMul, values: &mut [T], scratch: &mut [T]) {
-    let base = values.as_mut_ptr();
+/// Carries out strided copies.
+pub(super) fn prepare<T: Reading>(moves: &[Move], state: &mut State<T>) {
+    moves.iter().for_each(|m| moves::copy(m, &mut state.values));
+}
+
+#[inline(always)]
+fn run_machine<T: Reading>(m: &Machine, values: &mut [T], scratch: &mut tapegrad_jit::Scratch) {
+    // SAFETY: each cast is from a type to itself: `Float` is sealed, its types are f32 and f64, and the test tells which.
+    unsafe {
+        if T::is_f32() {
+            m.code.run(&mut *(std::ptr::from_mut(values) as *mut [f32]), scratch);
+        } else {
+            m.code.run(&mut *(std::ptr::from_mut(values) as *mut [f64]), scratch);
+        }
+    }
+}
+
+/// Number of products in a stack.
+fn positions(m: &MatMul) -> usize {
+    m.stack.iter().product()
+}
+
+/// What the product is multiplied by, and what it is added to.
+fn scales<T: Reading>(m: &MatMul, values: &[T]) -> (T, T) {
+    match m.adds {
+        None => (T::ONE, T::ZERO),
+        Some(Adds { factor, subtract }) => {
+            let factor = factor.map_or(T::ONE, |place| values[place]);
+            (if subtract { -factor } else { factor }, T::ONE)
+        }
+    }
+}
+
+/// A part of each of some products of a stack.
+///
+/// # Safety
+/// All three matrices must lie behind `base` for every position of the stack, and the product must overlap neither operand;
+/// nobody else may write the operands, or use this part of the product, at the same time. `scratch` must have the elements
+/// of [`gemm::scratch_len`].
+unsafe fn matmul<T: Reading>(
+    m: &MatMul,
+    base: *mut T,
+    (alpha, beta): (T, T),
+    positions: Range<usize>,
+    part: gemm::Part,
+    scratch: &mut [T],
+) {
     let strided = |(row, column): (usize, usize)| gemm::Strided {
         row_stride: row.cast_signed(),
         col_stride: column.cast_signed(),
     };
     let (a_strides, b_strides) = (strided(m.a_strides), strided(m.b_strides));
-    let count: usize = m.stack.iter().product();
-    for i in 0..count {
+    for i in positions {
         let (mut a, mut b, mut rest) = (m.a, m.b, i);
         for axis in (0..m.stack.len()).rev() {
             let position = rest % m.stack[axis];
@@ -56,17 +113,17 @@ fn matmul<T: Reading>(m: &MatMul, values: &mut [T], scratch: &mut [T]) {
             b += position * m.b_stack[axis];
         }
         let c = m.c + i * m.m * m.n;
-        // SAFETY: the verifier has checked that all three matrices lie in the arena for every position of the stack, and
-        // that the product overlaps neither operand.
+        // SAFETY: the caller's contract. What the product is added to is initialised: the arena is.
         unsafe {
             gemm::gemm(
+                part,
                 (m.m, m.n, m.k),
-                T::ONE,
+                alpha,
                 base.add(a),
                 a_strides,
                 base.add(b),
                 b_strides,
-                T::ZERO,
+                beta,
                 base.add(c),
                 strided((m.n, 1)),
                 scratch,

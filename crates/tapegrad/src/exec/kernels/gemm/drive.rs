@@ -1,38 +1,82 @@
-//! Which path a shape takes, and the loops over cache blocks.
+//! Which path a product takes, and which part of it a thread computes.
 //!
-//! ```text
-//!  for each NC columns          a block of B, packed for the L3 cache:   KC x NC
-//!    for each KC steps of k
-//!      for each MC rows         a block of A, for the L2 cache:          MC x KC
-//!        for each NR columns    a panel of B, for the L1 cache:          KC x NR
-//!          panel                a tile of C, in registers:               MR x NR
-//! ```
-//!
-//! An element of C is finished in the last block along `k`: an epilogue belongs into the panels of that block. Threads
-//! would share out the loop over rows, each with its own block of A, or the loop over columns.
+//! The path, and all else that decides in which order products are added up, follows from the whole job. A part is a
+//! range of rows or columns of C, so every element comes out the same bit for bit however many parts there are.
 
+use super::blocked::Blocked;
+use super::dots::{self, Dots};
 use super::gemv::{self, Gemv};
 use super::outer::Outer;
-use super::pack::{SLACK, Slices};
-use super::panel::{Panel, Tiles};
-use super::vector::{Kernel, Vector};
-use super::{Job, Strided};
+use super::pack::SLACK;
+use super::vector::Vector;
+use super::{Job, Part};
 use crate::num::Float;
 
 /// A matrix of at most this many bytes stays in the L1 cache: reading it in place beats packing it.
-const IN_L1: usize = 32 * 1024;
+pub(super) const IN_L1: usize = 32 * 1024;
 
 /// The same for the L2 cache.
 const IN_L2: usize = 512 * 1024;
 
 /// Rows at least this many bytes apart fight for the same places of the cache.
-const FAR: usize = 1024;
+pub(super) const FAR: usize = 1024;
 
-/// With at most this many steps along `k`, C is the traffic, and blocks are kept low so that its pages stay at hand.
-const SHORT_K: usize = 64;
+/// Products with at most this many columns may be taken as dot products, or turned over.
+const FEW: usize = 24;
 
 /// Elements of padding with which a buffer can be aligned to a cache line.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
+
+/// How the elements of C come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// There are none.
+    Nothing,
+    /// Nothing is added to them.
+    Scale,
+    /// One column.
+    Gemv,
+    /// One step along `k`.
+    Outer,
+    /// Few columns, contiguous rows of A.
+    Dots,
+    /// Tiles, over blocks of at most `kc` steps along `k`.
+    Tiles { kc: usize, pack_b: bool },
+}
+
+impl Path {
+    /// The path of a whole job.
+    #[inline(always)]
+    fn of<V: Vector>(job: &Job<V::Elem>) -> Path {
+        if job.m == 0 || job.n == 0 {
+            Path::Nothing
+        } else if job.k == 0 {
+            Path::Scale
+        } else if job.n == 1 {
+            Path::Gemv
+        } else if job.k == 1 && job.b_at.col_stride == 1 && job.c_at.col_stride == 1 {
+            Path::Outer
+        } else if is_few::<V>(job.n) && job.a_at.col_stride == 1 && job.k >= 8 * V::N && job.m >= 4 {
+            Path::Dots
+        } else if fits_in_place::<V>(job) {
+            Path::Tiles { kc: job.k, pack_b: false }
+        } else {
+            Path::Tiles { kc: even(job.k, V::KC, 8), pack_b: true }
+        }
+    }
+}
+
+/// Whether so many columns would leave many lanes of a tile empty.
+#[inline(always)]
+fn is_few<V: Vector>(columns: usize) -> bool {
+    columns <= FEW && 8 * columns < 7 * columns.next_multiple_of(V::N)
+}
+
+/// The same, so many that turning C over pays.
+#[inline(always)]
+fn wastes_much<V: Vector>(columns: usize) -> bool {
+    columns <= FEW && 4 * columns < 3 * columns.next_multiple_of(V::N)
+}
 
 /// See [`super::scratch_len`].
 pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, k: usize) -> usize {
@@ -48,39 +92,80 @@ pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, k: usize) -> usize {
         let k = k.min(V::KC);
         (m + n) * k
     };
-    packed(m, n).max(packed(n, m)) + LINE + 2 * SLACK
+    let turned = |n: usize| if n <= FEW { dots::scratch_len::<V>(n, k) } else { 0 };
+    packed(m, n).max(packed(n, m)).max(turned(m)).max(turned(n)) + LINE + 2 * SLACK
 }
 
-/// Computes `job` on one path or another.
+/// Computes a part of `job` on one path or another.
 ///
 /// # Safety
 ///
 /// As for [`super::gemm`], and the CPU has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, scratch: &mut [V::Elem]) {
-    // The transposed job computes the same: of the two, the one with a column as result, or else with contiguous rows.
+pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &mut [V::Elem]) {
+    // The transposed job computes the same: of the two, the one with a column as result, or else with contiguous rows. But
+    // if there are few columns and A is to be read down its columns, those are better in the lanes.
     let turned;
-    let turn = job.n != 1 && (job.m == 1 || (job.c_at.col_stride != 1 && job.c_at.row_stride == 1));
+    let lies_across = job.a_at.row_stride == 1 && job.a_at.col_stride != 1;
+    let turn = job.n != 1
+        && (job.m == 1
+            || (job.c_at.col_stride != 1 && job.c_at.row_stride == 1)
+            || (wastes_much::<V>(job.n) && lies_across && job.k > 1 && job.m >= V::NR && job.c_at.col_stride == 1));
     let job = if turn {
         turned = job.transposed();
         &turned
     } else {
         job
     };
+    let path = Path::of::<V>(job);
+    let whole = part.count <= 1;
+    let cut;
+    let job = match path {
+        _ if whole => job,
+        Path::Tiles { .. } | Path::Dots => {
+            cut = job.part::<V>(part, path == Path::Dots);
+            &cut
+        }
+        // Too little to share out.
+        _ if part.index == 0 => job,
+        _ => return,
+    };
     // SAFETY: all paths have the contract of this function; rows of B are contiguous where that is asked for.
     unsafe {
-        if job.m == 0 || job.n == 0 {
-        } else if job.k == 0 {
-            scale(job);
-        } else if job.n == 1 {
-            V::run(Gemv { job, scratch });
-        } else if job.k == 1 && job.b_at.col_stride == 1 && job.c_at.col_stride == 1 {
-            V::run(Outer(job));
-        } else if fits_in_place::<V>(job) {
-            V::run(InPlace(job));
-        } else {
-            V::run(Blocked { job, scratch });
+        match path {
+            Path::Nothing => {}
+            Path::Scale => scale(job),
+            Path::Gemv => V::run(Gemv { job, scratch }),
+            Path::Outer => V::run(Outer(job)),
+            Path::Dots => {
+                let align = scratch.as_ptr().align_offset(LINE).min(LINE);
+                let turned = scratch[align..][..dots::scratch_len::<V>(job.n, job.k)].as_mut_ptr();
+                V::run(Dots { job, turned });
+            }
+            Path::Tiles { .. } if job.m == 0 || job.n == 0 => {}
+            Path::Tiles { kc, pack_b } => V::run(Blocked { job, kc, pack_b, scratch }),
         }
+    }
+}
+
+impl<T: Float> Job<T> {
+    /// The rows or columns of C that are one part: of the longer side, so that less is packed by several; rather rows, since
+    /// packing B costs least.
+    #[inline(always)]
+    fn part<V: Vector<Elem = T>>(&self, part: Part, rows: bool) -> Self {
+        let mut job = *self;
+        if rows || self.m >= self.n {
+            let range = part.range(self.m, V::MR);
+            job.a = self.a.wrapping_offset(self.a_at.offset(range.start, 0));
+            job.c = self.c.wrapping_offset(self.c_at.offset(range.start, 0));
+            job.m = range.len();
+        } else {
+            let range = part.range(self.n, V::NR);
+            job.b = self.b.wrapping_offset(self.b_at.offset(0, range.start));
+            job.c = self.c.wrapping_offset(self.c_at.offset(0, range.start));
+            job.n = range.len();
+        }
+        job
     }
 }
 
@@ -110,172 +195,11 @@ fn fits_in_place<V: Vector>(job: &Job<V::Elem>) -> bool {
     let far = bytes(job.b_at.row_stride.unsigned_abs()) >= FAR;
     let few = job.m <= if far { 2 * V::MR } else { 12 * V::MR };
     let b_fits = bytes(job.k * job.n) <= if few { IN_L2 } else { IN_L1 };
-    // A panel that is neither one vector wide nor two is read in two parts, which pays for few rows only.
-    let ragged = job.n % V::NR > V::N && job.m > 4 * V::MR;
-    job.b_at.col_stride == 1 && a_fits && b_fits && !ragged
-}
-
-/// Reads A and B where they are.
-///
-/// # Safety
-///
-/// As [`drive`], and the column stride of B is 1.
-struct InPlace<'a, T>(&'a Job<T>);
-
-impl<V: Vector> Kernel<V> for InPlace<'_, V::Elem> {
-    #[inline(always)]
-    unsafe fn run(self) {
-        let job = self.0;
-        let mut panel = Panel {
-            m: job.m,
-            k: job.k,
-            width: V::NR,
-            alpha: job.alpha,
-            a: job.a,
-            a_at: job.a_at,
-            b: job.b,
-            b_step: job.b_at.row_stride,
-            beta: job.beta,
-            c: job.c,
-            c_at: job.c_at,
-        };
-        let mut j = 0;
-        // SAFETY: columns j.. exist in B and C; a panel of two vectors has two whole ones left.
-        unsafe {
-            while j < job.n {
-                panel.b = job.b.add(j);
-                panel.c = job.c.offset(job.c_at.offset(0, j));
-                if j + V::NR <= job.n {
-                    panel.width = V::NR;
-                    V::run(Tiles::<_, 2, false>(&panel));
-                } else {
-                    panel.width = V::N.min(job.n - j);
-                    V::run(Tiles::<_, 1, false>(&panel));
-                }
-                j += panel.width;
-            }
-        }
-    }
-}
-
-/// Packs B, and A where its order in memory would hurt, block by block.
-///
-/// # Safety
-///
-/// As [`drive`].
-struct Blocked<'a, T> {
-    job: &'a Job<T>,
-    scratch: &'a mut [T],
-}
-
-impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
-    #[inline(always)]
-    unsafe fn run(self) {
-        let Blocked { job, scratch } = self;
-        // A transposed A that is not worth packing is read across its rows: few at a time, so that they stay in cache.
-        let narrow = job.n <= 2 * V::NR;
-        let kc_most = if narrow && job.a_at.col_stride != 1 { V::KC / 4 } else { V::KC };
-        let kc = even(job.k, kc_most, 8);
-        let nc = even(job.n, V::NC, V::NR);
-        let mc = even(job.m, if kc <= SHORT_K { 8 * V::MR } else { V::MC }, V::MR);
-        let pack_a = packs_a::<V>(job, mc, kc);
-        let b_width = if nc <= V::N { V::N } else { V::NR };
-        let b_len = nc.next_multiple_of(V::NR) * kc + SLACK;
-        let a_len = if pack_a { mc.next_multiple_of(V::MR) * kc + SLACK } else { 0 };
-        let align = scratch.as_ptr().align_offset(LINE).min(LINE);
-        let packed_b = &mut scratch[align..][..b_len + a_len];
-        // SAFETY: the slice above is as long as both buffers.
-        let (packed_b, packed_a) = unsafe { (packed_b.as_mut_ptr(), packed_b.as_mut_ptr().add(b_len)) };
-
-        for j in (0..job.n).step_by(nc) {
-            let nc = nc.min(job.n - j);
-            for p in (0..job.k).step_by(kc) {
-                let kc = kc.min(job.k - p);
-                // SAFETY: the block at (p, j) of B exists, and `packed_b` has room for it.
-                unsafe {
-                    let src = job.b.offset(job.b_at.offset(p, j));
-                    let (line_stride, k_stride) = (job.b_at.col_stride, job.b_at.row_stride);
-                    V::run(Slices { width: b_width, lines: nc, k: kc, src, line_stride, k_stride, dst: packed_b });
-                }
-                for i in (0..job.m).step_by(mc) {
-                    let mc = mc.min(job.m - i);
-                    // SAFETY: block (i, p) of A and block (i, j) of C exist, and `packed_a` has room for the former.
-                    unsafe {
-                        let mut a = job.a.offset(job.a_at.offset(i, p));
-                        if pack_a {
-                            let (line_stride, k_stride) = (job.a_at.row_stride, job.a_at.col_stride);
-                            V::run(Slices {
-                                width: V::MR,
-                                lines: mc,
-                                k: kc,
-                                src: a,
-                                line_stride,
-                                k_stride,
-                                dst: packed_a,
-                            });
-                            a = packed_a;
-                        }
-                        let block = Panel {
-                            m: mc,
-                            k: kc,
-                            width: nc,
-                            alpha: job.alpha,
-                            a,
-                            a_at: job.a_at,
-                            b: packed_b,
-                            b_step: b_width as isize,
-                            beta: if p == 0 { job.beta } else { V::Elem::ONE },
-                            c: job.c.offset(job.c_at.offset(i, j)),
-                            c_at: job.c_at,
-                        };
-                        panels::<V>(&block, pack_a);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// One block of A times one packed block of B.
-///
-/// # Safety
-///
-/// As [`drive`]; `block.width` columns of C exist, and as many of packed B.
-#[inline(always)]
-unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, pack_a: bool) {
-    let mut panel = Panel { ..*block };
-    let mut j = 0;
-    while j < block.width {
-        // SAFETY: panel j / NR of packed B starts after the j * k elements of those before it and is filled up to NR
-        // columns, so whole vectors may be read.
-        unsafe {
-            panel.b = block.b.add(j * block.k);
-            panel.c = block.c.offset(block.c_at.offset(0, j));
-            panel.width = V::NR.min(block.width - j);
-            match (pack_a, panel.width > V::N) {
-                (true, true) => V::run(Tiles::<_, 2, true>(&panel)),
-                (true, false) => V::run(Tiles::<_, 1, true>(&panel)),
-                (false, true) => V::run(Tiles::<_, 2, false>(&panel)),
-                (false, false) => V::run(Tiles::<_, 1, false>(&panel)),
-            }
-        }
-        j += V::NR;
-    }
-}
-
-/// Whether a block of A is worth packing: not if it is small, and not for few columns. Contiguous rows are packed
-/// only where they lie far apart.
-#[inline(always)]
-fn packs_a<V: Vector>(job: &Job<V::Elem>, mc: usize, kc: usize) -> bool {
-    if mc * kc * size_of::<V::Elem>() <= IN_L1 || job.n <= 2 * V::NR {
-        return false;
-    }
-    let Strided { row_stride, col_stride } = job.a_at;
-    col_stride != 1 || row_stride.unsigned_abs() * size_of::<V::Elem>() >= 2 * FAR
+    job.b_at.col_stride == 1 && a_fits && b_fits
 }
 
 /// The size of equal blocks, multiples of `quantum`, of at most `most` elements, that cover `total`.
 #[inline(always)]
-fn even(total: usize, most: usize, quantum: usize) -> usize {
+pub(super) fn even(total: usize, most: usize, quantum: usize) -> usize {
     if total <= most { total } else { total.div_ceil(total.div_ceil(most)).next_multiple_of(quantum) }
 }

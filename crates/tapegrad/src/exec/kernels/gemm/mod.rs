@@ -6,24 +6,31 @@
 //! ```text
 //!  gemm ─▶ pick the CPU's vectors ─▶ drive ─┬─▶ gemv      one row or one column
 //!                                           ├─▶ outer     one step along k
-//!  (mod)   (vector, x86)            (drive) ├─▶ panel     operands in place: small shapes
-//!                                           └─▶ pack + panel, blocked for the caches: everything else
+//!  (mod)   (vector, x86)            (drive) ├─▶ dots      few columns
+//!                                           └─▶ blocked ─▶ pack, panel     everything else
 //! ```
 //!
 //! | file | owns |
 //! |---|---|
 //! | `vector` | what a kernel asks of a CPU's vectors, and the portable answer |
 //! | `x86` | the answers of AVX2 + FMA and of AVX-512F |
-//! | `drive` | which path a shape takes, the loops over cache blocks |
+//! | `drive` | which path a shape takes, which part of it a thread |
+//! | `blocked` | the loops over cache blocks |
 //! | `panel` | the register tile: the only loop that multiplies matrices |
+//! | `finish` | the end of a tile that is not whole |
 //! | `pack` | copying a block into the order in which the tile reads it |
+//! | `dots` | few columns: lanes along `k` |
 //! | `gemv` | matrix times vector |
 //! | `outer` | column times row |
 //!
-//! The order of summation over `k` depends on the shape, the strides and the CPU alone, so equal calls give equal bits.
+//! The order of summation over `k` depends on the shape, the strides and the CPU alone, so equal calls give equal bits, in
+//! however many parts they are computed.
 //! It follows F. Van Zee and R. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015).
 
+mod blocked;
+mod dots;
 mod drive;
+mod finish;
 mod gemv;
 mod outer;
 mod pack;
@@ -36,6 +43,7 @@ mod x86;
 
 use crate::num::Float;
 use std::any::TypeId;
+use std::ops::Range;
 use std::ptr;
 use vector::Portable;
 
@@ -97,7 +105,29 @@ impl<T: Float> Job<T> {
     }
 }
 
-/// `C = alpha * A * B + beta * C` for `shape = (m, n, k)`, A of m x k, B of k x n, C of m x n.
+/// One of several parts of a product, that may be computed at the same time: other rows or columns of C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+}
+
+impl Part {
+    /// All of it.
+    pub(crate) const WHOLE: Part = Part { index: 0, count: 1 };
+
+    /// This part of `0..total`, cut at multiples of `unit`.
+    #[inline(always)]
+    pub(crate) fn range(self, total: usize, unit: usize) -> Range<usize> {
+        let units = total.div_ceil(unit);
+        let cut = |index: usize| (units * index / self.count * unit).min(total);
+        cut(self.index)..cut(self.index + 1)
+    }
+}
+
+/// A part of `C = alpha * A * B + beta * C` for `shape = (m, n, k)`, A of m x k, B of k x n, C of m x n.
+///
+/// However many parts a product is computed in, each element of C has the same bits.
 ///
 /// Where `beta` is 0, C is written without being read. Where `k` is 0, C becomes `beta * C`.
 ///
@@ -109,6 +139,7 @@ impl<T: Float> Job<T> {
 /// - `scratch` has at least [`scratch_len`] elements for this shape.
 #[allow(clippy::too_many_arguments, reason = "the signature every BLAS has")]
 pub(crate) unsafe fn gemm<T: Float>(
+    part: Part,
     shape: (usize, usize, usize),
     alpha: T,
     a: *const T,
@@ -123,7 +154,7 @@ pub(crate) unsafe fn gemm<T: Float>(
     let (m, n, k) = shape;
     let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta, c, c_at };
     // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
-    unsafe { run_on(Cpu::get(), &job, scratch) }
+    unsafe { run_on(Cpu::get(), &job, part, scratch) }
 }
 
 /// How many elements of scratch [`gemm`] may use for this shape, whatever the strides.
@@ -180,7 +211,7 @@ impl Cpu {
 ///
 /// As for [`gemm`], and the CPU has the step.
 #[inline(always)]
-unsafe fn run_on<T: Float>(cpu: Cpu, job: &Job<T>, scratch: &mut [T]) {
+unsafe fn run_on<T: Float>(cpu: Cpu, job: &Job<T>, part: Part, scratch: &mut [T]) {
     // SAFETY: each cast is from a type to itself: `Float` is sealed, its types are f32 and f64, and the test tells which.
     // The rest is the caller's promise.
     unsafe {
@@ -188,21 +219,21 @@ unsafe fn run_on<T: Float>(cpu: Cpu, job: &Job<T>, scratch: &mut [T]) {
             let job = &*ptr::from_ref(job).cast::<Job<f32>>();
             let scratch = &mut *(ptr::from_mut(scratch) as *mut [f32]);
             match cpu {
-                Cpu::Portable => drive::drive::<Portable<f32, 4>>(job, scratch),
+                Cpu::Portable => drive::drive::<Portable<f32, 4>>(job, part, scratch),
                 #[cfg(target_arch = "x86_64")]
-                Cpu::Avx2 => drive::drive::<x86::F32x8>(job, scratch),
+                Cpu::Avx2 => drive::drive::<x86::F32x8>(job, part, scratch),
                 #[cfg(target_arch = "x86_64")]
-                Cpu::Avx512 => drive::drive::<x86::F32x16>(job, scratch),
+                Cpu::Avx512 => drive::drive::<x86::F32x16>(job, part, scratch),
             }
         } else {
             let job = &*ptr::from_ref(job).cast::<Job<f64>>();
             let scratch = &mut *(ptr::from_mut(scratch) as *mut [f64]);
             match cpu {
-                Cpu::Portable => drive::drive::<Portable<f64, 2>>(job, scratch),
+                Cpu::Portable => drive::drive::<Portable<f64, 2>>(job, part, scratch),
                 #[cfg(target_arch = "x86_64")]
-                Cpu::Avx2 => drive::drive::<x86::F64x4>(job, scratch),
+                Cpu::Avx2 => drive::drive::<x86::F64x4>(job, part, scratch),
                 #[cfg(target_arch = "x86_64")]
-                Cpu::Avx512 => drive::drive::<x86::F64x8>(job, scratch),
+                Cpu::Avx512 => drive::drive::<x86::F64x8>(job, part, scratch),
             }
         }
     }

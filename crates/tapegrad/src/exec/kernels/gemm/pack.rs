@@ -33,6 +33,14 @@ pub(super) struct Slices<T> {
     pub(super) dst: *mut T,
 }
 
+impl<T> Slices<T> {
+    /// The same block once more.
+    #[inline(always)]
+    pub(super) fn same(&self) -> Self {
+        Slices { ..*self }
+    }
+}
+
 impl<V: Vector> Kernel<V> for Slices<V::Elem> {
     #[inline(always)]
     unsafe fn run(self) {
@@ -75,12 +83,19 @@ impl<T: Float> Slices<T> {
     /// As [`Slices`].
     #[inline(always)]
     unsafe fn copy<V: Vector<Elem = T>>(&self) {
+        let vectors = self.width.div_ceil(V::N);
         for from in (0..self.k).step_by(STEPS) {
             for line in (0..self.lines).step_by(self.width) {
-                // SAFETY: steps from.. of this slice exist in source and `dst`.
+                // SAFETY: steps from.. of this slice exist in source and `dst`; so do as many neighbours of its lines as
+                // fill up its vectors, where that is asked for.
                 unsafe {
                     let (src, used, dst) = self.slice(line);
-                    self.copy_steps::<V>(from, src, used, dst);
+                    match vectors {
+                        1 if line + V::N <= self.lines => self.copy_whole::<V, 1>(from, src, dst),
+                        2 if line + 2 * V::N <= self.lines => self.copy_whole::<V, 2>(from, src, dst),
+                        3 if line + 3 * V::N <= self.lines => self.copy_whole::<V, 3>(from, src, dst),
+                        _ => self.copy_steps::<V>(from, src, used, dst),
+                    }
                 }
             }
         }
@@ -93,16 +108,6 @@ impl<T: Float> Slices<T> {
     /// As [`Slices`].
     #[inline(always)]
     unsafe fn copy_steps<V: Vector<Elem = T>>(&self, from: usize, src: *const T, used: usize, dst: *mut T) {
-        if used == self.width && used.is_multiple_of(V::N) {
-            // SAFETY: all elements of the slice exist.
-            return unsafe {
-                match used / V::N {
-                    1 => self.copy_whole::<V, 1>(from, src, dst),
-                    2 => self.copy_whole::<V, 2>(from, src, dst),
-                    _ => self.copy_whole::<V, 4>(from, src, dst),
-                }
-            };
-        }
         let whole = used / V::N * V::N;
         let spill = self.width % V::N;
         // SAFETY: elements are read below `used` only. Vectors are stored whole where what they write past `width` is
@@ -131,19 +136,22 @@ impl<T: Float> Slices<T> {
         }
     }
 
-    /// Copies up to `STEPS` steps of one slice of `C` whole vectors.
+    /// Copies up to `STEPS` steps of one slice, as `C` whole vectors each. What they write past `width` is overwritten by
+    /// the following step; only the last step is cut, since another slice may begin after it.
     ///
     /// # Safety
     ///
-    /// As [`Slices`], with `width == C * N`, all of which the source has.
+    /// As [`Slices`], with `width <= C * N`, and the source has whole vectors from this slice on.
     #[inline(always)]
     unsafe fn copy_whole<V: Vector<Elem = T>, const C: usize>(&self, from: usize, src: *const T, dst: *mut T) {
-        debug_assert_eq!(self.width, C * V::N);
+        debug_assert!(self.width <= C * V::N && self.width > (C - 1) * V::N);
+        let to = self.k.min(from + STEPS);
+        let cut = self.width < C * V::N && to == self.k;
         // SAFETY: the caller's promise.
         unsafe {
-            for p in from..self.k.min(from + STEPS) {
+            for p in from..to - usize::from(cut) {
                 let src = src.offset(p as isize * self.k_stride);
-                let dst = dst.add(p * C * V::N);
+                let dst = dst.add(p * self.width);
                 let mut row = [V::zero(); C];
                 for (v, x) in row.iter_mut().enumerate() {
                     *x = V::load(src.add(v * V::N));
@@ -151,6 +159,14 @@ impl<T: Float> Slices<T> {
                 for (v, x) in row.iter().enumerate() {
                     x.store(dst.add(v * V::N));
                 }
+            }
+            if cut {
+                let src = src.offset((to - 1) as isize * self.k_stride);
+                let dst = dst.add((to - 1) * self.width);
+                for v in 0..C - 1 {
+                    V::load(src.add(v * V::N)).store(dst.add(v * V::N));
+                }
+                V::load(src.add((C - 1) * V::N)).store_first(dst.add((C - 1) * V::N), self.width - (C - 1) * V::N);
             }
         }
     }
@@ -168,6 +184,10 @@ impl<T: Float> Slices<T> {
             // slices from the first to the last.
             unsafe {
                 let (src, used, dst) = self.slice(line);
+                if used == self.width && used.is_multiple_of(V::N) {
+                    self.transpose_whole::<V>(src, dst);
+                    continue;
+                }
                 for p in (0..self.k).step_by(V::N) {
                     let cols = V::N.min(self.k - p);
                     for i in (0..self.width).step_by(V::N).rev() {
@@ -175,6 +195,30 @@ impl<T: Float> Slices<T> {
                         let from = src.wrapping_offset(i as isize * self.line_stride).wrapping_add(p);
                         V::transpose(from, self.line_stride, rows, cols, dst.add(p * self.width + i), self.width);
                     }
+                }
+            }
+        }
+    }
+
+    /// A slice of whole vectors, from which nothing spills: as few lines at a time as can be, since lines that lie far apart
+    /// fight for the same places of the cache.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`], for the slice at `src` and `dst`.
+    #[inline(always)]
+    unsafe fn transpose_whole<V: Vector<Elem = T>>(&self, src: *const T, dst: *mut T) {
+        let whole = self.k / V::N * V::N;
+        for i in (0..self.width).step_by(V::N) {
+            // SAFETY: lines i..i + N exist, and steps below k; a slice has `width` elements for each step.
+            unsafe {
+                let (src, dst) = (src.offset(i as isize * self.line_stride), dst.add(i));
+                for p in (0..whole).step_by(V::N) {
+                    V::transpose(src.add(p), self.line_stride, V::N, V::N, dst.add(p * self.width), self.width);
+                }
+                if whole < self.k {
+                    let (from, to) = (src.add(whole), dst.add(whole * self.width));
+                    V::transpose(from, self.line_stride, V::N, self.k - whole, to, self.width);
                 }
             }
         }

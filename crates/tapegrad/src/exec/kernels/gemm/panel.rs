@@ -11,12 +11,18 @@
 //!   R  │a│  ->  │ R x NV sums  │   c = alpha * sums + beta * c, once, at the end
 //!      └─┘      └──────────────┘
 //! ```
+//!
+//! The first tile of a panel may copy B as it reads it, so that the others find it packed: its stores take no time of their
+//! own. While a panel is computed, the source of the next one is asked for.
+//!
+//! Every element of C is a chain of FMAs of its own along `k`, whatever tile it falls into.
 
 use super::Strided;
+use super::finish::Finish;
 use super::vector::{Kernel, Vector};
 use crate::num::Float;
 
-/// Steps along `k` per turn of the loop where A is packed.
+/// Steps along `k` per turn of the loop where rows of A are neighbours.
 const UNROLL: usize = 4;
 
 /// One panel: `m` rows of A against up to `NR` columns of B.
@@ -26,77 +32,156 @@ pub(super) struct Panel<T> {
     /// Columns, at most the `NV` vectors of the kernel and more than `NV - 1`.
     pub(super) width: usize,
     pub(super) alpha: T,
-    /// In place, or packed in slices of `MR` rows.
     pub(super) a: *const T,
-    /// Not looked at where A is packed.
-    pub(super) a_at: Strided,
+    /// From the first row of a tile to the first of the next, per row.
+    pub(super) a_row: isize,
+    /// From one step along `k` to the next.
+    pub(super) a_step: isize,
+    /// Whether A is packed in slices of `MR` rows: tiles are then these slices.
+    pub(super) sliced: bool,
     pub(super) b: *const T,
     /// From one row of B to the next; within a row elements are neighbours.
     pub(super) b_step: isize,
+    /// Where B is to be packed by the first tile, if not null; only for whole panels of two vectors.
+    pub(super) packs_to: *mut T,
+    /// What is read next.
+    pub(super) ahead: Ahead<T>,
     pub(super) beta: T,
     pub(super) c: *mut T,
     pub(super) c_at: Strided,
 }
 
-/// Computes one panel, tile by tile. `PACKED`: A is packed. Rows of B are read whole where `NV` is 2, and up to `width`
-/// where it is 1.
+/// Memory that is needed soon: `runs` runs of `len` elements, `stride` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<T> {
+    pub(super) from: *const T,
+    pub(super) stride: isize,
+    pub(super) runs: usize,
+    pub(super) len: usize,
+}
+
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
+/// Computes one panel, tile by tile. `NEAR`: the elements of A for the rows of a tile are neighbours, as in packed slices
+/// and transposed matrices. `MASKED`: of the last vector of a row of B only what belongs to `width` may be read.
 ///
 /// What is to be done to each finished tile of C while it is in L1 (a bias, an activation) belongs where `tile` ends.
 ///
 /// # Safety
 ///
-/// The panel describes memory as [`super::gemm`] demands it; rows of B have `2 * N` readable elements where `NV` is 2,
-/// `width` where it is 1; packed A is as [`super::pack::Slices`] leaves it.
-pub(super) struct Tiles<'a, T, const NV: usize, const PACKED: bool>(pub(super) &'a Panel<T>);
+/// The panel describes memory as [`super::gemm`] demands it; rows of B have `NV * N` readable elements, or `width` where
+/// `MASKED`; sliced A is as [`super::pack::Slices`] leaves it.
+pub(super) struct Tiles<'a, T, const NV: usize, const NEAR: bool, const MASKED: bool>(pub(super) &'a Panel<T>);
 
-impl<V: Vector, const NV: usize, const PACKED: bool> Kernel<V> for Tiles<'_, V::Elem, NV, PACKED> {
+impl<V: Vector, const NV: usize, const NEAR: bool, const MASKED: bool> Kernel<V>
+    for Tiles<'_, V::Elem, NV, NEAR, MASKED>
+{
     #[inline(always)]
     unsafe fn run(self) {
         let p = self.0;
-        let rows = if NV == 1 && !PACKED { V::TALL } else { V::MR };
-        let mut i = 0;
-        // SAFETY: rows i..i + rows (or to the end) of A and C exist, so their first elements are in bounds.
-        unsafe {
-            while i + rows <= p.m {
-                let (a, c) = at::<V, PACKED>(p, i);
-                match rows {
-                    4 => tile::<V, 4, NV, PACKED>(p, a, c),
-                    6 => tile::<V, 6, NV, PACKED>(p, a, c),
-                    8 => tile::<V, 8, NV, PACKED>(p, a, c),
-                    _ => unreachable!("tiles have 4, 6 or 8 rows"),
-                }
-                i += rows;
+        let most = if p.sliced { V::MR } else { most_rows::<V, NV>() };
+        // Tiles of as equal heights as can be: a low one waits for its own sums. Slices are as high as they are.
+        let count = p.m.div_ceil(most);
+        let groups = if p.sliced {
+            [(most, p.m / most), (p.m % most, 1)]
+        } else {
+            let (low, higher) = (p.m / count, p.m % count);
+            [(low + 1, higher), (low, count - higher)]
+        };
+        let line = CACHE_LINE / size_of::<V::Elem>();
+        let soon = (p.ahead.runs * p.ahead.len.div_ceil(line)).div_ceil(count);
+        let mut walk = Walk { row: 0, b: p.b, b_step: p.b_step, soon, run: 0, at: 0 };
+        for (rows, count) in groups {
+            if rows == 0 || count == 0 {
+                continue;
             }
-            if i == p.m {
-                return;
+            macro_rules! tiles {
+                ($($r:literal),+) => {
+                    match rows {
+                        // A constant condition: no code is made for tiles higher than any.
+                        $($r => if const { $r <= any_rows::<V, NV>() } {
+                            // SAFETY: `rows * count` rows of A and C exist from `walk.row` on.
+                            unsafe { tiles::<V, $r, NV, NEAR, MASKED>(p, &mut walk, count) }
+                        } else {
+                            unreachable!("no tile is that high")
+                        },)+
+                        _ => unreachable!("tiles have up to twelve rows"),
+                    }
+                };
             }
-            let (a, c) = at::<V, PACKED>(p, i);
-            match p.m - i {
-                1 => tile::<V, 1, NV, PACKED>(p, a, c),
-                2 => tile::<V, 2, NV, PACKED>(p, a, c),
-                3 => tile::<V, 3, NV, PACKED>(p, a, c),
-                4 if rows > 4 => tile::<V, 4, NV, PACKED>(p, a, c),
-                5 if rows > 5 => tile::<V, 5, NV, PACKED>(p, a, c),
-                6 if rows > 6 => tile::<V, 6, NV, PACKED>(p, a, c),
-                _ if rows > 7 => tile::<V, 7, NV, PACKED>(p, a, c),
-                _ => unreachable!("the rest is smaller than a tile"),
-            }
+            tiles!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
         }
     }
 }
 
-/// Where row `i` of A and of C starts.
+/// How far a panel is done, where its tiles find B, and how much of what is next has been asked for.
+struct Walk<T> {
+    row: usize,
+    b: *const T,
+    b_step: isize,
+    /// Cache lines to be asked for after each tile.
+    soon: usize,
+    run: usize,
+    at: usize,
+}
+
+/// The following `count` tiles, of `R` rows each.
 ///
 /// # Safety
 ///
-/// `i < p.m`; in packed A, `i` is a multiple of `MR`.
+/// As [`Tiles`], for `R * count` rows from `walk.row` on.
 #[inline(always)]
-unsafe fn at<V: Vector, const PACKED: bool>(p: &Panel<V::Elem>, i: usize) -> (*const V::Elem, *mut V::Elem) {
-    // SAFETY: the row exists; packed rows before a slice take `i * k` elements.
-    unsafe {
-        let a = if PACKED { p.a.add(i * p.k) } else { p.a.offset(p.a_at.offset(i, 0)) };
-        (a, p.c.offset(p.c_at.offset(i, 0)))
+unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool>(
+    p: &Panel<V::Elem>,
+    walk: &mut Walk<V::Elem>,
+    count: usize,
+) {
+    let line = CACHE_LINE / size_of::<V::Elem>();
+    for _ in 0..count {
+        // SAFETY: rows from `walk.row` on exist, so their first elements are in bounds.
+        unsafe {
+            let a = p.a.offset(walk.row as isize * p.a_row);
+            let c = p.c.offset(p.c_at.offset(walk.row, 0));
+            let packs = walk.row == 0 && !p.packs_to.is_null();
+            if const { NV == 2 && !MASKED && R <= V::MR } {
+                if packs {
+                    tile::<V, R, NV, NEAR, MASKED, true>(p, a, walk.b, walk.b_step, c);
+                    (walk.b, walk.b_step) = (p.packs_to, V::NR as isize);
+                } else {
+                    tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c);
+                }
+            } else {
+                tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c);
+            }
+            for _ in 0..walk.soon {
+                if walk.run < p.ahead.runs {
+                    let run = p.ahead.from.wrapping_offset(walk.run as isize * p.ahead.stride);
+                    V::prefetch_far(run.wrapping_add(walk.at));
+                    walk.at += line;
+                    if walk.at >= p.ahead.len {
+                        (walk.run, walk.at) = (walk.run + 1, 0);
+                    }
+                }
+            }
+        }
+        walk.row += R;
     }
+}
+
+/// Rows of the highest tile where A is not sliced: as many sums as a tile of `MR` rows and two vectors, or somewhat less.
+const fn most_rows<V: Vector, const NV: usize>() -> usize {
+    match NV {
+        1 => V::TALL,
+        2 => V::MR,
+        // Sums, three vectors of B, an element of A and a mask in sixteen registers.
+        _ => V::MR / 2,
+    }
+}
+
+/// Rows of the highest tile, so that no code is made for higher ones.
+const fn any_rows<V: Vector, const NV: usize>() -> usize {
+    if NV > 2 || most_rows::<V, NV>() > V::MR { most_rows::<V, NV>() } else { V::MR }
 }
 
 /// `R` rows, `NV` vectors: sums in registers along `k`, then one update of C.
@@ -105,57 +190,81 @@ unsafe fn at<V: Vector, const PACKED: bool>(p: &Panel<V::Elem>, i: usize) -> (*c
 ///
 /// As [`Tiles`], for `R` rows from `a` and `c` on.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const NV: usize, const PACKED: bool>(
+unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool, const COPY: bool>(
     p: &Panel<V::Elem>,
     a: *const V::Elem,
+    mut b: *const V::Elem,
+    b_step: isize,
     c: *mut V::Elem,
 ) {
-    // SAFETY: steps 0..k of A and B exist for R rows and `width` columns (two vectors if NV is 2), R rows of C too.
+    // SAFETY: steps 0..k of A and B exist for R rows and the columns that `Tiles` names, R rows of C too.
     unsafe {
         let mut sums = [[V::zero(); NV]; R];
-        // Without packing each row has a pointer of its own; packed rows are neighbours.
+        // Rows that are no neighbours have a pointer each.
         let mut rows = [a; R];
-        if !PACKED {
+        if !NEAR {
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = a.offset(p.a_at.offset(i, 0));
+                *row = a.offset(i as isize * p.a_row);
             }
         }
-        let mask = V::mask(if NV == 1 { p.width } else { 0 });
-        let a_step = if PACKED { V::MR as isize } else { p.a_at.col_stride };
-        let (mut a_off, mut b, mut left) = (0, p.b, p.k);
-        if PACKED && R == V::MR {
+        let last = p.width - (NV - 1) * V::N;
+        let mask = V::mask(if MASKED { last } else { 0 });
+        let (mut a_off, mut left) = (0, p.k);
+        let mut copy = p.packs_to;
+        if NEAR {
             // Operands come from cache in order here, C does not.
-            for i in 0..R {
-                V::prefetch(c.offset(p.c_at.offset(i, 0)));
+            if p.sliced {
+                for i in 0..R {
+                    V::prefetch(c.offset(p.c_at.offset(i, 0)));
+                }
             }
             while left >= UNROLL {
                 for _ in 0..UNROLL {
-                    step::<V, R, NV, PACKED>(&mut sums, &rows, a_off, b, mask);
-                    a_off += a_step;
-                    b = b.wrapping_offset(p.b_step);
+                    step::<V, R, NV, NEAR, MASKED, COPY>(&mut sums, &rows, a_off, b, mask, copy);
+                    a_off += p.a_step;
+                    b = b.wrapping_offset(b_step);
+                    if COPY {
+                        copy = copy.add(NV * V::N);
+                    }
                 }
                 left -= UNROLL;
             }
         }
         while left > 0 {
-            step::<V, R, NV, PACKED>(&mut sums, &rows, a_off, b, mask);
-            a_off += a_step;
-            b = b.wrapping_offset(p.b_step);
+            step::<V, R, NV, NEAR, MASKED, COPY>(&mut sums, &rows, a_off, b, mask, copy);
+            a_off += p.a_step;
+            b = b.wrapping_offset(b_step);
+            if COPY {
+                copy = copy.add(NV * V::N);
+            }
             left -= 1;
         }
-        if p.width < NV * V::N || p.c_at.col_stride != 1 {
+        if last < V::N || p.c_at.col_stride != 1 {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
-            let copy = sums;
-            V::run(Finish { p, c, sums: &copy });
+            let in_memory = sums;
+            V::run(Finish { p, c, sums: &in_memory });
             return;
         }
         let (alpha, beta) = (V::splat(p.alpha), V::splat(p.beta));
+        if p.beta == V::Elem::ZERO && p.alpha == V::Elem::ONE {
+            for (i, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate() {
+                    sum.store(c.offset(i as isize * p.c_at.row_stride).add(v * V::N));
+                }
+            }
+            return;
+        }
         let keep = p.beta != V::Elem::ZERO;
+        let adds = p.beta == V::Elem::ONE;
         for (i, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 let to = c.offset(i as isize * p.c_at.row_stride).add(v * V::N);
-                let out = sum.mul(alpha);
-                if keep { V::load(to).mul_add(beta, out).store(to) } else { out.store(to) }
+                if adds {
+                    sum.mul_add(alpha, V::load(to)).store(to);
+                } else {
+                    let out = sum.mul(alpha);
+                    if keep { V::load(to).mul_add(beta, out).store(to) } else { out.store(to) }
+                }
             }
         }
     }
@@ -167,71 +276,29 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const PACKED: bool>(
 ///
 /// As [`tile`]: `a_off` leads each row to its element, `b` to the row of B.
 #[inline(always)]
-unsafe fn step<V: Vector, const R: usize, const NV: usize, const PACKED: bool>(
+unsafe fn step<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool, const COPY: bool>(
     sums: &mut [[V; NV]; R],
     rows: &[*const V::Elem; R],
     a_off: isize,
     b: *const V::Elem,
     mask: V::Mask,
+    copy: *mut V::Elem,
 ) {
     // SAFETY: the caller's promise; rows of packed A follow each other.
     unsafe {
         let mut row = [V::zero(); NV];
         for (v, x) in row.iter_mut().enumerate() {
-            *x = if NV == 1 { V::load_masked(b, mask) } else { V::load(b.add(v * V::N)) };
+            let from = b.add(v * V::N);
+            *x = if MASKED && v == NV - 1 { V::load_masked(from, mask) } else { V::load(from) };
+            if COPY {
+                x.store(copy.add(v * V::N));
+            }
         }
         for i in 0..R {
-            let from = if PACKED { rows[0].offset(a_off + i as isize) } else { rows[i].offset(a_off) };
+            let from = if NEAR { rows[0].offset(a_off + i as isize) } else { rows[i].offset(a_off) };
             let x = V::splat(*from);
             for v in 0..NV {
                 sums[i][v] = x.mul_add(row[v], sums[i][v]);
-            }
-        }
-    }
-}
-
-/// Updates C from the sums of a tile that is not `NV` vectors wide or whose columns are not neighbours.
-///
-/// # Safety
-///
-/// As [`Tiles`], for the rows from `c` on of which there are sums.
-struct Finish<'a, V: Vector, const NV: usize> {
-    p: &'a Panel<V::Elem>,
-    c: *mut V::Elem,
-    sums: &'a [[V; NV]],
-}
-
-impl<V: Vector, const NV: usize> Kernel<V> for Finish<'_, V, NV> {
-    #[inline(always)]
-    unsafe fn run(self) {
-        let Finish { p, c, sums } = self;
-        let keep = p.beta != V::Elem::ZERO;
-        // SAFETY: vectors before the last are whole, the last has `last` lanes; `j` stays below `width`.
-        unsafe {
-            let last = p.width - (NV - 1) * V::N;
-            let mask = V::mask(last);
-            let (alpha, beta) = (V::splat(p.alpha), V::splat(p.beta));
-            for (i, sums) in sums.iter().enumerate() {
-                let c = c.offset(i as isize * p.c_at.row_stride);
-                if p.c_at.col_stride != 1 {
-                    let sums = sums.as_ptr().cast::<V::Elem>();
-                    for j in 0..p.width {
-                        let to = c.offset(j as isize * p.c_at.col_stride);
-                        let out = *sums.add(j) * p.alpha;
-                        *to = if keep { *to * p.beta + out } else { out };
-                    }
-                    continue;
-                }
-                for (v, &sum) in sums.iter().enumerate() {
-                    let to = c.add(v * V::N);
-                    let out = sum.mul(alpha);
-                    if v < NV - 1 || last == V::N {
-                        if keep { V::load(to).mul_add(beta, out).store(to) } else { out.store(to) }
-                    } else {
-                        let out = if keep { V::load_masked(to, mask).mul_add(beta, out) } else { out };
-                        out.store_first(to, last);
-                    }
-                }
             }
         }
     }

@@ -143,7 +143,7 @@ fn run_case<T: Float>(
     };
     let mut scratch = scratch_for::<T>(cpu, shape);
     // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-    unsafe { run_on(cpu, &job, &mut scratch) };
+    unsafe { run_on(cpu, &job, Part::WHOLE, &mut scratch) };
 }
 
 fn check<T: Float>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3], scales: (f64, f64)) {
@@ -340,7 +340,98 @@ fn the_public_call_runs_within_the_scratch_it_asks_for() {
     unsafe {
         let (a_at, b_at) = (a.data.as_ptr().add(a.origin), b.data.as_ptr().add(b.origin));
         let c_at = c.data.as_mut_ptr().add(c.origin);
-        gemm(shape, 1.0, a_at, a.at, b_at, b.at, 1.0, c_at, c.at, &mut scratch);
+        gemm(Part::WHOLE, shape, 1.0, a_at, a.at, b_at, b.at, 1.0, c_at, c.at, &mut scratch);
     }
     assert!(c.data.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12));
+}
+
+/// Runs a case in several parts, one after the other, each with junk in its scratch.
+fn run_in_parts<T: Float>(
+    cpu: Cpu,
+    shape: (usize, usize, usize),
+    (alpha, beta): (f64, f64),
+    a: &Operand<T>,
+    b: &Operand<T>,
+    c: &mut Operand<T>,
+    count: usize,
+) {
+    let job = Job {
+        m: shape.0,
+        n: shape.1,
+        k: shape.2,
+        alpha: T::from_f64(alpha),
+        a: a.data.as_ptr().wrapping_add(a.origin),
+        a_at: a.at,
+        b: b.data.as_ptr().wrapping_add(b.origin),
+        b_at: b.at,
+        beta: T::from_f64(beta),
+        c: c.data.as_mut_ptr().wrapping_add(c.origin),
+        c_at: c.at,
+    };
+    for index in 0..count {
+        let mut scratch = scratch_for::<T>(cpu, shape);
+        // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
+        unsafe { run_on(cpu, &job, Part { index, count }, &mut scratch) };
+    }
+}
+
+fn check_parts<T: Float>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
+    let a = Operand::<T>::new(rng, shape.0, shape.2, layouts[0]);
+    let b = Operand::<T>::new(rng, shape.2, shape.1, layouts[1]);
+    let c = Operand::<T>::new(rng, shape.0, shape.1, layouts[2]);
+    for cpu in levels() {
+        for scales in [(1.0, 0.0), (-0.3, 1.0), (0.7, 0.6)] {
+            let mut whole = c.clone();
+            run_case(cpu, shape, scales, &a, &b, &mut whole);
+            for count in [1, 2, 3, 7] {
+                let mut parts = c.clone();
+                run_in_parts(cpu, shape, scales, &a, &b, &mut parts, count);
+                let same = whole.wide().iter().zip(&parts.wide()).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "{cpu:?} {shape:?} {layouts:?} {scales:?} in {count} parts");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_has_the_same_bits_in_any_number_of_parts() {
+    let mut rng = Random(9);
+    let shapes: &[(usize, usize, usize)] = if cfg!(miri) {
+        &[(9, 18, 5)]
+    } else {
+        &[
+            (9, 18, 5),
+            (40, 10, 70),
+            (70, 10, 300),
+            (130, 50, 270),
+            (33, 140, 64),
+            (300, 20, 90),
+            (1, 50, 9),
+            (50, 1, 9),
+            (7, 3, 0),
+        ]
+    };
+    for &shape in shapes {
+        for a in [Layout::RowMajor, Layout::ColMajor, Layout::Spread] {
+            for b in [Layout::RowMajor, Layout::ColMajor] {
+                for c in [Layout::RowMajor, Layout::ColMajor, Layout::Spread] {
+                    check_parts::<f32>(&mut rng, shape, [a, b, c]);
+                    check_parts::<f64>(&mut rng, shape, [a, b, c]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn few_columns_match_the_naive_product() {
+    let mut rng = Random(10);
+    for n in 2..26 {
+        for (m, k) in [(4, 64), (13, 70), (37, 133), (50, 401)] {
+            for a in [Layout::RowMajor, Layout::ColMajor] {
+                let (b, c, scales) = (rng.pick(&INPUTS), rng.pick(&OUTPUTS), rng.pick(&SCALES));
+                check_both(&mut rng, (m, n, k), [a, b, c], scales);
+            }
+        }
+    }
 }

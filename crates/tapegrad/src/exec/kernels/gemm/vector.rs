@@ -53,8 +53,16 @@ pub(super) trait Vector: Copy {
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
     /// The sum of all lanes, always in the same order.
     unsafe fn sum(self) -> Self::Elem;
+    /// The sums of all lanes of four vectors, each always in the same order (not that of [`Vector::sum`]).
+    #[inline(always)]
+    unsafe fn sums(v: [Self; 4]) -> [Self::Elem; 4] {
+        // SAFETY: the trait's contract.
+        unsafe { [v[0].sum(), v[1].sum(), v[2].sum(), v[3].sum()] }
+    }
     /// Asks for the cache line of `p`; any address will do.
     unsafe fn prefetch(p: *const Self::Elem);
+    /// The same, into the L2 cache only.
+    unsafe fn prefetch_far(p: *const Self::Elem);
     /// Reads a block of `rows x cols`, rows `stride` apart, and writes it transposed: `cols` whole vectors `step` apart,
     /// whose lanes from `rows` on are zero. Neither count exceeds `N`.
     unsafe fn transpose(
@@ -188,6 +196,9 @@ impl<T: Float, const W: usize> Vector for Portable<T, W> {
 
     #[inline(always)]
     unsafe fn prefetch(_: *const T) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_far(_: *const T) {}
 
     #[inline(always)]
     unsafe fn transpose(src: *const T, stride: isize, rows: usize, cols: usize, dst: *mut T, step: usize) {

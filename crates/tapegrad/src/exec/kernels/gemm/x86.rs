@@ -50,6 +50,11 @@ macro_rules! plain {
             // SAFETY: a hint, which never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
+        #[inline(always)]
+        unsafe fn prefetch_far(p: *const Self::Elem) {
+            // SAFETY: a hint, which never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
         #[inline(never)]
         #[target_feature(enable = $features)]
         unsafe fn run<K: Kernel<Self>>(kernel: K) {
@@ -85,9 +90,9 @@ impl Vector for F32x8 {
     type Packer = Self;
     const N: usize = 8;
     const MR: usize = 6;
-    const TALL: usize = 8;
+    const TALL: usize = 12;
     const KC: usize = 256;
-    const MC: usize = 240;
+    const MC: usize = 264;
     const NC: usize = 1024;
     plain!(
         "avx2,fma",
@@ -146,9 +151,41 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    unsafe fn sums(v: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the trait's contract; the store is of four elements.
+        unsafe {
+            let pairs = (_mm256_hadd_ps(v[0].0, v[1].0), _mm256_hadd_ps(v[2].0, v[3].0));
+            let fours = _mm256_hadd_ps(pairs.0, pairs.1);
+            let mut out = [0.0; 4];
+            let total = _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps::<1>(fours));
+            _mm_storeu_ps(out.as_mut_ptr(), total);
+            out
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, stride: isize, rows: usize, cols: usize, dst: *mut f32, step: usize) {
         // SAFETY: rows below `rows` are read as far as `cols`, `cols` vectors are written: the trait's contract.
         unsafe {
+            if cols == 8 && rows == 8 {
+                // Halves of rows i and i + 4 share a register, so that nothing need cross its middle.
+                for half in 0..2 {
+                    let mut r = [_mm256_setzero_ps(); 4];
+                    for (i, row) in r.iter_mut().enumerate() {
+                        let (low, high) = (src.offset(i as isize * stride), src.offset((i + 4) as isize * stride));
+                        let low = _mm256_castps128_ps256(_mm_loadu_ps(low.add(4 * half)));
+                        *row = _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(high.add(4 * half)));
+                    }
+                    let (low, high) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+                    let (low2, high2) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+                    let dst = dst.add(4 * half * step);
+                    _mm256_storeu_ps(dst, _mm256_shuffle_ps::<0x44>(low, low2));
+                    _mm256_storeu_ps(dst.add(step), _mm256_shuffle_ps::<0xee>(low, low2));
+                    _mm256_storeu_ps(dst.add(2 * step), _mm256_shuffle_ps::<0x44>(high, high2));
+                    _mm256_storeu_ps(dst.add(3 * step), _mm256_shuffle_ps::<0xee>(high, high2));
+                }
+                return;
+            }
             let mask = Self::mask(cols);
             let mut r = [_mm256_setzero_ps(); 8];
             for (i, row) in r.iter_mut().enumerate() {
@@ -189,9 +226,9 @@ impl Vector for F64x4 {
     type Packer = Self;
     const N: usize = 4;
     const MR: usize = 6;
-    const TALL: usize = 8;
+    const TALL: usize = 12;
     const KC: usize = 256;
-    const MC: usize = 120;
+    const MC: usize = 132;
     const NC: usize = 1024;
     plain!(
         "avx2,fma",
@@ -244,9 +281,37 @@ impl Vector for F64x4 {
     }
 
     #[inline(always)]
+    unsafe fn sums(v: [Self; 4]) -> [f64; 4] {
+        // SAFETY: the trait's contract; the store is of four elements.
+        unsafe {
+            let pairs = (_mm256_hadd_pd(v[0].0, v[1].0), _mm256_hadd_pd(v[2].0, v[3].0));
+            let low = _mm256_permute2f128_pd::<0x20>(pairs.0, pairs.1);
+            let high = _mm256_permute2f128_pd::<0x31>(pairs.0, pairs.1);
+            let mut out = [0.0; 4];
+            _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(low, high));
+            out
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(src: *const f64, stride: isize, rows: usize, cols: usize, dst: *mut f64, step: usize) {
         // SAFETY: rows below `rows` are read as far as `cols`, `cols` vectors are written: the trait's contract.
         unsafe {
+            if cols == 4 && rows == 4 {
+                // Halves of rows i and i + 2 share a register, so that nothing need cross its middle.
+                for half in 0..2 {
+                    let mut r = [_mm256_setzero_pd(); 2];
+                    for (i, row) in r.iter_mut().enumerate() {
+                        let (low, high) = (src.offset(i as isize * stride), src.offset((i + 2) as isize * stride));
+                        let low = _mm256_castpd128_pd256(_mm_loadu_pd(low.add(2 * half)));
+                        *row = _mm256_insertf128_pd::<1>(low, _mm_loadu_pd(high.add(2 * half)));
+                    }
+                    let dst = dst.add(2 * half * step);
+                    _mm256_storeu_pd(dst, _mm256_unpacklo_pd(r[0], r[1]));
+                    _mm256_storeu_pd(dst.add(step), _mm256_unpackhi_pd(r[0], r[1]));
+                }
+                return;
+            }
             let mask = Self::mask(cols);
             let mut r = [_mm256_setzero_pd(); 4];
             for (i, row) in r.iter_mut().enumerate() {
@@ -308,7 +373,7 @@ impl Vector for F32x16 {
     type Packer = F32x8;
     const N: usize = 16;
     const MR: usize = 8;
-    const TALL: usize = 8;
+    const TALL: usize = 12;
     const KC: usize = 256;
     const MC: usize = 192;
     const NC: usize = 1024;
@@ -331,7 +396,7 @@ impl Vector for F64x8 {
     type Packer = F64x4;
     const N: usize = 8;
     const MR: usize = 8;
-    const TALL: usize = 8;
+    const TALL: usize = 12;
     const KC: usize = 256;
     const MC: usize = 96;
     const NC: usize = 1024;

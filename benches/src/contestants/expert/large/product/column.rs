@@ -1,6 +1,6 @@
 //! The three products of a layer with one output: matrix by column, column by row, transposed matrix by column.
 
-use super::product::{Factor, Shape};
+use super::{Factor, Shape};
 use crate::real::Real;
 use crate::simd::{Kernel, Lanes};
 
@@ -24,7 +24,7 @@ pub(super) fn multiply<V: Lanes>(
     c: &mut [V::Elem],
 ) {
     assert!(serves(shape, a, b), "a product with a column");
-    let (matrix, column) = (a.numbers, b.numbers);
+    let (matrix, column): (&[V::Elem], &[V::Elem]) = (a.numbers, b.numbers);
     match (shape.accumulate, shape.columns) {
         (false, 1) => V::enter(cpu, MatrixByColumn::<V> { cpu, matrix, column, result: c }),
         (false, _) => V::enter(cpu, ColumnByRow::<V> { cpu, column: matrix, row: column, result: c }),

@@ -17,7 +17,8 @@ impl<T: Copy + Default> Buffer<T> {
     /// `len` zeros.
     pub(super) fn new(len: usize) -> Self {
         let per_line = LINE / size_of::<T>();
-        let numbers = vec![T::default(); len.next_multiple_of(per_line) + per_line];
+        // One line for the start, one that may be read past the end.
+        let numbers = vec![T::default(); len.next_multiple_of(per_line) + 2 * per_line];
         // A vector's heap memory stays where it is for as long as it is not resized, and it never is.
         let start = numbers.as_ptr().align_offset(LINE);
         assert!(start < per_line, "a cache line begins within a cache line's length");
@@ -32,6 +33,16 @@ impl<T: Copy + Default> Buffer<T> {
     /// The numbers, and the zeros after them: leave them zeros where a sum runs over them.
     pub(super) fn padded_mut(&mut self) -> &mut [T] {
         &mut self.numbers[self.start..][..self.len.next_multiple_of(LINE / size_of::<T>())]
+    }
+
+    /// The first number; a cache line past the last one can be read and written, too.
+    pub(super) fn at(&self) -> *const T {
+        self.numbers[self.start..].as_ptr()
+    }
+
+    /// The first number; a cache line past the last one can be read and written, too.
+    pub(super) fn at_mut(&mut self) -> *mut T {
+        self.numbers[self.start..].as_mut_ptr()
     }
 }
 

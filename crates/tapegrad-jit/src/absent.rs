@@ -1,0 +1,79 @@
+//! Where there is no code generator: the same names, and nothing that can be made.
+
+use crate::ir::{Elem, Source};
+use crate::verify::Defect;
+use std::fmt;
+
+/// A compiled program; none exists on this platform.
+#[derive(Debug)]
+pub enum Code {}
+
+/// Memory of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch(());
+
+/// A number type of compiled programs: `f32` or `f64`.
+pub trait Number: Copy {
+    /// What it is called in a [`Source`].
+    const ELEM: Elem;
+}
+
+impl Number for f32 {
+    const ELEM: Elem = Elem::F32;
+}
+
+impl Number for f64 {
+    const ELEM: Elem = Elem::F64;
+}
+
+impl Code {
+    /// Memory for one thread's runs.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        match *self {}
+    }
+
+    /// Runs the program once.
+    pub fn run<T: Number>(&self, _: &mut [T], _: &mut Scratch) {
+        match *self {}
+    }
+
+    /// The machine code.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+}
+
+/// Why there is no machine code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    /// The CPU is none of x86-64.
+    Unsupported,
+    /// The program breaks a rule.
+    Defect(Defect),
+    /// The system gives no executable memory.
+    Memory(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("machine code needs an x86-64 CPU with AVX2 and FMA")
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// Whether this CPU can run what is compiled here.
+#[must_use]
+pub fn supported() -> bool {
+    false
+}
+
+/// Compiles nothing.
+///
+/// # Errors
+/// Always.
+pub fn compile(_: &Source) -> Result<Code, CompileError> {
+    Err(CompileError::Unsupported)
+}

@@ -1,0 +1,229 @@
+//! Tiles over cache blocks, with B and A packed or read where they are.
+//!
+//! ```text
+//!  for each NC columns          a block of B, packed for the L3 cache:   KC x NC
+//!    for each KC steps of k
+//!      for each MC rows         a block of A, for the L2 cache:          MC x KC
+//!        for each NR columns    a panel of B, for the L1 cache:          KC x NR
+//!          panel                a tile of C, in registers:               MR x NR
+//! ```
+//!
+//! A panel of B is packed when its first block of A meets it. Where one block has all rows, it is not needed again, and the
+//! next one takes its place.
+
+use super::drive::{FAR, IN_L1, LINE, even};
+use super::pack::{SLACK, Slices};
+use super::panel::{Ahead, Panel, Tiles};
+use super::vector::{Kernel, Vector};
+use super::{Job, Strided};
+use crate::num::Float;
+use std::ptr;
+
+/// With at most this many steps along `k`, C is the traffic, and blocks are kept low so that its pages stay at hand.
+const SHORT_K: usize = 64;
+
+/// The first-level table of pages should know all rows of a panel of C.
+const PAGES: usize = 48 * 4096;
+
+/// A job with at least one element of C, over blocks of `kc` steps along `k`.
+///
+/// # Safety
+///
+/// As for [`super::gemm`]; the column stride of B is 1 unless B is packed.
+pub(super) struct Blocked<'a, T> {
+    pub(super) job: &'a Job<T>,
+    pub(super) kc: usize,
+    pub(super) pack_b: bool,
+    pub(super) scratch: &'a mut [T],
+}
+
+impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let Blocked { job, kc, pack_b, scratch } = self;
+        let pages = job.m * job.c_at.row_stride.unsigned_abs() * size_of::<V::Elem>();
+        let low = pack_b && kc <= SHORT_K && pages > PAGES;
+        let most_rows = match pack_b {
+            true if low => 8 * V::MR,
+            true => V::MC,
+            false => job.m,
+        };
+        let mc = even(job.m, most_rows, V::MR);
+        let pack_a = pack_b && packs_a::<V>(job, mc, kc);
+        let b_width = match job.n.div_ceil(V::N) {
+            1 => V::N,
+            3 => 3 * V::N,
+            _ => V::NR,
+        };
+        // Where all rows are in one block, packed B is one panel.
+        let once = pack_b && mc >= job.m;
+        let nc = if pack_b && !once { even(job.n, V::NC, b_width) } else { job.n };
+        let b_lines = if once { b_width } else { nc.next_multiple_of(b_width) };
+        let b_len = if pack_b { b_lines * kc + SLACK } else { 0 };
+        let a_len = if pack_a { mc.next_multiple_of(V::MR) * kc + SLACK } else { 0 };
+        let (packed_b, packed_a) = if b_len + a_len > 0 {
+            let align = scratch.as_ptr().align_offset(LINE).min(LINE);
+            let packed = scratch[align..][..b_len + a_len].as_mut_ptr();
+            // SAFETY: the slice above is as long as both buffers.
+            (packed, unsafe { packed.add(b_len) })
+        } else {
+            (scratch.as_mut_ptr(), scratch.as_mut_ptr())
+        };
+        for j in (0..job.n).step_by(nc) {
+            let nc = nc.min(job.n - j);
+            for p in (0..job.k).step_by(kc) {
+                let kc = kc.min(job.k - p);
+                let b = Slices {
+                    width: b_width,
+                    lines: nc,
+                    k: kc,
+                    src: job.b.wrapping_offset(job.b_at.offset(p, j)),
+                    line_stride: job.b_at.col_stride,
+                    k_stride: job.b_at.row_stride,
+                    dst: packed_b,
+                };
+                for i in (0..job.m).step_by(mc) {
+                    let mc = mc.min(job.m - i);
+                    // SAFETY: block (i, p) of A, (p, j) of B and (i, j) of C exist, and the buffers have room for the
+                    // first two, or for one panel of B.
+                    unsafe {
+                        let mut block = Panel {
+                            m: mc,
+                            k: kc,
+                            width: nc,
+                            alpha: job.alpha,
+                            a: job.a.offset(job.a_at.offset(i, p)),
+                            a_row: job.a_at.row_stride,
+                            a_step: job.a_at.col_stride,
+                            sliced: pack_a,
+                            b: b.src,
+                            b_step: job.b_at.row_stride,
+                            packs_to: ptr::null_mut(),
+                            ahead: Ahead { from: ptr::null(), stride: 0, runs: 0, len: 0 },
+                            beta: if p == 0 { job.beta } else { V::Elem::ONE },
+                            c: job.c.offset(job.c_at.offset(i, j)),
+                            c_at: job.c_at,
+                        };
+                        if pack_a {
+                            let (line_stride, k_stride) = (job.a_at.row_stride, job.a_at.col_stride);
+                            let src = block.a;
+                            V::run(Slices {
+                                width: V::MR,
+                                lines: mc,
+                                k: kc,
+                                src,
+                                line_stride,
+                                k_stride,
+                                dst: packed_a,
+                            });
+                            (block.a, block.a_row, block.a_step) = (packed_a, kc as isize, V::MR as isize);
+                        }
+                        let from = match pack_b {
+                            false => Source::InPlace(b_width),
+                            true if i == 0 => Source::Packing { b: &b, once },
+                            true => Source::Packed(&b),
+                        };
+                        panels::<V>(&block, from);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the panels of B are.
+#[derive(Clone, Copy)]
+enum Source<'a, T> {
+    /// Where B is, so many columns wide.
+    InPlace(usize),
+    /// Where B is; to be packed, all into one place, or one after the other.
+    Packing { b: &'a Slices<T>, once: bool },
+    /// Packed, one after the other.
+    Packed(&'a Slices<T>),
+}
+
+/// One block of A times one block of B, panel by panel; `block` is as wide as the block of B.
+///
+/// # Safety
+///
+/// As [`Blocked`].
+#[inline(always)]
+unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source<'_, V::Elem>) {
+    let near = block.sliced || (block.a_row == 1 && block.a_step != 1);
+    let mut panel = Panel { ..*block };
+    let width = match from {
+        Source::InPlace(width) => width,
+        Source::Packing { b, .. } | Source::Packed(b) => b.width,
+    };
+    let mut j = 0;
+    while j < block.width {
+        // SAFETY: columns j.. exist in B and C. A panel of packed B starts after the j * k elements of those before it and
+        // is filled up with zeros, so whole vectors may be read.
+        unsafe {
+            panel.c = block.c.offset(block.c_at.offset(0, j));
+            panel.width = width.min(block.width - j);
+            let mut masked = false;
+            match from {
+                Source::InPlace(_) => {
+                    panel.b = block.b.add(j);
+                    masked = !panel.width.is_multiple_of(V::N);
+                }
+                Source::Packing { b, once } => {
+                    let src = b.src.offset(j as isize * b.line_stride);
+                    let dst = if once { b.dst } else { b.dst.add(j * b.k) };
+                    if b.line_stride == 1 && panel.width == V::NR {
+                        (panel.b, panel.b_step, panel.packs_to) = (src, b.k_stride, dst);
+                    } else {
+                        V::run(Slices { lines: panel.width, src, dst, ..b.same() });
+                        (panel.b, panel.b_step, panel.packs_to) = (dst, width as isize, ptr::null_mut());
+                    }
+                    let next = width.min(block.width - j - panel.width);
+                    panel.ahead = ahead(b, src.wrapping_offset(width as isize * b.line_stride), next);
+                }
+                Source::Packed(b) => (panel.b, panel.b_step) = (b.dst.add(j * b.k), width as isize),
+            }
+            match (panel.width.div_ceil(V::N), near, masked) {
+                (3, true, false) => V::run(Tiles::<_, 3, true, false>(&panel)),
+                (3, true, true) => V::run(Tiles::<_, 3, true, true>(&panel)),
+                (3, false, false) => V::run(Tiles::<_, 3, false, false>(&panel)),
+                (3, false, true) => V::run(Tiles::<_, 3, false, true>(&panel)),
+                (2, true, false) => V::run(Tiles::<_, 2, true, false>(&panel)),
+                (2, true, true) => V::run(Tiles::<_, 2, true, true>(&panel)),
+                (2, false, false) => V::run(Tiles::<_, 2, false, false>(&panel)),
+                (2, false, true) => V::run(Tiles::<_, 2, false, true>(&panel)),
+                (_, true, false) => V::run(Tiles::<_, 1, true, false>(&panel)),
+                (_, true, true) => V::run(Tiles::<_, 1, true, true>(&panel)),
+                (_, false, false) => V::run(Tiles::<_, 1, false, false>(&panel)),
+                (_, false, true) => V::run(Tiles::<_, 1, false, true>(&panel)),
+            }
+        }
+        j += width;
+    }
+}
+
+/// The source of a panel of `lines` columns of B at `from`, to be asked for.
+#[inline(always)]
+fn ahead<T>(b: &Slices<T>, from: *const T, lines: usize) -> Ahead<T> {
+    if lines == 0 {
+        Ahead { from, stride: 0, runs: 0, len: 0 }
+    } else if b.line_stride == 1 {
+        Ahead { from, stride: b.k_stride, runs: b.k, len: lines }
+    } else {
+        Ahead { from, stride: b.line_stride, runs: lines, len: b.k }
+    }
+}
+
+/// Whether a block of A is worth packing: not if it is small, and not for few columns. Contiguous rows are packed
+/// only where they lie far apart.
+#[inline(always)]
+fn packs_a<V: Vector>(job: &Job<V::Elem>, mc: usize, kc: usize) -> bool {
+    let bytes = mc * kc * size_of::<V::Elem>();
+    let Strided { row_stride, col_stride } = job.a_at;
+    if job.n <= 2 * V::NR {
+        false
+    } else if col_stride != 1 {
+        2 * bytes > IN_L1
+    } else {
+        bytes > IN_L1 && row_stride.unsigned_abs() * size_of::<V::Elem>() >= 2 * FAR
+    }
+}

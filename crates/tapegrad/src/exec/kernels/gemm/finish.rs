@@ -1,0 +1,158 @@
+//! The end of a tile that is not whole: its last vector is cut, or the columns of C are no neighbours.
+//!
+//! Every element is rounded as in a whole tile, so that it does not matter which tile it falls into.
+
+use super::panel::Panel;
+use super::vector::{Kernel, Vector};
+use crate::num::Float;
+
+/// `alpha * sum + beta * old`, rounded as for whole vectors wherever the sum stands; `old` is not looked at where `beta` is 0.
+///
+/// # Safety
+///
+/// The CPU has the instructions of `V`.
+#[inline(always)]
+unsafe fn updated<V: Vector>(p: &Panel<V::Elem>, sum: V, old: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let alpha = V::splat(p.alpha);
+        if p.beta == V::Elem::ONE {
+            sum.mul_add(alpha, old)
+        } else if p.beta == V::Elem::ZERO {
+            sum.mul(alpha)
+        } else {
+            old.mul_add(V::splat(p.beta), sum.mul(alpha))
+        }
+    }
+}
+
+/// Updates C from the sums of a tile whose last vector is not whole, or whose columns are not neighbours.
+///
+/// # Safety
+///
+/// As [`super::panel::Tiles`], for the rows from `c` on of which there are sums.
+pub(super) struct Finish<'a, V: Vector, const NV: usize> {
+    pub(super) p: &'a Panel<V::Elem>,
+    pub(super) c: *mut V::Elem,
+    pub(super) sums: &'a [[V; NV]],
+}
+
+impl<V: Vector, const NV: usize> Kernel<V> for Finish<'_, V, NV> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        // SAFETY: the contract of this kernel.
+        unsafe {
+            if self.p.c_at.col_stride == 1 {
+                self.rows();
+            } else {
+                self.columns();
+            }
+        }
+    }
+}
+
+impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
+    /// Rows of C are contiguous.
+    ///
+    /// # Safety
+    ///
+    /// As [`Finish`].
+    #[inline(always)]
+    unsafe fn rows(&self) {
+        let p = self.p;
+        let keep = p.beta != V::Elem::ZERO;
+        // SAFETY: vectors before the last are whole, the last has `last` lanes.
+        unsafe {
+            let last = p.width - (NV - 1) * V::N;
+            let mask = V::mask(last);
+            for (i, sums) in self.sums.iter().enumerate() {
+                let c = self.c.offset(i as isize * p.c_at.row_stride);
+                for (v, &sum) in sums.iter().enumerate() {
+                    let to = c.add(v * V::N);
+                    if v < NV - 1 || last == V::N {
+                        let old = if keep { V::load(to) } else { V::zero() };
+                        updated(p, sum, old).store(to);
+                    } else {
+                        let old = if keep { V::load_masked(to, mask) } else { V::zero() };
+                        updated(p, sum, old).store_first(to, last);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Columns of C are far apart: the tile is turned, and its columns are updated as rows are. Where not even the
+    /// elements of a column are neighbours, one at a time.
+    ///
+    /// # Safety
+    ///
+    /// As [`Finish`].
+    #[inline(always)]
+    unsafe fn columns(&self) {
+        let p = self.p;
+        let keep = p.beta != V::Elem::ZERO;
+        let count = self.sums.len();
+        let sums = self.sums.as_ptr().cast::<V::Elem>();
+        // SAFETY: there are NV vectors of sums for each row, and `width` columns of C; up to N rows of them are turned at
+        // a time, of which `used` exist; `one` and `turned` are vectors of their own.
+        unsafe {
+            let near = p.c_at.row_stride == 1;
+            for first in (0..count).step_by(V::N) {
+                let used = V::N.min(count - first);
+                let mask = V::mask(used);
+                for left in (0..p.width).step_by(V::N) {
+                    let cols = V::N.min(p.width - left);
+                    let mut turned = [V::zero(); MOST_LANES];
+                    let turned = turned.as_mut_ptr().cast::<V::Elem>();
+                    let from = sums.add(first * NV * V::N + left);
+                    V::transpose(from, (NV * V::N) as isize, used, cols, turned, V::N);
+                    for j in 0..cols {
+                        let sum = V::load(turned.add(j * V::N));
+                        let to = self.c.offset(p.c_at.offset(first, left + j));
+                        if near {
+                            let old = if !keep {
+                                V::zero()
+                            } else if used == V::N {
+                                V::load(to)
+                            } else {
+                                V::load_masked(to, mask)
+                            };
+                            let out = updated(p, sum, old);
+                            if used == V::N { out.store(to) } else { out.store_first(to, used) }
+                        } else {
+                            self.one_by_one(sum, to, used);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Updates `used` elements of a column, `row_stride` apart.
+    ///
+    /// # Safety
+    ///
+    /// As [`Finish`], for elements from `to` on.
+    #[inline(always)]
+    unsafe fn one_by_one(&self, sum: V, to: *mut V::Elem, used: usize) {
+        let p = self.p;
+        let at = |i: usize| to.wrapping_offset(i as isize * p.c_at.row_stride);
+        // SAFETY: the caller's promise; a vector is `N` elements.
+        unsafe {
+            let mut old = [V::zero(); 1];
+            let old = old.as_mut_ptr().cast::<V::Elem>();
+            if p.beta != V::Elem::ZERO {
+                for i in 0..used {
+                    *old.add(i) = *at(i);
+                }
+            }
+            let out = [updated(p, sum, V::load(old))];
+            for i in 0..used {
+                *at(i) = *out.as_ptr().cast::<V::Elem>().add(i);
+            }
+        }
+    }
+}
+
+/// Lanes of the widest vector.
+const MOST_LANES: usize = 16;

@@ -1,0 +1,25 @@
+//! What the elementary functions are made of.
+
+#[cfg(doc)]
+use crate::num::Float;
+use crate::num::Num;
+
+/// The operations of a CPU that the elementary functions use besides those of [`Num`].
+pub(crate) trait Machine: Num {
+    /// Whether [`Machine::mul_add`] rounds once.
+    const FUSED: bool;
+    /// `self * b + c`, rounded once where the CPU can.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The absolute value.
+    fn abs(self) -> Self;
+    /// `low` where it is larger than `self`, else `self`; so NaN stays NaN.
+    fn at_least(self, low: Self) -> Self;
+    /// `high` where it is smaller than `self`, else `self`; so NaN stays NaN.
+    fn at_most(self, high: Self) -> Self;
+    /// [`Float::add_exponent`]
+    fn add_exponent(self, k: Self) -> Self;
+    /// [`Float::exponent`]
+    fn exponent(self) -> Self;
+    /// [`Float::significand`]
+    fn significand(self) -> Self;
+}

@@ -1,0 +1,266 @@
+//! Products that become updates: `assign(w, w - rate * xᵀ·d)` as one product that adds to the parameter where it stands.
+//!
+//! ```text
+//!   p = matmul a b                                (gone)
+//!   q = mul rate p             becomes            (gone)
+//!   v = sub w q                                   v = sub_product a b w rate
+//!   assign w ← v                                  assign w ← v
+//! ```
+//!
+//! The update overwrites what other steps still read: the cotangent of the layer below is `d·wᵀ` with the old `w`. So the new
+//! node takes the first place in the order where its operands are there and all that read the old parameter is done: `d` is
+//! then still in the cache, and its memory is free soonest. Where a reader of the new value comes before that place, all
+//! stays as it was. The verifier checks the outcome.
+
+use super::legalise::Views;
+use crate::error::{Issue, RecordErrorKind};
+use crate::ir::leaf::PARAM;
+use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, NodeId, OpDef, Rule, TensorType};
+use crate::ops::{ADD, MATMUL, MUL, NEG, SUB};
+use std::collections::{HashMap, HashSet};
+
+/// The operands: both sides of the product, the matrix it is added to, and the number it is multiplied by before, if any.
+/// The attribute is 1 where the transpose of the product is meant, else 0.
+const fn accumulation(name: &'static str) -> OpDef {
+    OpDef {
+        name,
+        doc: "A matrix plus or minus a multiple of a matrix product; made while compiling only.\n",
+        args: &["lhs", "rhs", "matrix"],
+        variadic: true,
+        onnx: None,
+        infer,
+        rule: Rule::Zero,
+        masks: false,
+        kernel: Kernel::MatMul,
+        samples: Vec::new,
+    }
+}
+
+static ADD_PRODUCT: OpDef = accumulation("add_product");
+static SUB_PRODUCT: OpDef = accumulation("sub_product");
+
+fn infer(operands: &[&TensorType], _: &Attrs) -> Result<TensorType, Issue> {
+    match operands {
+        [_, _, matrix, ..] if matrix.dtype == DType::Real => Ok((*matrix).clone()),
+        _ => Err(Issue::new(RecordErrorKind::Type, "expected two factors and the matrix their product is added to")),
+    }
+}
+
+/// How an accumulating product changes its matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accumulation {
+    pub(super) matrix: NodeId,
+    pub(super) factor: Option<NodeId>,
+    pub(super) subtract: bool,
+    pub(super) transposed: bool,
+}
+
+impl Accumulation {
+    /// What a node accumulates into, if it does.
+    pub(super) fn of(graph: &Graph, id: NodeId) -> Option<Accumulation> {
+        let node = graph.node(id);
+        let subtract = node.op.is(&SUB_PRODUCT);
+        (subtract || node.op.is(&ADD_PRODUCT)).then(|| Accumulation {
+            matrix: node.inputs[2],
+            factor: node.inputs.get(3).copied(),
+            subtract,
+            transposed: *graph.attrs(id) == Attrs::Int(1),
+        })
+    }
+}
+
+/// A value to be assigned, taken apart: `param ± factor · a·b`.
+struct Found {
+    product: NodeId,
+    factor: Option<NodeId>,
+    subtract: bool,
+    transposed: bool,
+    /// The nodes nobody needs any more.
+    gone: Vec<NodeId>,
+}
+
+/// Where a node stands in the order to be: after which node of the old order, and as which of those put there.
+type Key = (usize, usize);
+
+/// The graph while products are turned into updates. Tables are by [`NodeId::index`].
+struct Accumulator<'a> {
+    graph: &'a mut Graph,
+    views: &'a Views,
+    key: Vec<Key>,
+    /// How many nodes have each one among their inputs.
+    readers: Vec<u32>,
+    /// Who reads the buffer of an assigned parameter or of an assigned value.
+    readers_of: HashMap<NodeId, Vec<NodeId>>,
+    /// Values that are also wanted otherwise.
+    wanted: HashMap<NodeId, usize>,
+    /// Nodes that are gone, with the update that reads their operands in their place.
+    became: HashMap<NodeId, NodeId>,
+    /// The updates of parameters made so far.
+    updates: HashMap<NodeId, NodeId>,
+}
+
+/// Turns assignments of `pairs` (parameter and value) into accumulating products where that changes nothing but rounding.
+/// `outputs` and `guards` are read after all steps, or before all updates.
+pub(super) fn accumulate(
+    graph: &mut Graph,
+    views: &Views,
+    pairs: &[(NodeId, NodeId)],
+    outputs: &[NodeId],
+    guards: &[NodeId],
+) {
+    let worth_looking = |&(_, value): &(NodeId, NodeId)| {
+        let op = graph.node(value).op;
+        op.is(&SUB) || op.is(&ADD)
+    };
+    if !pairs.iter().any(worth_looking) {
+        return;
+    }
+    let bound = graph.index_bound();
+    let (mut key, mut readers) = (vec![(0, 0); bound], vec![0u32; bound]);
+    let mut readers_of: HashMap<NodeId, Vec<NodeId>> =
+        pairs.iter().flat_map(|&(param, value)| [(param, vec![]), (value, vec![])]).collect();
+    for (n, &id) in graph.order().iter().enumerate() {
+        key[id.index()] = (n, 0);
+        for &input in &graph.node(id).inputs {
+            readers[input.index()] += 1;
+            if !views.is_alias(id)
+                && let Some(all) = readers_of.get_mut(&views.root(input))
+            {
+                all.push(id);
+            }
+        }
+    }
+    let mut wanted: HashMap<NodeId, usize> = HashMap::new();
+    let ends = pairs.iter().map(|&(_, value)| value).chain(outputs.iter().copied());
+    ends.chain(guards.iter().copied()).for_each(|id| *wanted.entry(views.root(id)).or_default() += 1);
+    let guarded = guards.iter().map(|&g| key[views.root(g).index()]).max().unwrap_or((0, 0));
+    let (became, updates) = (HashMap::new(), HashMap::new());
+    let mut all = Accumulator { graph, views, key, readers, readers_of, wanted, became, updates };
+    let made: Vec<(Key, NodeId)> =
+        pairs.iter().filter_map(|&(param, value)| Some((all.update(param, value, guarded)?, value))).collect();
+    let gone: HashSet<NodeId> = all.became.keys().copied().collect();
+    reorder(graph, views, &gone, made);
+}
+
+/// Puts the updates where they belong, and drops what they replace.
+fn reorder(graph: &mut Graph, views: &Views, gone: &HashSet<NodeId>, mut made: Vec<(Key, NodeId)>) {
+    if made.is_empty() {
+        return;
+    }
+    made.sort_unstable_by_key(|&(key, _)| key);
+    let mut moved: HashSet<NodeId> = made.iter().map(|&(_, value)| value).collect();
+    let mut made = made.into_iter().peekable();
+    let mut order = Vec::with_capacity(graph.len());
+    let mut placed = vec![false; graph.index_bound()];
+    for (n, &id) in graph.order().iter().enumerate() {
+        if !gone.contains(&id) && !moved.contains(&id) {
+            order.push(id);
+            placed[id.index()] = true;
+        }
+        while let Some((_, value)) = made.next_if(|&((after, _), _)| after == n) {
+            // Leaves, and layout nodes on the way to an operand, may have stood later; they compute nothing.
+            for &input in &graph.node(value).inputs {
+                let (mut found, mut next) = (Vec::new(), Some(input));
+                while let Some(id) = next.filter(|id| !placed[id.index()]) {
+                    found.push(id);
+                    placed[id.index()] = true;
+                    next = if views.is_alias(id) { graph.node(id).inputs.first().copied() } else { None };
+                }
+                moved.extend(&found);
+                order.extend(found.into_iter().rev());
+            }
+            order.push(value);
+            placed[value.index()] = true;
+        }
+    }
+    graph.retain(|id| !gone.contains(&id));
+    graph.set_order(order);
+}
+
+impl Accumulator<'_> {
+    /// Turns one assigned value into an accumulating product, if it is one and there is a place for it; tells the place.
+    fn update(&mut self, param: NodeId, value: NodeId, guarded: Key) -> Option<Key> {
+        let once = self.wanted.get(&value) == Some(&1) && self.graph.node(param).op.is(&PARAM);
+        let found = once.then(|| self.take_apart(param, value))??;
+        let product = self.graph.node(found.product).inputs.clone();
+        let operands = || product.iter().copied().chain(found.factor).map(|id| self.views.root(id));
+        if operands().any(|root| root == param) {
+            return None;
+        }
+        // After its operands, everything that guards compare, and all that read the old parameter.
+        let others = self.readers_of[&param].iter().filter(|&&reader| reader != value);
+        let others = others.map(|&reader| self.now(reader)).filter(|&reader| reader != value);
+        let computed = operands().filter(|&root| !matches!(self.graph.node(root).op.kernel, Kernel::Leaf));
+        let (after, _) = others.chain(computed).map(|id| self.key[id.index()]).max().unwrap_or((0, 0)).max(guarded);
+        let key = (after, 1 + self.updates.len());
+        // Before all that read the new parameter, and before the updates of what it reads itself.
+        let mut later = self.readers_of[&value].iter().map(|&reader| self.now(reader));
+        let overwritten = operands().filter_map(|root| self.updates.get(&root).copied());
+        if later.any(|id| self.key[id.index()] <= key) || overwritten.into_iter().any(|id| self.key[id.index()] <= key)
+        {
+            return None;
+        }
+        let op = if found.subtract { &SUB_PRODUCT } else { &ADD_PRODUCT };
+        let inputs: Inputs = product.iter().copied().chain([param]).chain(found.factor).collect();
+        self.graph.replace(value, op, inputs, Attrs::Int(found.transposed.into()));
+        self.key[value.index()] = key;
+        self.became.extend(found.gone.iter().map(|&id| (id, value)));
+        self.updates.insert(param, value);
+        Some(key)
+    }
+
+    /// Who does now what a node did.
+    fn now(&self, id: NodeId) -> NodeId {
+        self.became.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Reads a value as `param ± factor · a·b`, whichever way round it is written.
+    fn take_apart(&self, param: NodeId, value: NodeId) -> Option<Found> {
+        let node = self.graph.node(value);
+        let mut subtract = node.op.is(&SUB);
+        let mut id = match node.inputs[..] {
+            [x, term] if (subtract || node.op.is(&ADD)) && x == param => term,
+            [term, x] if node.op.is(&ADD) && x == param => term,
+            _ => return None,
+        };
+        let (mut factor, mut transposed, mut gone) = (None, false, Vec::new());
+        loop {
+            // What others read too must stay.
+            if self.readers[id.index()] != 1 || self.wanted.contains_key(&id) {
+                return None;
+            }
+            gone.push(id);
+            let node = self.graph.node(id);
+            let inputs = &node.inputs;
+            id = if node.op.is(&MATMUL) {
+                return Some(Found { product: id, factor, subtract, transposed, gone });
+            } else if node.op.is(&NEG) {
+                subtract = !subtract;
+                inputs[0]
+            } else if node.op.is(&MUL) && factor.is_none() {
+                // A number, repeated.
+                let number = inputs.iter().position(|&i| self.is_number(i))?;
+                factor = Some(inputs[number]);
+                inputs[1 - number]
+            } else if matches!(node.op.kernel, Kernel::Permute) && self.turns_matrices(id) {
+                transposed = !transposed;
+                inputs[0]
+            } else {
+                return None;
+            };
+        }
+    }
+
+    fn is_number(&self, id: NodeId) -> bool {
+        self.graph.ty(id).dtype == DType::Real
+            && self.graph.shape(id).numel() > 0
+            && self.views.view(self.graph, id).is_one_place()
+    }
+
+    /// Whether a permutation exchanges the last two axes and no others.
+    fn turns_matrices(&self, id: NodeId) -> bool {
+        let Attrs::Axes(axes) = self.graph.attrs(id) else { return false };
+        let (count, last) = (axes.len(), axes.len().saturating_sub(2));
+        count >= 2 && axes[last..] == [count - 1, count - 2] && axes[..last].iter().enumerate().all(|(n, &a)| n == a)
+    }
+}

@@ -1,0 +1,324 @@
+//! From nodes to values: every tensor becomes its cells, one value for each element (of one row, where it has rows).
+
+use super::axes::Rows;
+use super::code::{CodeList, Val};
+use crate::ir::{Attrs, Elementwise, Graph, Kernel, Node, NodeId, Reading, Shape};
+use crate::num::{Formula, FormulaStep, Prim};
+use std::collections::HashMap;
+use tapegrad_jit::Op;
+
+/// A program of more values than this is left to the other kernels: its code would not fit in the cache.
+const MOST_VALUES: usize = 16_000;
+
+/// The values of one tensor, in row-major order of its dimensions, of which the rows' counts as 1.
+#[derive(Clone)]
+pub(super) struct Cells {
+    pub(super) dims: Vec<usize>,
+    pub(super) values: Vec<Val>,
+}
+
+/// The node cannot be turned into cells.
+pub(super) struct Unsuitable;
+
+type Result<T> = std::result::Result<T, Unsuitable>;
+
+pub(super) struct Builder<'a> {
+    graph: &'a Graph,
+    pub(super) rows: &'a Rows,
+    pub(super) code: CodeList,
+    cells: HashMap<NodeId, Cells>,
+    formulas: HashMap<*const Elementwise, Formula>,
+    is_f32: bool,
+}
+
+/// Runs through all positions of `dims` in row-major order.
+fn positions(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
+    (0..dims.iter().product()).map(|mut i: usize| {
+        let mut at = vec![0; dims.len()];
+        for axis in (0..dims.len()).rev() {
+            at[axis] = i % dims[axis];
+            i /= dims[axis];
+        }
+        at
+    })
+}
+
+impl Cells {
+    /// The value at a position. Where something was repeated along the rows, its first repetition is the one.
+    fn at(&self, position: &[usize]) -> Val {
+        let index = self.dims.iter().zip(position).fold(0, |index, (&d, &p)| index * d + p);
+        self.values[index]
+    }
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new<T: Reading>(graph: &'a Graph, rows: &'a Rows) -> Self {
+        Builder {
+            graph,
+            rows,
+            code: CodeList::new(rows.count),
+            cells: HashMap::new(),
+            formulas: HashMap::new(),
+            is_f32: T::is_f32(),
+        }
+    }
+
+    /// The dimensions of a node, with the rows' as 1.
+    pub(super) fn dims(&self, id: NodeId) -> Vec<usize> {
+        let mut dims = self.graph.shape(id).dims().to_vec();
+        if let Some(axis) = self.rows.axis[id.index()] {
+            dims[axis] = 1;
+        }
+        dims
+    }
+
+    pub(super) fn set(&mut self, id: NodeId, values: Vec<Val>) {
+        let dims = self.dims(id);
+        self.cells.insert(id, Cells { dims, values });
+    }
+
+    pub(super) fn get(&self, id: NodeId) -> &Cells {
+        &self.cells[&id]
+    }
+
+    /// Turns all computed nodes into values; leaves have been set before.
+    pub(super) fn build(&mut self) -> Result<()> {
+        let graph = self.graph;
+        // Functions of one and the same operand are computed together, as σ(z) and σ'(z): then z need not be kept.
+        let mut functions: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        let function_of = |node: &Node| match (&node.op.kernel, &node.inputs[..]) {
+            (Kernel::Elementwise(_), &[x]) => Some(x),
+            _ => None,
+        };
+        for &id in graph.order() {
+            if let Some(x) = function_of(graph.node(id)) {
+                functions.entry(x).or_default().push(id);
+            }
+        }
+        for &id in graph.order() {
+            if self.cells.contains_key(&id) {
+                continue;
+            }
+            match function_of(graph.node(id)) {
+                Some(x) => self.functions(&functions[&x])?,
+                None => {
+                    let values = self.node(id)?;
+                    self.set(id, values);
+                }
+            }
+            if self.code.values.len() > MOST_VALUES {
+                return Err(Unsuitable);
+            }
+        }
+        Ok(())
+    }
+
+    fn functions(&mut self, ids: &[NodeId]) -> Result<()> {
+        let x = self.graph.node(ids[0]).inputs[0];
+        let count = self.cells.get(&x).ok_or(Unsuitable)?.values.len();
+        let mut values = vec![Vec::with_capacity(count); ids.len()];
+        for cell in 0..count {
+            let x = self.cells[&x].values[cell];
+            for (values, &id) in values.iter_mut().zip(ids) {
+                values.push(self.elementwise(id, &[x])?);
+            }
+        }
+        for (values, &id) in values.into_iter().zip(ids) {
+            self.set(id, values);
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<Vec<Val>> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let dims = self.dims(id);
+        if node.inputs.iter().any(|input| !self.cells.contains_key(input)) {
+            return Err(Unsuitable);
+        }
+        let input = |s: &Self, k: usize| s.cells[&node.inputs[k]].clone();
+        match (&node.op.kernel, graph.attrs(id)) {
+            (Kernel::Elementwise(_), _) => {
+                let inputs: Vec<Cells> = (0..node.inputs.len()).map(|k| input(self, k)).collect();
+                let args = |at: Vec<usize>| -> Vec<Val> { inputs.iter().map(|i| i.at(&at)).collect() };
+                positions(&dims).map(|at| self.elementwise(id, &args(at))).collect()
+            }
+            (Kernel::MatMul, _) => {
+                let (a, b) = (input(self, 0), input(self, 1));
+                Ok(self.matmul(node, &dims, &a, &b))
+            }
+            (Kernel::Sum, Attrs::Axes(axes)) => Ok(self.reduce(node.inputs[0], axes, Op::Add)),
+            (Kernel::Max, Attrs::Axes(axes)) => {
+                if axes.iter().any(|&axis| self.rows.axis[node.inputs[0].index()] == Some(axis)) {
+                    return Err(Unsuitable);
+                }
+                Ok(self.reduce(node.inputs[0], axes, Op::Max))
+            }
+            (Kernel::Reshape, _) => Ok(input(self, 0).values),
+            (Kernel::Permute, Attrs::Axes(axes)) => {
+                let from = input(self, 0);
+                let old = |at: &[usize]| {
+                    let mut old = vec![0; at.len()];
+                    axes.iter().zip(at).for_each(|(&axis, &p)| old[axis] = p);
+                    old
+                };
+                Ok(positions(&dims).map(|at| from.at(&old(&at))).collect())
+            }
+            (Kernel::Broadcast, _) => {
+                let from = input(self, 0);
+                let new = dims.len() - from.dims.len();
+                let old = |at: &[usize]| -> Vec<usize> {
+                    at[new..].iter().zip(&from.dims).map(|(&p, &d)| if d == 1 { 0 } else { p }).collect()
+                };
+                Ok(positions(&dims).map(|at| from.at(&old(&at))).collect())
+            }
+            (Kernel::Slice, &Attrs::Slice { axis, start, .. }) => {
+                let from = input(self, 0);
+                let mut result = Vec::new();
+                for mut at in positions(&dims) {
+                    at[axis] += if from.dims[axis] == dims[axis] { 0 } else { start };
+                    result.push(from.at(&at));
+                }
+                Ok(result)
+            }
+            (Kernel::Concat, &Attrs::Int(axis)) => {
+                let parts: Vec<Cells> = (0..node.inputs.len()).map(|k| input(self, k)).collect();
+                let pick = |mut at: Vec<usize>| {
+                    let mut part = 0;
+                    while at[axis] >= parts[part].dims[axis] {
+                        at[axis] -= parts[part].dims[axis];
+                        part += 1;
+                    }
+                    parts[part].at(&at)
+                };
+                Ok(positions(&dims).map(pick).collect())
+            }
+            _ => Err(Unsuitable),
+        }
+    }
+
+    fn matmul(&mut self, node: &Node, dims: &[usize], a: &Cells, b: &Cells) -> Vec<Val> {
+        let rank = dims.len();
+        // Either may be a repetition that knows nothing of rows.
+        let is_rows = |input: usize, axis: usize| self.rows.axis[node.inputs[input].index()] == Some(axis);
+        let rows = is_rows(0, rank - 1) || is_rows(1, rank - 2);
+        let inner = a.dims[rank - 1].min(b.dims[rank - 2]);
+        let mut values = Vec::with_capacity(dims.iter().product());
+        for at in positions(dims) {
+            let (mut at_a, mut at_b) = (at.clone(), at);
+            let mut total = None;
+            for k in 0..inner {
+                (at_a[rank - 1], at_b[rank - 2]) = (k, k);
+                let (x, w) = (a.at(&at_a), b.at(&at_b));
+                total = Some(match total {
+                    _ if rows => self.code.sum(x, Some(w)),
+                    None => self.code.apply(Op::Mul, [x, w, 0]),
+                    Some(total) => self.code.apply(Op::MulAdd, [x, w, total]),
+                });
+            }
+            let zero = self.code.literal(0.0);
+            values.push(total.unwrap_or(zero));
+        }
+        values
+    }
+
+    fn reduce(&mut self, from: NodeId, axes: &[usize], op: Op) -> Vec<Val> {
+        let cells = self.cells[&from].clone();
+        let kept: Vec<usize> = (0..cells.dims.len()).filter(|axis| !axes.contains(axis)).collect();
+        let (kept_dims, axes_dims): (Vec<usize>, Vec<usize>) =
+            (kept.iter().map(|&a| cells.dims[a]).collect(), axes.iter().map(|&a| cells.dims[a]).collect());
+        let over_rows = self.rows.axis[from.index()].is_some_and(|axis| axes.contains(&axis));
+        let mut values = Vec::new();
+        for outer in positions(&kept_dims) {
+            let mut at = vec![0; cells.dims.len()];
+            kept.iter().zip(&outer).for_each(|(&axis, &p)| at[axis] = p);
+            let mut total = None;
+            for inner in positions(&axes_dims) {
+                axes.iter().zip(&inner).for_each(|(&axis, &p)| at[axis] = p);
+                let term = cells.at(&at);
+                total = Some(match total {
+                    None => term,
+                    Some(total) => self.code.apply(op, [total, term, 0]),
+                });
+            }
+            let zero = self.code.literal(if op == Op::Add { 0.0 } else { f64::NEG_INFINITY });
+            let total = total.unwrap_or(zero);
+            values.push(if over_rows { self.code.sum(total, None) } else { total });
+        }
+        values
+    }
+
+    fn elementwise(&mut self, id: NodeId, args: &[Val]) -> Result<Val> {
+        let node = self.graph.node(id);
+        let Kernel::Elementwise(e) = node.op.kernel else { return Err(Unsuitable) };
+        let is_f32 = self.is_f32;
+        let formula = self.formulas.entry(e).or_insert_with(|| lowered(&(e.formula)(), is_f32)).clone();
+        let attr = match self.graph.attrs(id) {
+            Attrs::Scalar(x) => Some(self.code.literal(*x)),
+            _ => None,
+        };
+        let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
+        for step in formula.steps() {
+            let value = match *step {
+                FormulaStep::Arg(i) => args.get(i).copied().or(attr).ok_or(Unsuitable)?,
+                FormulaStep::Lit(x) => self.code.literal(x),
+                FormulaStep::Apply(prim, operands) => {
+                    let count = prim.arity();
+                    let mut given = [0; 3];
+                    for (to, o) in given.iter_mut().zip(operands).take(count) {
+                        *to = values[o as usize];
+                    }
+                    self.code.apply(op_of(prim), given)
+                }
+            };
+            values.push(value);
+        }
+        Ok(values[formula.result()])
+    }
+}
+
+/// The formula in what machines compute.
+fn lowered(formula: &Formula, is_f32: bool) -> Formula {
+    if is_f32 { formula.lowered::<f32>() } else { formula.lowered::<f64>() }
+}
+
+fn op_of(prim: Prim) -> Op {
+    match prim {
+        Prim::add => Op::Add,
+        Prim::sub => Op::Sub,
+        Prim::mul => Op::Mul,
+        Prim::div => Op::Div,
+        Prim::neg => Op::Neg,
+        Prim::is_less => Op::Less,
+        Prim::is_less_equal => Op::LessEqual,
+        Prim::is_equal => Op::Equal,
+        Prim::pick => Op::Pick,
+        Prim::powi => Op::Powi,
+        Prim::abs => Op::Abs,
+        Prim::sqrt => Op::Sqrt,
+        Prim::exp => Op::Exp,
+        Prim::exp_m1 => Op::ExpM1,
+        Prim::ln => Op::Ln,
+        Prim::ln_1p => Op::Ln1p,
+        Prim::sin => Op::Sin,
+        Prim::cos => Op::Cos,
+        Prim::tan => Op::Tan,
+        Prim::tanh => Op::Tanh,
+        Prim::floor => Op::Floor,
+        Prim::powf => Op::Powf,
+        Prim::min => Op::Min,
+        Prim::max => Op::Max,
+        Prim::mul_add => Op::MulAdd,
+        Prim::at_least => Op::AtLeast,
+        Prim::at_most => Op::AtMost,
+        Prim::add_exponent => Op::AddExponent,
+        Prim::exponent => Op::Exponent,
+        Prim::significand => Op::Significand,
+        Prim::logistic | Prim::logistic_slope | Prim::softplus => unreachable!("lowered formulas have none"),
+    }
+}
+
+/// The dimensions of a shape in the order in which columns are kept: the rows last.
+pub(super) fn column_order(shape: &Shape, rows: usize) -> Vec<usize> {
+    (0..shape.rank()).filter(|&axis| axis != rows).chain([rows]).collect()
+}

@@ -1,0 +1,273 @@
+//! The code of a program as one list of values over scalars and rows, before it is cut into blocks.
+//!
+//! Equal computations are one value. A value is **free** if it can be had anywhere (a literal, a leaf's element), else it
+//! belongs to a block: scalar code and row code alternate, and a sum over rows is a scalar of the block after its rows.
+//!
+//! ```text
+//!   block 0 (scalars)   block 1 (rows)            block 2 (scalars)
+//!   w·w                 x·w, σ(x·w), …            w − lr·Σδ
+//!                       Σ δ·x
+//! ```
+
+use std::collections::HashMap;
+use tapegrad_jit::Op;
+
+/// A value: its position in the list.
+pub(super) type Val = u32;
+
+/// What stands at a value's position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// A literal, by its bits.
+    Literal(u64),
+    /// An element of the arena.
+    Scalar(u32),
+    /// A column of the arena.
+    Row(u32),
+    /// An instruction on values.
+    Do(Op, [Val; 3]),
+    /// A sum over rows of a value, or of the product of two.
+    Sum(Val, Option<Val>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) kind: Kind,
+    /// Whether it differs from row to row.
+    pub(super) row: bool,
+    /// The block it is computed in; `None` where it is free.
+    pub(super) block: Option<u32>,
+}
+
+pub(super) struct CodeList {
+    pub(super) values: Vec<Value>,
+    known: HashMap<Kind, Val>,
+    rows: usize,
+}
+
+/// How many operands an instruction has.
+pub(super) fn arity(op: Op) -> usize {
+    use Op::{
+        Abs, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Significand, Sin, Sqrt,
+        Tan, Tanh,
+    };
+    match op {
+        Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh => 1,
+        MulAdd | MulSub | NegMulAdd | Pick => 3,
+        _ => 2,
+    }
+}
+
+impl CodeList {
+    pub(super) fn new(rows: usize) -> Self {
+        CodeList { values: Vec::new(), known: HashMap::new(), rows }
+    }
+
+    fn push(&mut self, kind: Kind, row: bool, block: Option<u32>) -> Val {
+        if let Some(&known) = self.known.get(&kind) {
+            return known;
+        }
+        let at = Val::try_from(self.values.len()).expect("limited long before");
+        self.values.push(Value { kind, row, block });
+        self.known.insert(kind, at);
+        at
+    }
+
+    pub(super) fn literal(&mut self, x: f64) -> Val {
+        self.push(Kind::Literal(x.to_bits()), false, None)
+    }
+
+    pub(super) fn scalar(&mut self, place: u32) -> Val {
+        self.push(Kind::Scalar(place), false, None)
+    }
+
+    pub(super) fn row(&mut self, place: u32) -> Val {
+        self.push(Kind::Row(place), true, None)
+    }
+
+    pub(super) fn is_row(&self, v: Val) -> bool {
+        self.values[v as usize].row
+    }
+
+    fn kind(&self, v: Val) -> Kind {
+        self.values[v as usize].kind
+    }
+
+    /// The first block, scalar (even) or of rows (odd), in which all of `args` can be had.
+    fn block(&self, args: &[Val], row: bool) -> u32 {
+        let needed = args.iter().filter_map(|&a| self.values[a as usize].block).max().unwrap_or(0);
+        if row { needed | 1 } else { needed.next_multiple_of(2) }
+    }
+
+    /// Applies an instruction. Signs go into fused products and sums.
+    pub(super) fn apply(&mut self, op: Op, mut args: [Val; 3]) -> Val {
+        let negated = |s: &Self, v: Val| match s.kind(v) {
+            Kind::Do(Op::Neg, [inner, ..]) => Some(inner),
+            _ => None,
+        };
+        let mut op = op;
+        match op {
+            Op::Add => match (negated(self, args[0]), negated(self, args[1])) {
+                (_, Some(b)) => (op, args) = (Op::Sub, [args[0], b, 0]),
+                (Some(a), _) => (op, args) = (Op::Sub, [args[1], a, 0]),
+                _ => {}
+            },
+            Op::Sub => {
+                if let Some(b) = negated(self, args[1]) {
+                    (op, args) = (Op::Add, [args[0], b, 0]);
+                }
+            }
+            Op::MulAdd => {
+                if let Some(a) = negated(self, args[0]) {
+                    (op, args) = (Op::NegMulAdd, [a, args[1], args[2]]);
+                } else if let Some(b) = negated(self, args[1]) {
+                    (op, args) = (Op::NegMulAdd, [args[0], b, args[2]]);
+                } else if let Some(c) = negated(self, args[2]) {
+                    (op, args) = (Op::MulSub, [args[0], args[1], c]);
+                }
+            }
+            _ => {}
+        }
+        if op == Op::Mul
+            && let Some(simpler) = self.scaled(args)
+        {
+            return simpler;
+        }
+        let count = arity(op);
+        args[count..].fill(0);
+        if matches!(op, Op::Add | Op::Mul) && args[0] > args[1] {
+            args.swap(0, 1);
+        }
+        let row = args[..count].iter().any(|&a| self.is_row(a));
+        let block = self.block(&args[..count], row);
+        self.push(Kind::Do(op, args), row, Some(block))
+    }
+
+    /// A product with a literal: by 1 it is the other factor, and literals meet in one.
+    fn scaled(&mut self, [a, b, _]: [Val; 3]) -> Option<Val> {
+        let literal = |s: &Self, v: Val| match s.kind(v) {
+            Kind::Literal(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        };
+        let (c, x) = literal(self, a).map(|c| (c, b)).or_else(|| literal(self, b).map(|c| (c, a)))?;
+        if c == 1.0 {
+            return Some(x);
+        }
+        let Kind::Do(Op::Mul, [p, q, _]) = self.kind(x) else { return None };
+        let (d, y) = literal(self, p).map(|d| (d, q)).or_else(|| literal(self, q).map(|d| (d, p)))?;
+        let both = self.literal(c * d);
+        Some(self.apply(Op::Mul, [both, y, 0]))
+    }
+
+    /// The sum over the rows of `a`, or of `a * b`.
+    pub(super) fn sum(&mut self, a: Val, b: Option<Val>) -> Val {
+        match (self.is_row(a), b.map(|b| (b, self.is_row(b)))) {
+            (true, Some((b, true))) => self.push_sum(a.min(b), Some(a.max(b))),
+            (true, None) => self.push_sum(a, None),
+            // What is the same for all rows comes out of the sum.
+            (true, Some((b, false))) => {
+                let sum = self.push_sum(a, None);
+                self.apply(Op::Mul, [sum, b, 0])
+            }
+            (false, Some((b, true))) => self.sum(b, Some(a)),
+            (false, Some((b, false))) => {
+                let product = self.apply(Op::Mul, [a, b, 0]);
+                self.sum(product, None)
+            }
+            (false, None) => {
+                #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 rows")]
+                let rows = self.literal(self.rows as f64);
+                self.apply(Op::Mul, [a, rows, 0])
+            }
+        }
+    }
+
+    fn push_sum(&mut self, a: Val, b: Option<Val>) -> Val {
+        let block = match b {
+            Some(b) => self.block(&[a, b], true),
+            None => self.block(&[a], true),
+        };
+        self.push(Kind::Sum(a, b), false, Some(block + 1))
+    }
+
+    /// The operands of a value.
+    pub(super) fn args(&self, v: Val) -> impl Iterator<Item = Val> + use<> {
+        let (args, count) = match self.kind(v) {
+            Kind::Do(op, args) => (args, arity(op)),
+            Kind::Sum(a, b) => ([a, b.unwrap_or(0), 0], 1 + usize::from(b.is_some())),
+            _ => ([0; 3], 0),
+        };
+        args.into_iter().take(count)
+    }
+
+    /// How often each value is used by others that `roots` need; those never needed have 0.
+    pub(super) fn uses(&self, roots: &[Val]) -> Vec<u32> {
+        let mut uses = vec![0; self.values.len()];
+        for &root in roots {
+            uses[root as usize] += 1;
+        }
+        for v in (0..self.values.len()).rev() {
+            if uses[v] > 0 {
+                for arg in self.args(Val::try_from(v).expect("a value")) {
+                    uses[arg as usize] += 1;
+                }
+            }
+        }
+        uses
+    }
+
+    /// Joins a product and the sum that alone uses it into one instruction, rounded once.
+    pub(super) fn fuse_products(&mut self, roots: &[Val]) {
+        let uses = self.uses(roots);
+        for v in 0..self.values.len() {
+            let Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) = self.values[v].kind else { continue };
+            let product = |s: &Self, p: Val| match s.kind(p) {
+                Kind::Do(Op::Mul, [x, y, _])
+                    if uses[p as usize] == 1 && s.values[p as usize].block == s.values[v].block =>
+                {
+                    Some((x, y))
+                }
+                _ => None,
+            };
+            let fused = match (op, product(self, a), product(self, b)) {
+                (Op::Add, Some((x, y)), _) => Some((Op::MulAdd, [x, y, b])),
+                (Op::Add, _, Some((x, y))) => Some((Op::MulAdd, [x, y, a])),
+                (_, _, Some((x, y))) => Some((Op::NegMulAdd, [x, y, a])),
+                (_, Some((x, y)), _) => Some((Op::MulSub, [x, y, b])),
+                _ => None,
+            };
+            if let Some((op, args)) = fused {
+                self.values[v].kind = Kind::Do(op, args);
+            } else if op == Op::Add {
+                let v = Val::try_from(v).expect("a value");
+                let _ = self.start_from(v, a, b, &uses) || self.start_from(v, b, a, &uses);
+            }
+        }
+    }
+
+    /// Where `v` is `b` plus a chain of products that nothing else uses, begins the chain with `b`.
+    fn start_from(&mut self, v: Val, chain: Val, b: Val, uses: &[u32]) -> bool {
+        let only_here =
+            |s: &Self, p: Val| uses[p as usize] == 1 && s.values[p as usize].block == s.values[v as usize].block;
+        let mut link = chain;
+        loop {
+            if !only_here(self, link) {
+                return false;
+            }
+            match self.kind(link) {
+                Kind::Do(Op::MulAdd, [_, _, before]) => link = before,
+                Kind::Do(Op::Mul, [x, y, _]) => {
+                    let there = self.values[b as usize].block.is_none() || b < link;
+                    if link == chain || !there {
+                        return false;
+                    }
+                    self.values[link as usize].kind = Kind::Do(Op::MulAdd, [x, y, b]);
+                    // The chain's end moves to where its sum was; nobody asks for the old one any more.
+                    self.values[v as usize].kind = self.kind(chain);
+                    return true;
+                }
+                _ => return false,
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Whole programs as lane code: small programs become scalars and rows, compiled to machine code.
+//!
+//! ```text
+//!   graph ─▶ axes ─────────▶ cells ─────────▶ code ─────────▶ blocks ─▶ tapegrad_jit
+//!            which axis      one value per    equal values    scalars and rows in turn,
+//!            is the rows     element of       once; products  places for what passes
+//!                            a row            fused           between them
+//! ```
+//!
+//! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
+//! is left of them: a layer is the multiplications it takes, over as many rows of the batch as a vector register holds,
+//! and the batch is one loop over forward and backward pass together. Programs that are too large, pick rows by index or
+//! call a user's kernel are not for this; [`lower`] then returns nothing and the program is one of steps.
+
+mod axes;
+mod blocks;
+mod cells;
+mod code;
+mod packs;
+mod text;
+
+use super::step::Move;
+use super::view::{Strides, View};
+use crate::ir::leaf::{CONST, PARAM};
+use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
+use blocks::{Arena, Sink, Update, assemble};
+use cells::{Builder, column_order};
+use code::Val;
+use std::collections::HashMap;
+use tapegrad_jit::{Elem, LANES, Source};
+
+pub(super) use text::write;
+
+/// What is wanted of a program; all nodes are of its graph.
+pub(super) struct Wanted<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) outputs: &'a [NodeId],
+    /// Parameters and the values assigned to them.
+    pub(super) updates: &'a [(NodeId, NodeId)],
+    /// Both sides of all guards.
+    pub(super) guards: &'a [NodeId],
+}
+
+/// A program lowered.
+pub(super) struct Lowered<T> {
+    pub(super) source: Source,
+    /// The initial contents of the front of the arena.
+    pub(super) image: Vec<T>,
+    /// Where leaves stand.
+    pub(super) leaves: HashMap<NodeId, usize>,
+    pub(super) outputs: Vec<usize>,
+    pub(super) guards: Vec<usize>,
+    /// Inputs brought into columns: to be done when they change.
+    pub(super) prepare: Vec<Move>,
+    /// Outputs brought out of columns, and parameters that could not be updated before.
+    pub(super) finish: Vec<Move>,
+}
+
+/// Lowers a program, if it is one for lanes.
+pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
+    let graph = wanted.graph;
+    let rows = axes::choose(graph, wanted.updates);
+    if work(graph, &rows) > MOST_WORK {
+        return None;
+    }
+    let mut l = Lowering {
+        graph,
+        rows: &rows,
+        builder: Builder::new::<T>(graph, &rows),
+        arena: Arena { end: 0 },
+        image: Vec::new(),
+        leaves: HashMap::new(),
+        prepare: Vec::new(),
+        finish: Vec::new(),
+    };
+    for &id in graph.order() {
+        if matches!(graph.node(id).op.kernel, Kernel::Leaf) {
+            l.leaf(id)?;
+        }
+    }
+    l.builder.build().ok()?;
+
+    let mut sinks = Vec::new();
+    let outputs = wanted.outputs.iter().map(|&id| l.output(id, &mut sinks)).collect();
+    let guards = wanted.guards.iter().map(|&id| l.output(id, &mut sinks)).collect();
+    let mut updates = Vec::new();
+    for &(param, value) in wanted.updates {
+        let place = l.leaves[&param];
+        let row = rows.axis[param.index()].is_some();
+        let mut values = l.builder.get(value).values.clone();
+        if row {
+            // What was repeated along the rows is the same for all of them.
+            values.truncate(1);
+        }
+        updates.push(Update { place, values, row });
+    }
+    let written = updates.iter().flat_map(|u| u.values.iter().copied());
+    let roots: Vec<Val> = sinks.iter().map(|s| s.value).chain(written).collect();
+    l.builder.code.fuse_products(&roots);
+    let late = !wanted.guards.is_empty();
+    let Lowering { builder, mut arena, image, leaves, prepare, mut finish, .. } = l;
+    let (blocks, moved) = assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
+    for (update, temporary) in updates.iter().zip(moved) {
+        let len = if update.row { rows.count } else { update.values.len() };
+        finish.extend(temporary.map(|temporary| column(temporary, update.place, len)));
+    }
+    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
+    // Whole vectors are read, also at the very end.
+    let source = Source { elem, arena: arena.end + LANES, blocks };
+    Some(Lowered { source, image, leaves, outputs, guards, prepare, finish })
+}
+
+/// More multiplications and elementwise operations per row than this are quicker done by the kernels for large tensors.
+const MOST_WORK: usize = 6000;
+
+/// Larger tensors are left to the kernels made for them.
+const MOST_ELEMENTS: usize = 1 << 24;
+
+/// How much code the program makes, in operations.
+fn work(graph: &Graph, rows: &axes::Rows) -> usize {
+    let per_row = |id: NodeId| graph.shape(id).numel() / rows.axis[id.index()].map_or(1, |_| rows.count.max(1));
+    let of = |&id: &NodeId| {
+        let node = graph.node(id);
+        match node.op.kernel {
+            Kernel::MatMul => {
+                let (a, rank) = (node.inputs[0], graph.shape(node.inputs[0]).rank());
+                let inner = graph.shape(a).dims()[rank - 1];
+                let inner = if rows.axis[a.index()] == Some(rank - 1) { 1 } else { inner };
+                per_row(id).saturating_mul(inner)
+            }
+            Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
+            Kernel::Elementwise(_) | Kernel::Broadcast | Kernel::Concat => per_row(id),
+            _ => 0,
+        }
+    };
+    graph.order().iter().map(of).fold(0, usize::saturating_add)
+}
+
+fn column(from: usize, to: usize, len: usize) -> Move {
+    Move {
+        from,
+        to,
+        dims: Strides::from_slice(&[len]),
+        from_strides: Strides::from_slice(&[1]),
+        to_strides: Strides::from_slice(&[1]),
+    }
+}
+
+struct Lowering<'a, T> {
+    graph: &'a Graph,
+    rows: &'a axes::Rows,
+    builder: Builder<'a>,
+    arena: Arena,
+    image: Vec<T>,
+    leaves: HashMap<NodeId, usize>,
+    prepare: Vec<Move>,
+    finish: Vec<Move>,
+}
+
+impl<T: Reading> Lowering<'_, T> {
+    /// Gives a leaf its place and its cells.
+    fn leaf(&mut self, id: NodeId) -> Option<()> {
+        let graph = self.graph;
+        if graph.ty(id).dtype == DType::Index {
+            return None;
+        }
+        let (shape, row) = (graph.shape(id), self.rows.axis[id.index()]);
+        let cells = shape.numel() / row.map_or(1, |_| self.rows.count.max(1));
+        if cells > MOST_WORK || shape.numel() > MOST_ELEMENTS {
+            return None;
+        }
+        let data = match (graph.attrs(id), graph.leaf_value(id)) {
+            (Attrs::Scalar(c), _) => Tensor::from(*c),
+            (Attrs::Tensor(t), _) => (**t).clone(),
+            (_, Some(LeafValue::Real(t))) => t.clone(),
+            _ => return None,
+        };
+        let constant = graph.node(id).op.is(&CONST);
+        if constant && row.is_none() {
+            let values = data.data().iter().map(|&x| self.builder.code.literal(x)).collect();
+            self.builder.set(id, values);
+            return Some(());
+        }
+        let len = shape.numel();
+        let place = self.arena.take(len);
+        self.fill(place, data.data());
+        self.leaves.insert(id, place);
+        let at = |i: usize| u32::try_from(place + i).ok();
+        let values: Option<Vec<Val>> = match row {
+            None => (0..len).map(|i| Some(self.builder.code.scalar(at(i)?))).collect(),
+            Some(_) if len == self.rows.count => Some(vec![self.builder.code.row(at(0)?)]),
+            Some(_) if graph.node(id).op.is(&PARAM) => None,
+            Some(axis) => {
+                // Columns, each padded to whole vectors; brought there by a move.
+                let order = column_order(shape, axis);
+                let from = View::whole(shape).permute(&order);
+                let padded = self.rows.count.next_multiple_of(LANES);
+                let columns = len / self.rows.count.max(1);
+                let to = self.arena.take(columns * padded);
+                self.prepare.push(Move {
+                    from: place,
+                    to,
+                    to_strides: spread(&from.dims, padded),
+                    dims: from.dims,
+                    from_strides: from.strides,
+                });
+                let place = |c: usize| u32::try_from(to + c * padded).ok();
+                (0..columns).map(|c| Some(self.builder.code.row(place(c)?))).collect()
+            }
+        };
+        self.builder.set(id, values?);
+        Some(())
+    }
+
+    fn fill(&mut self, place: usize, data: &[f64]) {
+        self.image.resize(self.image.len().max(place + data.len()), T::ZERO);
+        for (to, &x) in self.image[place..].iter_mut().zip(data) {
+            *to = T::from_f64(x);
+        }
+    }
+
+    /// Gives an output its place, in row-major order, and notes what is to be written there.
+    fn output(&mut self, id: NodeId, sinks: &mut Vec<Sink>) -> usize {
+        let shape = self.graph.shape(id);
+        let place = self.arena.take(shape.numel());
+        let values = self.builder.get(id).values.clone();
+        match self.rows.axis[id.index()] {
+            None => {
+                sinks.extend(values.into_iter().enumerate().map(|(i, value)| Sink {
+                    place: place + i,
+                    value,
+                    row: false,
+                }));
+            }
+            Some(_) if values.len() == 1 => sinks.push(Sink { place, value: values[0], row: true }),
+            Some(axis) => {
+                let order = column_order(shape, axis);
+                let to = View::whole(shape).permute(&order);
+                let padded = self.rows.count.next_multiple_of(LANES);
+                let columns = self.arena.take(values.len() * padded);
+                self.finish.push(Move {
+                    from: columns,
+                    to: place,
+                    from_strides: spread(&to.dims, padded),
+                    dims: to.dims,
+                    to_strides: to.strides,
+                });
+                let sink = |(c, value): (usize, Val)| Sink { place: columns + c * padded, value, row: true };
+                sinks.extend(values.into_iter().enumerate().map(sink));
+            }
+        }
+        place
+    }
+}
+
+/// The strides of columns that are padded to whole vectors.
+fn spread(dims: &[usize], padded: usize) -> Strides {
+    let mut strides: Strides = dims.iter().map(|_| 1).collect();
+    for axis in (0..dims.len().saturating_sub(1)).rev() {
+        strides[axis] = if axis + 2 == dims.len() { padded } else { strides[axis + 1] * dims[axis + 1] };
+    }
+    strides
+}

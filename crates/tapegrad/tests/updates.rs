@@ -1,0 +1,139 @@
+//! Updates of parameters: products that add to a parameter where it stands, and the order that this asks for.
+#![allow(clippy::unwrap_used)]
+
+use tapegrad::{CompileOptions, Program, Tape, Tensor, Var};
+
+fn matrix(rows: usize, columns: usize, k: usize) -> Tensor {
+    Tensor::from_fn([rows, columns], |i| ((i * k + 3) % 17) as f64 * 0.125 - 0.9)
+}
+
+/// Compiled for the interpreter, whatever the size.
+fn interpreted(tape: &Tape, outputs: &[Var]) -> Program<f64> {
+    tape.compile_with(outputs, &CompileOptions::default().machine_code(false)).unwrap()
+}
+
+/// Compiles, replays once, and compares parameters and outputs with the evaluator's values; the program's text.
+#[track_caller]
+fn check(tape: &Tape, outputs: &[Var], assigned: &[(Var, Var)]) -> String {
+    for &(param, value) in assigned {
+        tape.assign(param, value);
+    }
+    let program = interpreted(tape, outputs);
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    for (&var, wanted) in assigned.iter().map(|(param, value)| (param, value)).chain(outputs.iter().zip(outputs)) {
+        for (a, b) in state.get(var).iter().zip(wanted.value().data()) {
+            assert!((a - b).abs() <= 1e-14 * b.abs().max(1.0), "{a}, should be {b}\n{program}");
+        }
+    }
+    program.to_string()
+}
+
+#[test]
+fn a_product_adds_to_the_parameter_however_the_update_is_written() {
+    type Update = fn(w: Var, g: Var, rate: Var) -> Var;
+    let forms: [(Update, &str); 10] = [
+        (|w, g, rate| w - rate * g, "-= \"rate\" * "),
+        (|w, g, rate| w - g * rate, "-= \"rate\" * "),
+        (|w, g, rate| w + rate * g, "+= \"rate\" * "),
+        (|w, g, rate| rate * g + w, "+= \"rate\" * "),
+        (|w, g, rate| w + -(rate * g), "-= \"rate\" * "),
+        (|w, g, rate| w - (-g) * rate, "+= \"rate\" * "),
+        (|w, g, _| w - 0.25 * g, "-= 0.25 * "),
+        (|w, g, _| w - g, "-= "),
+        (|w, g, _| g + w, "+= "),
+        (|w, g, rate| w - (rate * 0.5) * g, "-= @"),
+    ];
+    for (form, (update, wanted)) in forms.into_iter().enumerate() {
+        for transposed in [false, true] {
+            let tape = Tape::new();
+            let rate = tape.input(0.3).named("rate");
+            let (x, d) = (tape.input(matrix(5, 4, 3)), tape.input(matrix(5, 7, 2)));
+            let w = tape.param(if transposed { matrix(7, 4, 5) } else { matrix(4, 7, 5) }).named("w");
+            let g = x.transpose().matmul(d);
+            let g = if transposed { g.transpose() } else { g };
+            let text = check(&tape, &[], &[(w, update(w, g, rate))]);
+            assert!(text.contains(&format!("matmul \"w\" {wanted}")), "form {form}:\n{text}");
+            assert!(!text.contains("\"w\" = "), "form {form}: nothing else updates it\n{text}");
+        }
+    }
+}
+
+#[test]
+fn stacks_of_products_add_to_a_parameter() {
+    let tape = Tape::new();
+    let stack = |m: usize, n: usize| Tensor::from_fn([3, m, n], |i| (i % 7) as f64 * 0.25 - 0.5);
+    let (a, b) = (tape.input(stack(2, 5)), tape.input(stack(5, 4)));
+    let w = tape.param(stack(2, 4)).named("w");
+    let text = check(&tape, &[], &[(w, w - 0.5 * a.matmul(b))]);
+    assert!(text.contains("matmul \"w\" -= each of 3: 0.5 * "), "{text}");
+}
+
+#[test]
+fn an_update_waits_for_those_who_read_the_old_parameter() {
+    // The cotangent of the layer below is recorded after the gradient of w.
+    let tape = Tape::new();
+    let (x, d) = (tape.input(matrix(5, 4, 3)), tape.input(matrix(5, 7, 2)));
+    let w = tape.param(matrix(4, 7, 5)).named("w");
+    let g = x.transpose().matmul(d);
+    let below = d.matmul(w.transpose()).named("below");
+    let text = check(&tape, &[below], &[(w, w - 0.5 * g)]);
+    let (reader, update) = (text.find("matmul \"below\""), text.find("matmul \"w\" -= 0.5 * "));
+    assert!(reader.is_some() && reader < update, "{text}");
+}
+
+#[test]
+fn a_product_that_is_needed_otherwise_stays() {
+    let tape = Tape::new();
+    let (x, d) = (tape.input(matrix(5, 4, 3)), tape.input(matrix(5, 7, 2)));
+    let (v, w) = (tape.param(matrix(4, 7, 5)).named("v"), tape.param(matrix(4, 7, 6)).named("w"));
+    let g = x.transpose().matmul(d);
+    let text = check(&tape, &[g], &[(v, v - 0.5 * g), (w, w - 0.25 * g)]);
+    assert!(!text.contains("-="), "{text}");
+}
+
+#[test]
+fn a_product_with_the_parameter_itself_does_not_add_to_it() {
+    let tape = Tape::new();
+    let x = tape.input(matrix(4, 4, 3));
+    let w = tape.param(matrix(4, 4, 5)).named("w");
+    let text = check(&tape, &[], &[(w, w - 0.5 * x.matmul(w))]);
+    assert!(!text.contains("-="), "{text}");
+}
+
+#[test]
+fn parameters_updated_by_each_other_see_the_old_values() {
+    let tape = Tape::new();
+    let x = tape.input(matrix(4, 4, 3));
+    let (v, w) = (tape.param(matrix(4, 4, 5)).named("v"), tape.param(matrix(4, 4, 7)).named("w"));
+    let text = check(&tape, &[], &[(v, v - 0.5 * x.matmul(w)), (w, w - 0.5 * x.matmul(v))]);
+    // One of the two can be updated in place, if the other is computed before.
+    assert_eq!(text.matches("-=").count(), 1, "{text}");
+}
+
+#[test]
+fn momentum_reads_the_new_buffer_and_the_old_parameter() {
+    let tape = Tape::new();
+    let (x, d) = (tape.input(matrix(5, 4, 3)), tape.input(matrix(5, 7, 2)));
+    let (w, buffer) = (tape.param(matrix(4, 7, 5)).named("w"), tape.param(matrix(4, 7, 2)).named("buffer"));
+    let next = buffer + x.transpose().matmul(d);
+    let text = check(&tape, &[], &[(buffer, next), (w, w - 0.1 * next)]);
+    assert!(text.contains("matmul \"buffer\" += "), "{text}");
+}
+
+#[test]
+fn a_changed_branch_leaves_a_parameter_alone_that_a_product_adds_to() {
+    let tape = Tape::new();
+    let (x, d) = (tape.input(matrix(5, 4, 3)), tape.input(matrix(5, 7, 2)));
+    let w = tape.param(matrix(4, 7, 5));
+    let g = x.transpose().matmul(d);
+    let total = g.sum() + x.sum();
+    let scale = if d.sum() < 1000.0 { total } else { -total };
+    let product = d.transpose().matmul(x);
+    tape.assign(w, w - 0.5 * product.transpose());
+    let program = interpreted(&tape, &[scale]);
+    let mut state = program.state();
+    state.set(d, &[1e6; 35]).unwrap();
+    program.replay(&mut state).unwrap_err();
+    assert_eq!(state.get(w), matrix(4, 7, 5).data());
+}
