@@ -73,7 +73,9 @@ fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
         }
     }
     for (value, inst) in code.iter().enumerate().filter(|(_, i)| matches!(i.op, Op::Scalar | Op::Row)) {
-        let read = span(inst.op, inst.a);
+        // What padding rows hold is nobody's concern, so it may change; but padding that is written may be a row elsewhere.
+        let rows = if inst.op == Op::Row { block.rows.unwrap_or(0) } else { 1 };
+        let read = (inst.a as usize, inst.a as usize + rows);
         let written = scalar_writes.get(&inst.a).copied().into_iter();
         let overlapping = row_writes.iter().filter(|(w, _)| w.0 < read.1 && read.0 < w.1);
         // In a block of rows, a later row's read comes after an earlier row's write, unless they are the same place.
@@ -118,6 +120,10 @@ mod tests {
         assert!(defect(Some(8), &code(0)).contains("write after read"));
         assert_eq!(defect(Some(8), &code(8)), "");
         assert!(defect(Some(7), &code(4)).contains("write after read"));
+        // Rows 5 to 7 are padding; as what is read it may be overwritten, as what is written it may not overwrite.
+        assert_eq!(defect(Some(5), &code(5)), "");
+        let backward = [inst(Op::Row, 5, 0), inst(Op::Neg, 0, 0), inst(Op::StoreRow, 0, 1), inst(Op::Sum, 0, 0)];
+        assert!(defect(Some(5), &backward).contains("write after read"));
     }
 
     #[test]

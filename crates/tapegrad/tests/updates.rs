@@ -137,3 +137,42 @@ fn a_changed_branch_leaves_a_parameter_alone_that_a_product_adds_to() {
     program.replay(&mut state).unwrap_err();
     assert_eq!(state.get(w), matrix(4, 7, 5).data());
 }
+
+/// Replays the machine code of a program three times, and compares parameters with the interpreter's.
+#[track_caller]
+fn check_machine_code(tape: &Tape, outputs: &[Var], params: &[Var]) {
+    let programs = [tape.compile::<f64>(outputs).unwrap(), interpreted(tape, outputs)];
+    let [mut by_machine, mut by_steps] = programs.each_ref().map(Program::state);
+    for _ in 0..3 {
+        programs[0].replay(&mut by_machine).unwrap();
+        programs[1].replay(&mut by_steps).unwrap();
+    }
+    for &var in params.iter().chain(outputs) {
+        for (a, b) in by_machine.get(var).iter().zip(by_steps.get(var)) {
+            assert!((a - b).abs() <= 1e-13 * b.abs().max(1.0), "{a}, should be {b}\n{}", programs[0]);
+        }
+    }
+}
+
+#[test]
+fn layers_of_all_small_sizes_are_updated_as_by_steps() {
+    // Which axis becomes the rows, and what stands beside a parameter in the arena, depends on the sizes.
+    for (batch, inputs, hidden) in
+        (1..4).flat_map(|b| [1, 2, 5, 20].map(|i| (b, i))).flat_map(|(b, i)| [1, 2, 9].map(|h| (b, i, h)))
+    {
+        let tape = Tape::new();
+        let x = tape.input(matrix(batch, inputs, 3));
+        let (v, w) = (tape.param(matrix(inputs, hidden, 5)), tape.param(matrix(hidden, 1, 7)));
+        let b = tape.param(matrix(1, hidden, 2));
+        let (buffer, rate) = (tape.param(matrix(inputs, hidden, 11)), tape.input(0.1));
+        let loss = ((x.matmul(v) + b).tanh().matmul(w) - 0.5).square().mean();
+        let grads = tape.grad(loss, &[v, w, b]);
+        let next = 0.9 * buffer + grads[0];
+        tape.assign(buffer, next);
+        tape.assign(v, v - rate * (0.9 * next + grads[0]));
+        // Reads an element of the other parameter for all of its own.
+        tape.assign(b, b - rate * grads[2] * w.slice(0, 0..1));
+        tape.assign(w, w - rate * grads[1]);
+        check_machine_code(&tape, &[loss], &[v, w, b, buffer]);
+    }
+}

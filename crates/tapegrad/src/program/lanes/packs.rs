@@ -37,6 +37,20 @@ impl Pack {
         });
         self.leaves.iter().flatten().copied().chain(same)
     }
+
+    /// Whether every read of a parameter that is updated comes before the write, whatever the number of elements that are
+    /// handled at a time: element by element, each is read only for its own new value.
+    fn keeps_order(&self, code: &CodeList, updates: &[Update]) -> bool {
+        let same = self.parts.iter().all(|part| match part {
+            Part::Same(v) => owner(code, updates, *v).is_none(),
+            _ => true,
+        });
+        let from_start = |leaf: &Vec<Val>| match (owner(code, updates, leaf[0]), code.values[leaf[0] as usize].kind) {
+            (Some(o), Kind::Scalar(place)) => updates[o].place == place as usize,
+            _ => true,
+        };
+        same && self.leaves.iter().all(from_start)
+    }
 }
 
 /// An expression of more parts is not looked at further.
@@ -58,21 +72,24 @@ pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
         let mut known = HashMap::new();
         match part(code, &mut packs[at], &update.values, &mut known) {
             // A value that is only read would be read where it is stored, when others may have been written already.
-            Some(value) if matches!(packs[at].parts[value], Part::Do(..)) => packs[at].stores.push((number, value)),
+            Some(value) if matches!(packs[at].parts[value], Part::Do(..)) && packs[at].keeps_order(code, updates) => {
+                packs[at].stores.push((number, value));
+            }
             _ => packs[at] = before,
         }
     }
     // A pack is run last: of the parameters, it may read those that it updates itself.
-    let owner =
-        |place: u32| updates.iter().position(|u| (u.place..u.place + u.values.len()).contains(&(place as usize)));
     packs.retain(|pack| {
-        let own = |v: Val| match code.values[v as usize].kind {
-            Kind::Scalar(place) => owner(place).is_none_or(|o| pack.stores.iter().any(|&(number, _)| number == o)),
-            _ => true,
-        };
-        !pack.stores.is_empty() && pack.reads().all(own)
+        let own = |o: usize| pack.stores.iter().any(|&(number, _)| number == o);
+        !pack.stores.is_empty() && pack.leaves.iter().filter_map(|l| owner(code, updates, l[0])).all(own)
     });
     packs
+}
+
+/// The update of the parameter of which a value is an element.
+fn owner(code: &CodeList, updates: &[Update], v: Val) -> Option<usize> {
+    let Kind::Scalar(place) = code.values[v as usize].kind else { return None };
+    updates.iter().position(|u| (u.place..u.place + u.values.len()).contains(&(place as usize)))
 }
 
 /// Finds the expression that all of `values` have in common, and adds it to the pack.
