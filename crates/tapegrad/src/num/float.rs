@@ -47,19 +47,13 @@ macro_rules! functions {
 }
 pub(crate) use functions;
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-}
-
 macro_rules! float {
     (
         unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
     ) => {
         /// An element type of replay: `f32` or `f64`.
         pub trait Float:
-            sealed::Sealed
+            tapegrad_gemm::Element
             + Copy
             + Send
             + Sync

@@ -1,12 +1,11 @@
 //! The kernels: how each step is carried out. All `unsafe` of the crate is in here, but for the threads that share steps
-//! (`threads`).
+//! (`threads`). Products are those of `tapegrad-gemm`.
 //!
 //! Soundness rests on the verifier of programs: every place a step names lies in the arena, and a step writes nothing it
 //! reads, but for instructions that update exactly in place. A `Program` cannot be made without passing it, and a `State`
 //! has the sizes its program says.
 
 mod fused;
-mod gemm;
 mod moves;
 mod reduce;
 mod share;
@@ -15,6 +14,7 @@ use super::state::State;
 use crate::ir::{Operand, Reading};
 use crate::program::{Adds, MOST_CUSTOM_OPERANDS, Machine, MatMul, Move, Step, UserCall};
 use std::ops::Range;
+use tapegrad_gemm as gemm;
 
 /// Elements of packing memory the largest matrix product among the steps needs.
 pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {

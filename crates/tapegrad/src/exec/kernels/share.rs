@@ -1,10 +1,11 @@
 //! Which steps are worth several threads, and how they are shared out: products by rows or columns, elementwise groups and
 //! reductions by ranges of what they write. Every element has the same bits however many threads there are.
 
-use super::{fused, gemm, matmul, positions, reduce, scales};
+use super::{fused, matmul, positions, reduce, scales};
 use crate::exec::threads::Team;
 use crate::ir::Reading;
 use crate::program::{Fused, Opcode, Step};
+use tapegrad_gemm as gemm;
 
 /// Operations below which a thread is not worth its while, measured: handing out work takes about a microsecond.
 const PRODUCT: usize = 200_000;

@@ -12,8 +12,8 @@
 //!   4  e0 …
 //! ```
 
+use super::number::Number;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// Elements that packing may write past the end of what it packs.
 pub(super) const SLACK: usize = 16;
@@ -61,7 +61,7 @@ impl<V: Vector> Kernel<V> for Slices<V::Elem> {
 /// to right, as the prefetcher likes it, and yet what is written stays together.
 const STEPS: usize = 8;
 
-impl<T: Float> Slices<T> {
+impl<T: Number> Slices<T> {
     /// Where slice `line / width` starts in the source, how many lines it has, and its place.
     ///
     /// # Safety

@@ -1,8 +1,8 @@
 //! Column times row: `C = alpha * a * b + beta * C`, where writing C is all the work.
 
 use super::Job;
+use super::number::Number;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// A job of one step along `k`.
 ///

@@ -3,8 +3,8 @@
 //! Rows that are contiguous become dot products; columns that are contiguous are added up, a few at a time.
 
 use super::Job;
+use super::number::Number;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// Rows or columns that are handled together.
 const TOGETHER: usize = 4;
@@ -72,7 +72,7 @@ impl<V: Vector> Kernel<V> for Gemv<'_, V::Elem> {
 ///
 /// `y` can be written, and read where `beta` is not 0.
 #[inline(always)]
-unsafe fn update<T: Float>(job: &Job<T>, row: usize, sum: T) {
+unsafe fn update<T: Number>(job: &Job<T>, row: usize, sum: T) {
     // SAFETY: the caller's promise.
     unsafe {
         let y = job.c.offset(job.c_at.offset(row, 0));
@@ -312,7 +312,7 @@ unsafe fn add_columns<V: Vector, const C: usize>(job: &Job<V::Elem>, y: *mut V::
 /// # Safety
 ///
 /// As [`Gemv`].
-unsafe fn scalar<T: Float>(job: &Job<T>) {
+unsafe fn scalar<T: Number>(job: &Job<T>) {
     for i in 0..job.m {
         let mut sum = T::ZERO;
         for p in 0..job.k {

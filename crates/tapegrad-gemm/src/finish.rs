@@ -2,9 +2,9 @@
 //!
 //! Every element is rounded as in a whole tile, so that it does not matter which tile it falls into.
 
+use super::number::Number;
 use super::panel::Panel;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// `alpha * sum + beta * old`, rounded as for whole vectors wherever the sum stands; `old` is not looked at where `beta` is 0.
 ///

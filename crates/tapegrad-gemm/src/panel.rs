@@ -19,8 +19,8 @@
 
 use super::Strided;
 use super::finish::Finish;
+use super::number::Number;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// Steps along `k` per turn of the loop where rows of A are neighbours.
 const UNROLL: usize = 4;

@@ -12,11 +12,11 @@
 //! next one takes its place.
 
 use super::drive::{FAR, IN_L1, LINE, even};
+use super::number::Number;
 use super::pack::{SLACK, Slices};
 use super::panel::{Ahead, Panel, Tiles};
 use super::vector::{Kernel, Vector};
 use super::{Job, Strided};
-use crate::num::Float;
 use std::ptr;
 
 /// With at most this many steps along `k`, C is the traffic, and blocks are kept low so that its pages stay at hand.

@@ -1,6 +1,6 @@
 //! What the kernels ask of a CPU's vector registers, and the portable answer.
 
-use crate::num::Float;
+use super::number::Number;
 
 /// One vector register's worth of numbers, with the tile and block sizes that suit it.
 ///
@@ -10,7 +10,7 @@ use crate::num::Float;
 /// elements named in each line; none needs more than the element's own alignment.
 pub(super) trait Vector: Copy {
     /// The number in a lane.
-    type Elem: Float;
+    type Elem: Number;
     /// Some of the first lanes, in the form that loads want.
     type Mask: Copy;
     /// The vectors that packing is done with.
@@ -93,7 +93,7 @@ pub(super) trait Kernel<V> {
 #[derive(Clone, Copy)]
 pub(super) struct Portable<T, const W: usize>([T; W]);
 
-impl<T: Float, const W: usize> Portable<T, W> {
+impl<T: Number, const W: usize> Portable<T, W> {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
         let mut out = self.0;
@@ -104,7 +104,7 @@ impl<T: Float, const W: usize> Portable<T, W> {
     }
 }
 
-impl<T: Float, const W: usize> Vector for Portable<T, W> {
+impl<T: Number, const W: usize> Vector for Portable<T, W> {
     type Elem = T;
     type Mask = usize;
     type Packer = Self;
@@ -218,7 +218,7 @@ impl<T: Float, const W: usize> Vector for Portable<T, W> {
 /// # Safety
 ///
 /// As the method's, with vectors of `n` elements.
-pub(super) unsafe fn transpose_scalars<T: Float>(
+pub(super) unsafe fn transpose_scalars<T: Number>(
     n: usize,
     src: *const T,
     stride: isize,

@@ -1,6 +1,34 @@
 //! Every path on every CPU level against the naive triple loop.
 
+use super::number::Number;
 use super::*;
+
+/// Numbers of the tests.
+trait Sample: Element + Number {
+    const EPSILON: f64;
+    fn from_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
+}
+
+impl Sample for f32 {
+    const EPSILON: f64 = f32::EPSILON as f64;
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Sample for f64 {
+    const EPSILON: f64 = f64::EPSILON;
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
 
 /// The safe twin: the definition, in `f64`, on whole slices.
 #[allow(clippy::too_many_arguments)]
@@ -71,7 +99,7 @@ enum Layout {
     Repeated,
 }
 
-impl<T: Float> Operand<T> {
+impl<T: Sample> Operand<T> {
     fn new(rng: &mut Random, rows: usize, cols: usize, layout: Layout) -> Self {
         let pad = rng.below(4);
         let (row_stride, col_stride) = match layout {
@@ -115,12 +143,12 @@ fn levels() -> Vec<Cpu> {
     levels
 }
 
-fn scratch_for<T: Float>(cpu: Cpu, (m, n, k): (usize, usize, usize)) -> Vec<T> {
+fn scratch_for<T: Sample>(cpu: Cpu, (m, n, k): (usize, usize, usize)) -> Vec<T> {
     // Junk in scratch must not matter.
-    vec![T::from_f64(f64::NAN); scratch_len_on::<T>(cpu, m, n, k)]
+    vec![T::from_f64(f64::NAN); T::scratch_for(cpu, m, n, k)]
 }
 
-fn run_case<T: Float>(
+fn run_case<T: Sample>(
     cpu: Cpu,
     shape: (usize, usize, usize),
     (alpha, beta): (f64, f64),
@@ -143,10 +171,10 @@ fn run_case<T: Float>(
     };
     let mut scratch = scratch_for::<T>(cpu, shape);
     // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-    unsafe { run_on(cpu, &job, Part::WHOLE, &mut scratch) };
+    unsafe { T::run_on(cpu, &job, Part::WHOLE, &mut scratch) };
 }
 
-fn check<T: Float>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3], scales: (f64, f64)) {
+fn check<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3], scales: (f64, f64)) {
     let (m, n, k) = shape;
     let a = Operand::<T>::new(rng, m, k, layouts[0]);
     let b = Operand::<T>::new(rng, k, n, layouts[1]);
@@ -160,7 +188,7 @@ fn check<T: Float>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Lay
         scales.1,
         (&mut want, c.origin, c.at),
     );
-    let eps = if T::is_f32() { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    let eps = T::EPSILON;
     let tolerance = (k as f64 + 4.0) * eps * (scales.0.abs() + scales.1.abs());
     for cpu in levels() {
         let mut got = c.clone();
@@ -346,7 +374,7 @@ fn the_public_call_runs_within_the_scratch_it_asks_for() {
 }
 
 /// Runs a case in several parts, one after the other, each with junk in its scratch.
-fn run_in_parts<T: Float>(
+fn run_in_parts<T: Sample>(
     cpu: Cpu,
     shape: (usize, usize, usize),
     (alpha, beta): (f64, f64),
@@ -371,11 +399,11 @@ fn run_in_parts<T: Float>(
     for index in 0..count {
         let mut scratch = scratch_for::<T>(cpu, shape);
         // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-        unsafe { run_on(cpu, &job, Part { index, count }, &mut scratch) };
+        unsafe { T::run_on(cpu, &job, Part { index, count }, &mut scratch) };
     }
 }
 
-fn check_parts<T: Float>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
+fn check_parts<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
     let a = Operand::<T>::new(rng, shape.0, shape.2, layouts[0]);
     let b = Operand::<T>::new(rng, shape.2, shape.1, layouts[1]);
     let c = Operand::<T>::new(rng, shape.0, shape.1, layouts[2]);

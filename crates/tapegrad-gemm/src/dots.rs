@@ -6,8 +6,8 @@
 
 use super::Job;
 use super::drive::even;
+use super::number::Number;
 use super::vector::{Kernel, Vector};
-use crate::num::Float;
 
 /// Columns that share the loads of A: with two rows, that many sums hide the latency of an FMA.
 const TOGETHER: usize = 6;

@@ -6,11 +6,11 @@
 use super::blocked::Blocked;
 use super::dots::{self, Dots};
 use super::gemv::{self, Gemv};
+use super::number::Number;
 use super::outer::Outer;
 use super::pack::SLACK;
 use super::vector::Vector;
 use super::{Job, Part};
-use crate::num::Float;
 
 /// A matrix of at most this many bytes stays in the L1 cache: reading it in place beats packing it.
 pub(super) const IN_L1: usize = 32 * 1024;
@@ -148,7 +148,7 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
     }
 }
 
-impl<T: Float> Job<T> {
+impl<T: Copy> Job<T> {
     /// The rows or columns of C that are one part: of the longer side, so that less is packed by several; rather rows, since
     /// packing B costs least.
     #[inline(always)]
@@ -174,7 +174,7 @@ impl<T: Float> Job<T> {
 /// # Safety
 ///
 /// As [`drive`].
-unsafe fn scale<T: Float>(job: &Job<T>) {
+unsafe fn scale<T: Number>(job: &Job<T>) {
     for i in 0..job.m {
         for j in 0..job.n {
             // SAFETY: element (i, j) of C exists; it is read only where `beta` is not 0.

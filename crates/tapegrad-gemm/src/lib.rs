@@ -1,17 +1,18 @@
 //! Matrix multiplication: `C = alpha * A * B + beta * C` on strided operands, without allocation.
 //!
-//! Owns everything between a replay step that says "multiply these slots" and the FMA units. It imports the element
-//! type and nothing else, so it can be read, tested and measured alone.
+//! Everything between a replay step that says "multiply these slots" and the FMA units. It depends on nothing, so it can be
+//! read, tested, measured and compiled alone.
 //!
 //! ```text
 //!  gemm ─▶ pick the CPU's vectors ─▶ drive ─┬─▶ gemv      one row or one column
 //!                                           ├─▶ outer     one step along k
-//!  (mod)   (vector, x86)            (drive) ├─▶ dots      few columns
+//!  (lib)   (vector, x86)            (drive) ├─▶ dots      few columns
 //!                                           └─▶ blocked ─▶ pack, panel     everything else
 //! ```
 //!
 //! | file | owns |
 //! |---|---|
+//! | `number` | `f32` and `f64`, and the kernels compiled for them |
 //! | `vector` | what a kernel asks of a CPU's vectors, and the portable answer |
 //! | `x86` | the answers of AVX2 + FMA and of AVX-512F |
 //! | `drive` | which path a shape takes, which part of it a thread |
@@ -32,6 +33,7 @@ mod dots;
 mod drive;
 mod finish;
 mod gemv;
+mod number;
 mod outer;
 mod pack;
 mod panel;
@@ -41,21 +43,19 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::num::Float;
-use std::any::TypeId;
 use std::ops::Range;
-use std::ptr;
-use vector::Portable;
+
+pub use number::Element;
 
 /// How far apart the neighbours of an operand are, in elements: down a column and along a row.
 ///
 /// The transpose of a matrix is the same memory with the two exchanged. Stride 0 repeats an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Strided {
+pub struct Strided {
     /// From one row to the next.
-    pub(crate) row_stride: isize,
+    pub row_stride: isize,
     /// From one column to the next.
-    pub(crate) col_stride: isize,
+    pub col_stride: isize,
 }
 
 impl Strided {
@@ -73,8 +73,9 @@ impl Strided {
 }
 
 /// One call, complete.
-#[derive(Clone, Copy)]
-struct Job<T> {
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct Job<T> {
     m: usize,
     n: usize,
     k: usize,
@@ -88,7 +89,7 @@ struct Job<T> {
     c_at: Strided,
 }
 
-impl<T: Float> Job<T> {
+impl<T: Copy> Job<T> {
     /// The same products, written as `Cᵀ = alpha * Bᵀ * Aᵀ + beta * Cᵀ`.
     #[inline(always)]
     fn transposed(&self) -> Self {
@@ -107,18 +108,20 @@ impl<T: Float> Job<T> {
 
 /// One of several parts of a product, that may be computed at the same time: other rows or columns of C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) index: usize,
-    pub(crate) count: usize,
+pub struct Part {
+    /// Which part, from 0.
+    pub index: usize,
+    /// How many parts there are.
+    pub count: usize,
 }
 
 impl Part {
     /// All of it.
-    pub(crate) const WHOLE: Part = Part { index: 0, count: 1 };
+    pub const WHOLE: Part = Part { index: 0, count: 1 };
 
     /// This part of `0..total`, cut at multiples of `unit`.
     #[inline(always)]
-    pub(crate) fn range(self, total: usize, unit: usize) -> Range<usize> {
+    pub fn range(self, total: usize, unit: usize) -> Range<usize> {
         let units = total.div_ceil(unit);
         let cut = |index: usize| (units * index / self.count * unit).min(total);
         cut(self.index)..cut(self.index + 1)
@@ -138,7 +141,7 @@ impl Part {
 /// - no two elements of C share an address, and none is an element of A, of B or of `scratch`;
 /// - `scratch` has at least [`scratch_len`] elements for this shape.
 #[allow(clippy::too_many_arguments, reason = "the signature every BLAS has")]
-pub(crate) unsafe fn gemm<T: Float>(
+pub unsafe fn gemm<T: Element>(
     part: Part,
     shape: (usize, usize, usize),
     alpha: T,
@@ -154,36 +157,24 @@ pub(crate) unsafe fn gemm<T: Float>(
     let (m, n, k) = shape;
     let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta, c, c_at };
     // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
-    unsafe { run_on(Cpu::get(), &job, part, scratch) }
+    unsafe { T::run_on(Cpu::get(), &job, part, scratch) }
 }
 
 /// How many elements of scratch [`gemm`] may use for this shape, whatever the strides.
-pub(crate) fn scratch_len<T: Float>(m: usize, n: usize, k: usize) -> usize {
-    scratch_len_on::<T>(Cpu::get(), m, n, k)
-}
-
-/// [`scratch_len`] for the kernels of one step.
-fn scratch_len_on<T: Float>(cpu: Cpu, m: usize, n: usize, k: usize) -> usize {
-    match (cpu, TypeId::of::<T>() == TypeId::of::<f32>()) {
-        (Cpu::Portable, true) => drive::scratch_len::<Portable<f32, 4>>(m, n, k),
-        (Cpu::Portable, false) => drive::scratch_len::<Portable<f64, 2>>(m, n, k),
-        #[cfg(target_arch = "x86_64")]
-        (Cpu::Avx2, true) => drive::scratch_len::<x86::F32x8>(m, n, k),
-        #[cfg(target_arch = "x86_64")]
-        (Cpu::Avx2, false) => drive::scratch_len::<x86::F64x4>(m, n, k),
-        #[cfg(target_arch = "x86_64")]
-        (Cpu::Avx512, true) => drive::scratch_len::<x86::F32x16>(m, n, k),
-        #[cfg(target_arch = "x86_64")]
-        (Cpu::Avx512, false) => drive::scratch_len::<x86::F64x8>(m, n, k),
-    }
+pub fn scratch_len<T: Element>(m: usize, n: usize, k: usize) -> usize {
+    T::scratch_for(Cpu::get(), m, n, k)
 }
 
 /// What the running CPU offers, in the steps for which there are kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cpu {
+#[doc(hidden)]
+pub enum Cpu {
+    /// Any.
     Portable,
+    /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512F besides.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -202,39 +193,5 @@ impl Cpu {
             }
         }
         Cpu::Portable
-    }
-}
-
-/// Runs `job` with the kernels of one step.
-///
-/// # Safety
-///
-/// As for [`gemm`], and the CPU has the step.
-#[inline(always)]
-unsafe fn run_on<T: Float>(cpu: Cpu, job: &Job<T>, part: Part, scratch: &mut [T]) {
-    // SAFETY: each cast is from a type to itself: `Float` is sealed, its types are f32 and f64, and the test tells which.
-    // The rest is the caller's promise.
-    unsafe {
-        if TypeId::of::<T>() == TypeId::of::<f32>() {
-            let job = &*ptr::from_ref(job).cast::<Job<f32>>();
-            let scratch = &mut *(ptr::from_mut(scratch) as *mut [f32]);
-            match cpu {
-                Cpu::Portable => drive::drive::<Portable<f32, 4>>(job, part, scratch),
-                #[cfg(target_arch = "x86_64")]
-                Cpu::Avx2 => drive::drive::<x86::F32x8>(job, part, scratch),
-                #[cfg(target_arch = "x86_64")]
-                Cpu::Avx512 => drive::drive::<x86::F32x16>(job, part, scratch),
-            }
-        } else {
-            let job = &*ptr::from_ref(job).cast::<Job<f64>>();
-            let scratch = &mut *(ptr::from_mut(scratch) as *mut [f64]);
-            match cpu {
-                Cpu::Portable => drive::drive::<Portable<f64, 2>>(job, part, scratch),
-                #[cfg(target_arch = "x86_64")]
-                Cpu::Avx2 => drive::drive::<x86::F64x4>(job, part, scratch),
-                #[cfg(target_arch = "x86_64")]
-                Cpu::Avx512 => drive::drive::<x86::F64x8>(job, part, scratch),
-            }
-        }
     }
 }

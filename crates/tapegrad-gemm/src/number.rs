@@ -1,0 +1,80 @@
+//! The two types of numbers, and the kernels compiled for them.
+
+use super::drive;
+use super::vector::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{Cpu, Job, Part};
+use std::ops::{Add, AddAssign, Mul, Neg};
+
+/// What the kernels ask of a number.
+pub(super) trait Number:
+    Copy + PartialEq + PartialOrd + Add<Output = Self> + Mul<Output = Self> + Neg<Output = Self> + AddAssign + 'static
+{
+    const ZERO: Self;
+    const ONE: Self;
+    fn mul_add(self, a: Self, b: Self) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// `f32` or `f64`: what products are made of. Nothing here is generic, so that the kernels are compiled once, into this
+/// crate.
+pub trait Element: sealed::Sealed + Copy {
+    /// [`super::scratch_len`] for the kernels of one CPU.
+    #[doc(hidden)]
+    fn scratch_for(cpu: Cpu, m: usize, n: usize, k: usize) -> usize;
+
+    /// Runs `job` with the kernels of one CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`super::gemm`], and the CPU has the level.
+    #[doc(hidden)]
+    unsafe fn run_on(cpu: Cpu, job: &Job<Self>, part: Part, scratch: &mut [Self]);
+}
+
+macro_rules! number {
+    ($t:ty, portable: $lanes:literal, avx2: $avx2:ident, avx512: $avx512:ident) => {
+        impl Number for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                <$t>::mul_add(self, a, b)
+            }
+        }
+
+        impl Element for $t {
+            fn scratch_for(cpu: Cpu, m: usize, n: usize, k: usize) -> usize {
+                match cpu {
+                    Cpu::Portable => drive::scratch_len::<Portable<$t, $lanes>>(m, n, k),
+                    #[cfg(target_arch = "x86_64")]
+                    Cpu::Avx2 => drive::scratch_len::<x86::$avx2>(m, n, k),
+                    #[cfg(target_arch = "x86_64")]
+                    Cpu::Avx512 => drive::scratch_len::<x86::$avx512>(m, n, k),
+                }
+            }
+
+            unsafe fn run_on(cpu: Cpu, job: &Job<Self>, part: Part, scratch: &mut [Self]) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match cpu {
+                        Cpu::Portable => drive::drive::<Portable<$t, $lanes>>(job, part, scratch),
+                        #[cfg(target_arch = "x86_64")]
+                        Cpu::Avx2 => drive::drive::<x86::$avx2>(job, part, scratch),
+                        #[cfg(target_arch = "x86_64")]
+                        Cpu::Avx512 => drive::drive::<x86::$avx512>(job, part, scratch),
+                    }
+                }
+            }
+        }
+    };
+}
+number!(f32, portable: 4, avx2: F32x8, avx512: F32x16);
+number!(f64, portable: 2, avx2: F64x4, avx512: F64x8);
