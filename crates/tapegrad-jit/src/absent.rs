@@ -1,6 +1,6 @@
 //! Where there is no code generator: the same names, and nothing that can be made.
 
-use crate::ir::{Elem, Source};
+use crate::ir::{Elem, PassSource, Source};
 use crate::verify::Defect;
 use std::fmt;
 
@@ -75,5 +75,39 @@ pub fn supported() -> bool {
 /// # Errors
 /// Always.
 pub fn compile(_: &Source) -> Result<Code, CompileError> {
+    Err(CompileError::Unsupported)
+}
+
+/// Compiled passes; none exist on this platform.
+#[derive(Debug)]
+pub enum Passes {}
+
+impl Passes {
+    /// Elements of temporary memory that a pass needs.
+    #[must_use]
+    pub fn temporary(&self, _: usize) -> usize {
+        match *self {}
+    }
+
+    /// The machine code.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+
+    /// Runs a pass.
+    ///
+    /// # Safety
+    /// There is nothing to run.
+    pub unsafe fn run<T: Number>(&self, _: usize, _: *mut T, _: *mut T, _: std::ops::Range<usize>) {
+        match *self {}
+    }
+}
+
+/// Compiles nothing.
+///
+/// # Errors
+/// Always.
+pub fn compile_passes(_: Elem, _: &[PassSource]) -> Result<Passes, CompileError> {
     Err(CompileError::Unsupported)
 }

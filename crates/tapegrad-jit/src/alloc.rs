@@ -16,6 +16,8 @@ pub(crate) struct Bases {
     pub(crate) scratch: u8,
     pub(crate) pool: u8,
     pub(crate) row: u8,
+    /// How far temporary memory has been read.
+    pub(crate) temporary: u8,
 }
 
 const VECTORS: usize = 16;
@@ -144,6 +146,7 @@ impl Allocator<'_> {
             Place::Arena(d) | Place::Splat(d) => (b.arena, None, d),
             Place::Row(d) => (b.arena, Some(b.row), d),
             Place::Scratch(d) => (b.scratch, None, d),
+            Place::Temporary(d) => (b.scratch, Some(b.temporary), d),
             Place::Pool(d) => (b.pool, None, d),
         };
         Mem { base, index, disp }
@@ -153,7 +156,7 @@ impl Allocator<'_> {
     fn folds(&self, place: Place, kind: Kind) -> bool {
         match place {
             Place::Splat(_) => self.shape.lanes == 1 && !kind.is_whole(),
-            Place::Arena(_) | Place::Row(_) => self.shape.lanes > 1 || !kind.is_whole(),
+            Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.lanes > 1 || !kind.is_whole(),
             Place::Scratch(_) | Place::Pool(_) => true,
         }
     }
@@ -200,7 +203,7 @@ impl Allocator<'_> {
     fn load(&mut self, r: u8, place: Place) {
         let vex = match place {
             Place::Splat(_) => self.shape.broadcast(),
-            Place::Arena(_) | Place::Row(_) => self.shape.load(),
+            Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.load(),
             Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
         };
         let from = Rm::Mem(self.address(place));

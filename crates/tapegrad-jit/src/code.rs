@@ -31,7 +31,12 @@ pub struct Scratch(Vec<Line>);
 /// A vector register's worth, so that none straddles two lines of the cache.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
-struct Line([u64; 4]);
+pub(crate) struct Line([u64; 4]);
+
+/// Constants, aligned.
+pub(crate) fn lines(words: &[u64]) -> Vec<Line> {
+    words.as_chunks::<4>().0.iter().map(|&words| Line(words)).collect()
+}
 
 /// A compiled program. It is position-independent data and code, so threads may share it.
 pub struct Code {
@@ -52,8 +57,7 @@ type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *
 
 impl Code {
     pub(crate) fn new(memory: Memory, pool: Vec<u64>, elem: Elem, arena: usize, scratch: usize) -> Self {
-        let lines = pool.as_chunks::<4>().0.iter().map(|&words| Line(words));
-        Code { memory, pool: lines.collect(), elem, arena, scratch }
+        Code { memory, pool: lines(&pool), elem, arena, scratch }
     }
 
     /// Memory for one thread's runs.

@@ -5,15 +5,13 @@
 
 use crate::alloc::{Bases, emit};
 use crate::code::Code;
-use crate::encode::{Assembler, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use crate::ir::{Block, Elem, Source};
+use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::{Block, Elem, SIDE_BY_SIDE, Source};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::verify::{Defect, verify};
 use std::fmt;
 
-/// Vectors of rows that one pass of a loop handles side by side, so that their latencies overlap.
-const SIDE_BY_SIDE: usize = 4;
 /// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
 /// instructions, and is long enough to keep the CPU busy.
 const LONG: usize = 2400;
@@ -63,9 +61,9 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         pool: Pool::default(),
         // Called functions keep these registers, and may change all others.
         bases: if calls {
-            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15 }
+            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9 }
         } else {
-            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX }
+            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9 }
         },
         scratch: i32::try_from(Pool::BYTES).expect("32"),
         written: usize::MAX,
@@ -167,7 +165,7 @@ impl Compiler {
         let side = (LONG / block.code.len().max(1)).clamp(1, SIDE_BY_SIDE);
         if vectors <= side {
             let range = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
-            let expanded = Expander::new(shape, &mut self.pool).rows(block, range);
+            let expanded = Expander::new(shape, &mut self.pool).rows(&block.code, range);
             self.reduce(expanded, shape, block, 0);
             return;
         }
@@ -180,19 +178,19 @@ impl Compiler {
         // The last vector is left over if it is not full.
         let passes = (rows / lanes) / side;
         let range = Rows { vectors: side, first: 0, looped: true, last: lanes, sums_in_scratch: true };
-        let body = Expander::new(shape, &mut self.pool).rows(block, range);
+        let body = Expander::new(shape, &mut self.pool).rows(&block.code, range);
         self.asm.zero(self.bases.row);
         let start = self.asm.bytes.len();
         self.emit(&body.code, shape, scratch);
         let (step, end) = (self.bytes(side * lanes), self.bytes(passes * side * lanes));
         self.asm.add_imm(self.bases.row, step);
         self.asm.cmp_imm(self.bases.row, end);
-        self.asm.jump_below(start);
+        self.asm.jump_back(Jump::Below, start);
         let left = vectors - passes * side;
         if left > 0 {
             let range =
                 Rows { vectors: left, first: passes * side * lanes, looped: false, last, sums_in_scratch: true };
-            let rest = Expander::new(shape, &mut self.pool).rows(block, range);
+            let rest = Expander::new(shape, &mut self.pool).rows(&block.code, range);
             self.emit(&rest.code, shape, scratch);
         }
         if sums > 0 {

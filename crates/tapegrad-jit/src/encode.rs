@@ -53,8 +53,26 @@ pub(crate) const RDI: u8 = 7;
 pub(crate) const RSI: u8 = 6;
 pub(crate) const RDX: u8 = 2;
 pub(crate) const RCX: u8 = 1;
+pub(crate) const R8: u8 = 8;
+pub(crate) const R9: u8 = 9;
+pub(crate) const R11: u8 = 11;
 pub(crate) const R14: u8 = 14;
 pub(crate) const R15: u8 = 15;
+
+/// The condition of a jump, as the low half of its opcode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Jump {
+    /// Unsigned.
+    Below = 0x2,
+    /// Signed.
+    LessOrEqual = 0xE,
+    /// Signed.
+    Greater = 0xF,
+}
+
+/// A jump whose target is not known yet: where its distance stands.
+#[must_use]
+pub(crate) struct Pending(usize);
 
 /// Machine code being written.
 #[derive(Default)]
@@ -155,9 +173,34 @@ impl Assembler {
         self.imm32(x);
     }
 
-    /// Jumps back to `target` (a position in the code) if the last comparison found "below".
-    pub(crate) fn jump_below(&mut self, target: usize) {
-        self.bytes.extend([0x0F, 0x82]);
+    /// Compares two registers.
+    pub(crate) fn cmp(&mut self, a: u8, b: u8) {
+        self.rex(b, a);
+        self.bytes.extend([0x39, 0xC0 | ((b & 7) << 3) | (a & 7)]);
+    }
+
+    /// `to = from` if the last comparison did not find "below".
+    pub(crate) fn move_if_not_below(&mut self, to: u8, from: u8) {
+        self.rex(to, from);
+        self.bytes.extend([0x0F, 0x43, 0xC0 | ((to & 7) << 3) | (from & 7)]);
+    }
+
+    /// Jumps to where [`Assembler::land`] will be called.
+    pub(crate) fn jump_forward(&mut self, condition: Jump) -> Pending {
+        self.bytes.extend([0x0F, 0x80 | condition as u8]);
+        self.imm32(0);
+        Pending(self.bytes.len() - 4)
+    }
+
+    /// The target of a jump.
+    pub(crate) fn land(&mut self, Pending(at): Pending) {
+        let distance = i32::try_from(self.bytes.len() - at - 4).expect("code is far smaller than 2 GiB");
+        self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+    }
+
+    /// Jumps back to `target`, a position in the code.
+    pub(crate) fn jump_back(&mut self, condition: Jump, target: usize) {
+        self.bytes.extend([0x0F, 0x80 | condition as u8]);
         let next = self.bytes.len() + 4;
         let distance = i64::try_from(target).unwrap_or(0) - i64::try_from(next).unwrap_or(0);
         self.imm32(i32::try_from(distance).expect("loops are far smaller than 2 GiB"));

@@ -40,6 +40,9 @@ pub enum Op {
     Scalar,
     /// `arena[a + row]`; only in row blocks.
     Row,
+    /// An element of temporary memory, from `a` on, as many behind it as elements have been handled, in a cycle if the pass
+    /// has one; only in passes.
+    Temporary,
     /// `a + b`
     Add,
     /// `a - b`
@@ -120,10 +123,10 @@ impl Op {
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
             Abs, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Row, Scalar,
-            Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh,
+            Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
-            Const | Scalar | Row => (0, 0),
+            Const | Scalar | Row | Temporary => (0, 0),
             Store | StoreRow => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
             | Sum => (0, 1),
@@ -138,7 +141,8 @@ impl Op {
     }
 
     /// Whether the standard library is called.
-    pub(crate) fn is_call(self) -> bool {
+    #[must_use]
+    pub fn is_call(self) -> bool {
         use Op::{Cos, Exp, ExpM1, Ln, Ln1p, Powf, Powi, Sin, Tan, Tanh};
         matches!(self, Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh | Powf | Powi)
     }
@@ -195,6 +199,30 @@ impl Block {
         self.code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)).map(|i| i.c)
     }
 }
+
+/// Code over the elements of tensors, run for any range of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassSource {
+    /// Elements of the arena.
+    pub arena: usize,
+    /// How many elements the tensors have.
+    pub elements: usize,
+    /// Elements of temporary memory.
+    pub temporary: usize,
+    /// Elements of each operand in temporary memory; 0 where there are none.
+    pub window: usize,
+    /// Whether they are read again from the first after the last; the window is then a multiple of [`CYCLE_UNIT`]. If not,
+    /// no range is longer than the window.
+    pub cycle: bool,
+    /// The instructions: those of a block of rows, without sums and calls.
+    pub code: Vec<Inst>,
+}
+
+/// Vectors that one turn of a loop handles side by side, so that their latencies overlap.
+pub(crate) const SIDE_BY_SIDE: usize = 4;
+
+/// A cycle has a multiple of this many elements, so that no turn of a loop goes past its end.
+pub const CYCLE_UNIT: usize = SIDE_BY_SIDE * LANES;
 
 /// A program: blocks run in order over one arena.
 #[derive(Clone, Debug, PartialEq, Eq)]

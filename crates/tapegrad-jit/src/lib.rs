@@ -45,13 +45,17 @@ mod memory;
 #[cfg(target_arch = "x86_64")]
 mod micro;
 #[cfg(target_arch = "x86_64")]
+mod pass;
+#[cfg(target_arch = "x86_64")]
 mod select;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use absent::{Code, CompileError, Number, Scratch, compile, supported};
+pub use absent::{Code, CompileError, Number, Passes, Scratch, compile, compile_passes, supported};
 #[cfg(target_arch = "x86_64")]
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile, supported};
-pub use ir::{Block, Elem, Inst, LANES, Op, Source};
-pub use verify::{Defect, verify};
+pub use ir::{Block, CYCLE_UNIT, Elem, Inst, LANES, Op, PassSource, Source};
+#[cfg(target_arch = "x86_64")]
+pub use pass::{Passes, compile_passes};
+pub use verify::{Defect, verify, verify_pass};

@@ -25,6 +25,8 @@ pub(crate) enum Place {
     Splat(i32),
     /// A vector of the scratch memory.
     Scratch(i32),
+    /// A vector of the scratch memory, from as far on as it has been read.
+    Temporary(i32),
     /// A vector of the constant pool.
     Pool(i32),
 }
@@ -339,13 +341,13 @@ impl<'a> Expander<'a> {
     }
 
     /// Expands a block of rows, for some of its rows.
-    pub(crate) fn rows(mut self, block: &Block, rows: Rows) -> Expanded {
+    pub(crate) fn rows(mut self, code: &[Inst], rows: Rows) -> Expanded {
         let Rows { vectors, looped, .. } = rows;
-        let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(block.code.len()); vectors];
+        let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(code.len()); vectors];
         let mut sums = Vec::new();
         let vector_bytes = self.shape.lanes * self.shape.elem.bytes();
         let mut masked: HashMap<V, V> = HashMap::new();
-        for inst in &block.code {
+        for inst in code {
             if matches!(inst.op, Op::Sum | Op::SumProduct) {
                 let acc = Place::Scratch(i32::try_from(sums.len() * Pool::BYTES).expect("few sums"));
                 let mut total = rows.sums_in_scratch.then(|| self.push(Micro::Mem(acc)));
@@ -393,6 +395,7 @@ impl<'a> Expander<'a> {
                     Op::Const => self.literal(inst),
                     Op::Scalar => self.mem(Place::Splat(self.bytes(inst.a))),
                     Op::Row => self.mem(column(self.bytes(inst.a))),
+                    Op::Temporary => self.mem(Place::Temporary(self.bytes(inst.a) + skip)),
                     Op::StoreRow => {
                         let to = column(self.bytes(inst.a));
                         self.push(Micro::Store { to, value: values[inst.b as usize] })

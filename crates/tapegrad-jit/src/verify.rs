@@ -6,7 +6,7 @@
 //! 4. Write after read: once a place is written, the value it had before is not used any more. Memory operands are read
 //!    where they are used, not where they are defined.
 
-use crate::ir::{Block, Elem, LANES, Op, Source};
+use crate::ir::{CYCLE_UNIT, Elem, Inst, LANES, Op, PassSource, Source};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -28,15 +28,46 @@ impl std::error::Error for Defect {}
 /// The first defect found.
 pub fn verify(source: &Source) -> Result<(), Defect> {
     for (number, block) in source.blocks.iter().enumerate() {
-        check(block, source.arena).map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
+        check(&block.code, block.rows, source.arena)
+            .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
     }
-    let most = i32::MAX as usize / 2 / Elem::F64.bytes();
-    if source.arena > most { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
+    check_size(source.arena)
 }
 
-fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
-    let code = &block.code;
-    let padded = block.rows.map(|rows| rows.next_multiple_of(LANES));
+/// Offsets are signed 32-bit numbers of bytes.
+fn check_size(elements: usize) -> Result<(), Defect> {
+    let most = i32::MAX as usize / 2 / Elem::F64.bytes();
+    if elements > most { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
+}
+
+/// Checks a pass, which keeps the rules of a block of rows, and more:
+///
+/// 5. Temporary memory is read where it is.
+/// 6. There are no sums and no calls.
+///
+/// # Errors
+/// The first defect found.
+pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
+    let at = |(at, what): (usize, &str)| Defect(format!("instruction {at} of a pass {what}"));
+    check(&source.code, Some(source.elements), source.arena).map_err(at)?;
+    if source.cycle && (source.window == 0 || !source.window.is_multiple_of(CYCLE_UNIT)) {
+        return Err(Defect("a cycle ends within a turn of a loop".to_owned()));
+    }
+    let reach = source.window.next_multiple_of(LANES);
+    for (position, inst) in source.code.iter().enumerate() {
+        if matches!(inst.op, Op::Sum | Op::SumProduct) || inst.op.is_call() {
+            return Err(at((position, "is a sum or a call")));
+        }
+        if inst.op == Op::Temporary && (reach == 0 || inst.a as usize + reach > source.temporary) {
+            return Err(at((position, "reaches outside the temporary memory")));
+        }
+    }
+    check_size(source.arena)?;
+    check_size(source.temporary)
+}
+
+fn check(code: &[Inst], rows: Option<usize>, arena: usize) -> Result<(), (usize, &'static str)> {
+    let padded = rows.map(|rows| rows.next_multiple_of(LANES));
     let span = |op: Op, place: u32| {
         let len = if matches!(op, Op::Row | Op::StoreRow) { padded.unwrap_or(0) } else { 1 };
         (place as usize, place as usize + len)
@@ -49,10 +80,10 @@ fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
             }
             last_use[value as usize] = at;
         }
-        if matches!(inst.op, Op::Row | Op::StoreRow | Op::Sum | Op::SumProduct) && block.rows.is_none() {
+        if matches!(inst.op, Op::Row | Op::StoreRow | Op::Sum | Op::SumProduct) && rows.is_none() {
             return Err((at, "handles rows in a block without rows"));
         }
-        if matches!(inst.op, Op::Store) && block.rows.is_some() {
+        if matches!(inst.op, Op::Store) && rows.is_some() {
             return Err((at, "stores a scalar in a block of rows"));
         }
         if matches!(inst.op, Op::Sum | Op::SumProduct) && inst.c as usize + LANES > arena {
@@ -74,8 +105,8 @@ fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
     }
     for (value, inst) in code.iter().enumerate().filter(|(_, i)| matches!(i.op, Op::Scalar | Op::Row)) {
         // What padding rows hold is nobody's concern, so it may change; but padding that is written may be a row elsewhere.
-        let rows = if inst.op == Op::Row { block.rows.unwrap_or(0) } else { 1 };
-        let read = (inst.a as usize, inst.a as usize + rows);
+        let len = if inst.op == Op::Row { rows.unwrap_or(0) } else { 1 };
+        let read = (inst.a as usize, inst.a as usize + len);
         let written = scalar_writes.get(&inst.a).copied().into_iter();
         let overlapping = row_writes.iter().filter(|(w, _)| w.0 < read.1 && read.0 < w.1);
         // In a block of rows, a later row's read comes after an earlier row's write, unless they are the same place.
@@ -90,7 +121,7 @@ fn check(block: &Block, arena: usize) -> Result<(), (usize, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Inst;
+    use crate::ir::Block;
 
     fn inst(op: Op, a: u32, b: u32) -> Inst {
         Inst { op, a, b, c: 0 }

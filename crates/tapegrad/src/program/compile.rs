@@ -5,7 +5,7 @@ use super::lanes::{self, Wanted};
 use super::layout::{Layout, Role, Slot};
 use super::legalise::{copy, legalise};
 use super::memory::align;
-use super::plan::{Plan, check_size};
+use super::plan::{Plan, check_size, tolerate_defects};
 use super::schedule::schedule;
 use super::step::{GuardCheck, Machine, Move, Step};
 use super::verify;
@@ -114,11 +114,15 @@ impl<T> Program<T> {
         self.0.steps.is_empty()
     }
 
-    /// Number of fused instructions over all steps.
+    /// Number of fused instructions, and of those of machine code, over all steps.
     #[must_use]
     pub fn instructions(&self) -> usize {
-        let fused = self.0.steps.iter().filter_map(|s| if let Step::Fused(f) = s { Some(f) } else { None });
-        fused.map(|f| f.prologue.len() + f.body.len()).sum()
+        let of = |step: &Step<T>| match step {
+            Step::Fused(f) => f.prologue.len() + f.body.len(),
+            Step::Machine(m) => m.source.blocks.iter().map(|block| block.code.len()).sum(),
+            _ => 0,
+        };
+        self.0.steps.iter().map(of).sum()
     }
 }
 
@@ -173,7 +177,7 @@ impl Tape {
         {
             return Ok(program);
         }
-        extract.lower(self.key(), &ids).map_err(|error| error.at(at))
+        extract.lower(self.key(), &ids, options.machine_code).map_err(|error| error.at(at))
     }
 }
 
@@ -249,14 +253,7 @@ impl Extract {
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
         let Some(lowered) = lanes::lower::<T>(&wanted) else { return Ok(None) };
-        let code = match tapegrad_jit::compile(&lowered.source) {
-            Ok(code) => code,
-            // Users are better served by a slower program than by none; tests are not.
-            Err(tapegrad_jit::CompileError::Defect(defect)) if cfg!(debug_assertions) => {
-                return Err(CompileError::new(format!("defect of the compiler: {defect}")));
-            }
-            Err(_) => return Ok(None),
-        };
+        let Some(code) = tolerate_defects(tapegrad_jit::compile(&lowered.source))? else { return Ok(None) };
         let mut layout = self.layout(tape);
         let slot = |role, id: NodeId, offset: usize, name: Option<&str>| {
             let shape = self.graph.shape(id).clone();
@@ -306,7 +303,12 @@ impl Extract {
         Layout { registry: registry(), tape, gradients: self.gradients.clone(), ..Layout::default() }
     }
 
-    fn lower<T: Reading>(mut self, tape: crate::ir::TapeKey, outputs: &[NodeId]) -> Result<Program<T>, CompileError> {
+    fn lower<T: Reading>(
+        mut self,
+        tape: crate::ir::TapeKey,
+        outputs: &[NodeId],
+        machine_code: bool,
+    ) -> Result<Program<T>, CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
             matches!(node.op.kernel, Kernel::Custom(_)) && node.inputs.len() > MOST_CUSTOM_OPERANDS
@@ -355,7 +357,7 @@ impl Extract {
         }
         plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct)?;
 
-        let (mut steps, scratch) = plan.emit::<T>();
+        let (mut steps, scratch) = plan.emit::<T>(machine_code)?;
         let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
         let in_place: HashSet<NodeId> = direct.iter().map(|&(param, _)| param).collect();
         for &(param, value) in pairs.iter().filter(|(param, _)| !in_place.contains(param)) {

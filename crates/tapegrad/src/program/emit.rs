@@ -81,7 +81,7 @@ impl Emitter {
             step,
             numel,
             registers: Registers::default(),
-            out: Fused { numel, tile: 1, prologue: vec![], body: vec![], calls: vec![], loads: vec![] },
+            out: Fused { numel, tile: 1, prologue: vec![], body: vec![], calls: vec![], loads: vec![], pass: None },
             calls: HashMap::new(),
             loaded: HashMap::new(),
             loaded_until: HashMap::new(),
@@ -255,7 +255,7 @@ impl<T: Reading> Group<'_, T> {
         let calls = &mut self.out.calls;
         *self.calls.entry(std::ptr::from_ref(def)).or_insert_with(|| {
             let arity = (e.formula)().steps().iter().filter(|s| matches!(s, crate::num::FormulaStep::Arg(_))).count();
-            calls.push(Call { name: def.name, arity, scalar: T::scalar(e), tile: T::tile(e) });
+            calls.push(Call { name: def.name, arity, scalar: T::scalar(e), tile: T::tile(e), elementwise: e });
             u16::try_from(calls.len() - 1).expect("fewer than 2^16 operations exist")
         })
     }

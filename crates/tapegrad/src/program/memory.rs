@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Buffers of 16 or more elements start at a multiple of this many elements.
-const ALIGN: usize = 16;
+pub(super) const ALIGN: usize = 16;
 
 /// Rounds up to the alignment of a buffer of this length.
 pub(crate) fn align(offset: usize, len: usize) -> usize {

@@ -20,6 +20,7 @@ mod layout;
 mod legalise;
 mod memory;
 mod names;
+mod passes;
 mod plan;
 mod schedule;
 mod single;
@@ -32,6 +33,7 @@ pub use compile::{CompileOptions, Program};
 pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
+pub(crate) use passes::Pass;
 pub(crate) use step::{
     Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
 };

@@ -5,12 +5,14 @@ use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, align, pack};
+use super::passes;
 use super::schedule::{BEFORE, Planned, Schedule};
 use super::step::{GuardCheck, Step};
 use super::view::View;
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
 use std::collections::HashMap;
+use tapegrad_jit::LANES;
 
 /// Places fit in 30 bits.
 pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
@@ -18,6 +20,17 @@ pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
         return Ok(());
     }
     Err(CompileError::new(format!("the program needs {arena} numbers at a time; at most 2^30 are supported")))
+}
+
+/// What a code generator gives, if anything. Users are better served by a slower program than by none; tests are not.
+pub(super) fn tolerate_defects<C>(code: Result<C, tapegrad_jit::CompileError>) -> Result<Option<C>, CompileError> {
+    match code {
+        Ok(code) => Ok(Some(code)),
+        Err(tapegrad_jit::CompileError::Defect(defect)) if cfg!(debug_assertions) => {
+            Err(CompileError::new(format!("defect of the compiler: {defect}")))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 /// Where everything goes. Tables are by [`NodeId::index`].
@@ -71,7 +84,8 @@ impl<'a> Plan<'a> {
                 let start = align(self.end, len);
                 self.set_offset(id, start);
                 self.pinned.push((start, id));
-                self.end = start + len;
+                // Tensors have padding behind them, which machine code may write.
+                self.end = align(start + len, len);
                 if let Attrs::Scalar(c) = self.graph.attrs(id) {
                     self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()]);
                 }
@@ -324,8 +338,9 @@ impl<'a> Plan<'a> {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
     }
 
-    /// Emits all steps, and tells how much scratch memory they need.
-    pub(super) fn emit<T: Reading>(&self) -> (Vec<Step<T>>, usize) {
+    /// Emits all steps, elementwise ones as `machine_code` too where that is possible, and tells how much scratch memory they
+    /// need.
+    pub(super) fn emit<T: Reading>(&self, machine_code: bool) -> Result<(Vec<Step<T>>, usize), CompileError> {
         let places = Places {
             graph: self.graph,
             views: self.views,
@@ -349,6 +364,11 @@ impl<'a> Plan<'a> {
                 Planned::Single(id) => steps.push(self.single(*id)),
             }
         }
-        (steps, places.scratch - self.end + scratch)
+        if machine_code {
+            let needs = passes::compile(&mut steps, self.end, places.scratch);
+            scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0));
+            scratch += LANES;
+        }
+        Ok((steps, places.scratch - self.end + scratch))
     }
 }

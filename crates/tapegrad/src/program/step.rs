@@ -1,8 +1,9 @@
 //! The steps of a program. All places are offsets into the arena (or, for indices, into the index buffer), in elements.
 
 use super::inst::Inst;
+use super::passes::Pass;
 use super::view::Strides;
-use crate::ir::{Attrs, Comparison, CustomFn, ScalarFn, Shape, TileFn};
+use crate::ir::{Attrs, Comparison, CustomFn, Elementwise, ScalarFn, Shape, TileFn};
 use std::ops::Range;
 use std::panic::Location;
 use tapegrad_jit::{Code, Source};
@@ -47,6 +48,8 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
+    /// The same as machine code.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// An elementwise function that has no opcode.
@@ -56,6 +59,7 @@ pub(crate) struct Call<T> {
     pub(crate) arity: usize,
     pub(crate) scalar: ScalarFn<T>,
     pub(crate) tile: TileFn<T>,
+    pub(crate) elementwise: &'static Elementwise,
 }
 
 impl<T> std::fmt::Debug for Call<T> {

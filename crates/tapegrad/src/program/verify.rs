@@ -19,7 +19,7 @@ use super::step::{Fused, Load, Machine, Step};
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::ops::Range;
-use tapegrad_jit::Op;
+use tapegrad_jit::{LANES, Op};
 
 /// One thing that a step does to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,12 @@ impl<T> Step<T> {
                 for code in [&f.prologue, &f.body] {
                     for (i, inst) in code.iter().enumerate().filter(|(_, inst)| inst.op != Opcode::More) {
                         f.operands(code, i).into_iter().for_each(|o| see(Read, f.operand(o)));
-                        see(Write, f.operand(inst.dst));
+                        // Machine code writes whole vectors.
+                        let mut written = f.operand(inst.dst);
+                        if f.pass.is_some() && inst.dst & ADVANCE != 0 {
+                            written.end = written.start + f.numel.next_multiple_of(LANES);
+                        }
+                        see(Write, written);
                     }
                 }
             }

@@ -1,12 +1,18 @@
 //! The interpreter of fused elementwise code: one instruction at a time over a tile, or over a single number.
 
 use crate::ir::Reading;
-use crate::program::{ADVANCE, Fused, Inst, Load, Opcode};
+use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass};
 use std::ops::Range;
+use tapegrad_jit::LANES;
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
     let base = values.as_mut_ptr();
+    if let Some(pass) = &f.pass {
+        // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena.
+        unsafe { run_pass(f, pass, base, 0..f.numel, 0) };
+        return;
+    }
     if f.numel == 1 {
         // SAFETY: the verifier has checked every place of every instruction against the size of the arena.
         unsafe { scalars(f, base) };
@@ -22,16 +28,69 @@ pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
 /// # Safety
 /// Every place of the group must be valid behind `v`, for all elements where it advances, for a tile at that distance where
 /// it is a register; no instruction may write what it reads, unless exactly in place. Nobody else may use these registers,
-/// write what the group reads, or use the elements it writes, at the same time. `elements` starts at a multiple of the
-/// tile.
+/// write what the group reads, or use the elements it writes, at the same time. `elements` starts at a multiple of
+/// [`unit`].
 pub(super) unsafe fn run_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
     // SAFETY: the caller's contract.
     unsafe {
+        if let Some(pass) = &f.pass {
+            return run_pass(f, pass, v, elements, registers);
+        }
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             return tiles_avx2(f, v, elements, registers);
         }
         tiles(f, v, elements, registers);
+    }
+}
+
+/// How many elements, or a multiple, are handled at a time: ranges for threads begin at multiples.
+pub(super) fn unit<T>(f: &Fused<T>) -> usize {
+    f.pass.as_ref().map_or(f.tile, |pass| if pass.window > 0 { pass.window } else { f.tile.next_multiple_of(LANES) })
+}
+
+/// Carries out a group as machine code, for some of its elements, each with the same bits as in the whole. Temporary memory
+/// is `registers` elements after where it is said to be.
+///
+/// # Safety
+/// As [`run_part`], with temporary memory in the place of registers. `elements` starts at a multiple of [`unit`].
+unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: Range<usize>, registers: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let temporary = v.add(pass.scratch + registers);
+        let bring = |start: usize, len: usize| {
+            for &(number, at) in &pass.loads {
+                load(&f.loads[number], v, start, std::slice::from_raw_parts_mut(temporary.add(at), len));
+            }
+        };
+        if pass.cycle {
+            bring(0, pass.window);
+        }
+        if pass.cycle || pass.window == 0 {
+            run_code(pass, v, temporary, elements);
+            return;
+        }
+        let mut start = elements.start;
+        while start < elements.end {
+            let end = elements.end.min(start + pass.window);
+            bring(start, end - start);
+            run_code(pass, v, temporary, start..end);
+            start = end;
+        }
+    }
+}
+
+/// # Safety
+/// As [`Passes::run`](tapegrad_jit::Passes::run).
+#[inline(always)]
+unsafe fn run_code<T: Reading>(pass: &Pass, v: *mut T, temporary: *mut T, elements: Range<usize>) {
+    // SAFETY: the caller's contract; each cast is from a type to itself, as in `run_machine`.
+    unsafe {
+        if T::is_f32() {
+            pass.code.run(pass.index, v.cast::<f32>(), temporary.cast(), elements);
+        } else {
+            pass.code.run(pass.index, v.cast::<f64>(), temporary.cast(), elements);
+        }
     }
 }
 

@@ -74,14 +74,15 @@ pub(super) fn run<T: Reading>(
             });
         }
         Step::Fused(f) if f.numel > 1 => {
-            let tiles = f.numel.div_ceil(f.tile);
+            let unit = fused::unit(f);
+            let tiles = f.numel.div_ceil(unit);
             let parts = parts(f.numel * weight(f), ELEMENTWISE, most).min(tiles);
             if parts == 1 {
                 return false;
             }
             let base = Base(values.as_mut_ptr());
             team.run(parts, &|index| {
-                let elements = gemm::Part { index, count: parts }.range(f.numel, f.tile);
+                let elements = gemm::Part { index, count: parts }.range(f.numel, unit);
                 // SAFETY: the verifier has checked every place of the group, that no element depends on another, and that
                 // all that does not advance is a register, of which each thread has its own.
                 unsafe { fused::run_part(f, base.get(), elements, index * registers) };

@@ -253,28 +253,32 @@ impl<'a> Builder<'a> {
         let Kernel::Elementwise(e) = node.op.kernel else { return Err(Unsuitable) };
         let is_f32 = self.is_f32;
         let formula = self.formulas.entry(e).or_insert_with(|| lowered(&(e.formula)(), is_f32)).clone();
-        let attr = match self.graph.attrs(id) {
-            Attrs::Scalar(x) => Some(self.code.literal(*x)),
-            _ => None,
-        };
-        let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
-        for step in formula.steps() {
-            let value = match *step {
-                FormulaStep::Arg(i) => args.get(i).copied().or(attr).ok_or(Unsuitable)?,
-                FormulaStep::Lit(x) => self.code.literal(x),
-                FormulaStep::Apply(prim, operands) => {
-                    let count = prim.arity();
-                    let mut given = [0; 3];
-                    for (to, o) in given.iter_mut().zip(operands).take(count) {
-                        *to = values[o as usize];
-                    }
-                    self.code.apply(op_of(prim), given)
-                }
-            };
-            values.push(value);
+        let mut args = args.to_vec();
+        if let Attrs::Scalar(x) = self.graph.attrs(id) {
+            args.push(self.code.literal(*x));
         }
-        Ok(values[formula.result()])
+        apply_formula(&mut self.code, &formula, &args).ok_or(Unsuitable)
     }
+}
+
+/// The value of a lowered formula.
+pub(in super::super) fn apply_formula(code: &mut CodeList, formula: &Formula, args: &[Val]) -> Option<Val> {
+    let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
+    for step in formula.steps() {
+        let value = match *step {
+            FormulaStep::Arg(i) => *args.get(i)?,
+            FormulaStep::Lit(x) => code.literal(x),
+            FormulaStep::Apply(prim, operands) => {
+                let mut given = [0; 3];
+                for (to, o) in given.iter_mut().zip(operands).take(prim.arity()) {
+                    *to = values[o as usize];
+                }
+                code.apply(op_of(prim), given)
+            }
+        };
+        values.push(value);
+    }
+    Some(values[formula.result()])
 }
 
 /// The formula in what machines compute.

@@ -13,17 +13,19 @@ use std::collections::HashMap;
 use tapegrad_jit::Op;
 
 /// A value: its position in the list.
-pub(super) type Val = u32;
+pub(in super::super) type Val = u32;
 
 /// What stands at a value's position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     /// A literal, by its bits.
     Literal(u64),
     /// An element of the arena.
     Scalar(u32),
     /// A column of the arena.
     Row(u32),
+    /// An operand in temporary memory, by number.
+    Temporary(u32),
     /// An instruction on values.
     Do(Op, [Val; 3]),
     /// A sum over rows of a value, or of the product of two.
@@ -31,22 +33,22 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    pub(super) kind: Kind,
+pub(in super::super) struct Value {
+    pub(in super::super) kind: Kind,
     /// Whether it differs from row to row.
     pub(super) row: bool,
     /// The block it is computed in; `None` where it is free.
     pub(super) block: Option<u32>,
 }
 
-pub(super) struct CodeList {
-    pub(super) values: Vec<Value>,
+pub(in super::super) struct CodeList {
+    pub(in super::super) values: Vec<Value>,
     known: HashMap<Kind, Val>,
     rows: usize,
 }
 
 /// How many operands an instruction has.
-pub(super) fn arity(op: Op) -> usize {
+pub(in super::super) fn arity(op: Op) -> usize {
     use Op::{
         Abs, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Significand, Sin, Sqrt,
         Tan, Tanh,
@@ -59,7 +61,7 @@ pub(super) fn arity(op: Op) -> usize {
 }
 
 impl CodeList {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(in super::super) fn new(rows: usize) -> Self {
         CodeList { values: Vec::new(), known: HashMap::new(), rows }
     }
 
@@ -73,16 +75,20 @@ impl CodeList {
         at
     }
 
-    pub(super) fn literal(&mut self, x: f64) -> Val {
+    pub(in super::super) fn literal(&mut self, x: f64) -> Val {
         self.push(Kind::Literal(x.to_bits()), false, None)
     }
 
-    pub(super) fn scalar(&mut self, place: u32) -> Val {
+    pub(in super::super) fn scalar(&mut self, place: u32) -> Val {
         self.push(Kind::Scalar(place), false, None)
     }
 
-    pub(super) fn row(&mut self, place: u32) -> Val {
+    pub(in super::super) fn row(&mut self, place: u32) -> Val {
         self.push(Kind::Row(place), true, None)
+    }
+
+    pub(in super::super) fn temporary(&mut self, number: u32) -> Val {
+        self.push(Kind::Temporary(number), true, None)
     }
 
     pub(super) fn is_row(&self, v: Val) -> bool {
@@ -100,7 +106,7 @@ impl CodeList {
     }
 
     /// Applies an instruction. Signs go into fused products and sums.
-    pub(super) fn apply(&mut self, op: Op, mut args: [Val; 3]) -> Val {
+    pub(in super::super) fn apply(&mut self, op: Op, mut args: [Val; 3]) -> Val {
         let negated = |s: &Self, v: Val| match s.kind(v) {
             Kind::Do(Op::Neg, [inner, ..]) => Some(inner),
             _ => None,
@@ -201,7 +207,7 @@ impl CodeList {
     }
 
     /// How often each value is used by others that `roots` need; those never needed have 0.
-    pub(super) fn uses(&self, roots: &[Val]) -> Vec<u32> {
+    pub(in super::super) fn uses(&self, roots: &[Val]) -> Vec<u32> {
         let mut uses = vec![0; self.values.len()];
         for &root in roots {
             uses[root as usize] += 1;
@@ -217,7 +223,7 @@ impl CodeList {
     }
 
     /// Joins a product and the sum that alone uses it into one instruction, rounded once.
-    pub(super) fn fuse_products(&mut self, roots: &[Val]) {
+    pub(in super::super) fn fuse_products(&mut self, roots: &[Val]) {
         let uses = self.uses(roots);
         for v in 0..self.values.len() {
             let Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) = self.values[v].kind else { continue };

@@ -24,8 +24,9 @@ use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
 use blocks::{Arena, Sink, Update, assemble};
+pub(super) use cells::apply_formula;
 use cells::{Builder, column_order};
-use code::Val;
+pub(super) use code::{CodeList, Kind, Val, arity};
 use std::collections::HashMap;
 use tapegrad_jit::{Elem, LANES, Source};
 

@@ -1,0 +1,169 @@
+//! Passes: straight-line code over the elements of tensors, for any range of them.
+//!
+//! ```text
+//!   [two or four vectors at a time ┄┄┄┄┄┄┄┄┄┄┄]  loop
+//!                                     [one ┄┄]  loop; the last vector may reach into the padding
+//! ```
+//!
+//! The passes of a program share one piece of executable memory. A call runs one of them over a range of elements; what it
+//! computes for an element does not depend on the range, so ranges may be shared out among threads.
+
+use crate::alloc::{Bases, emit};
+use crate::code::{Line, Number, lines};
+use crate::compile::{CompileError, supported};
+use crate::encode::{Assembler, Jump, R8, R9, R11, RCX, RDI, RDX, RSI};
+use crate::ir::{Elem, LANES, PassSource, SIDE_BY_SIDE};
+use crate::memory::Memory;
+use crate::micro::{Expander, Pool, Rows, Shape};
+use crate::verify::verify_pass;
+use std::fmt;
+use std::ops::Range;
+
+/// Code of more instructions than this is not repeated for four vectors, and of more than the second not at all: their
+/// values would not fit in the registers, and so much code keeps the CPU busy by itself.
+const FOUR_TIMES: usize = 12;
+const TWICE: usize = 120;
+
+/// The compiled passes of a program. Position-independent data and code, so threads may share it.
+pub struct Passes {
+    memory: Memory,
+    pool: Vec<Line>,
+    elem: Elem,
+    entries: Vec<Compiled>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct Compiled {
+    /// Where its code begins.
+    start: usize,
+    elements: usize,
+    /// Elements of temporary memory it needs, spilled values included.
+    temporary: usize,
+    /// Ranges begin at multiples of this.
+    unit: usize,
+    /// And are not longer than this.
+    longest: usize,
+}
+
+impl fmt::Debug for Passes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passes, {} bytes of machine code", self.entries.len(), self.memory.bytes().len())
+    }
+}
+
+type Entry = unsafe extern "sysv64" fn(arena: *mut u8, temporary: *mut u8, pool: *const u8, start: usize, end: isize);
+
+/// Compiles passes.
+///
+/// # Errors
+/// If the CPU is not supported, a pass breaks a rule, or there is no memory.
+pub fn compile_passes(elem: Elem, sources: &[PassSource]) -> Result<Passes, CompileError> {
+    if !supported() {
+        return Err(CompileError::Unsupported);
+    }
+    let (mut asm, mut pool) = (Assembler::default(), Pool::default());
+    let mut entries = Vec::with_capacity(sources.len());
+    for source in sources {
+        verify_pass(source).map_err(CompileError::Defect)?;
+        let start = asm.bytes.len();
+        let spills = function(elem, source, &mut asm, &mut pool);
+        let bytes = usize::try_from(spills).expect("grows from zero");
+        entries.push(Compiled {
+            start,
+            elements: source.elements,
+            temporary: bytes.div_ceil(elem.bytes()),
+            unit: if source.cycle { source.window } else { LANES },
+            longest: if source.cycle || source.window == 0 { source.elements } else { source.window },
+        });
+    }
+    let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
+    Ok(Passes { memory, pool: lines(&pool.words), elem, entries })
+}
+
+/// Appends the function of one pass; tells how many bytes of temporary memory it needs.
+fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
+    let shape = Shape { elem, lanes: if elem == Elem::F32 { 8 } else { 4 } };
+    let bases = Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9 };
+    let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
+    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
+    let side = match source.code.len() {
+        0..=FOUR_TIMES => SIDE_BY_SIDE,
+        0..=TWICE => 2,
+        _ => 1,
+    };
+    asm.zero(R9);
+    asm.zero(R11);
+    let mut used = temporary;
+    for vectors in if side > 1 { vec![side, 1] } else { vec![1] } {
+        let step = bytes(vectors * shape.lanes);
+        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_in_scratch: false };
+        let body = Expander::new(shape, pool).rows(&source.code, rows).code;
+        // Several vectors at a time must be whole, the last one need not be.
+        let whole = if vectors > 1 { step } else { 1 };
+        asm.add_imm(R8, -whole);
+        asm.cmp(RCX, R8);
+        let skip = asm.jump_forward(Jump::Greater);
+        let top = asm.bytes.len();
+        used = used.max(emit(&body, shape, bases, temporary, asm));
+        asm.add_imm(RCX, step);
+        asm.add_imm(R9, step);
+        if source.cycle {
+            asm.cmp_imm(R9, bytes(source.window));
+            asm.move_if_not_below(R9, R11);
+        }
+        asm.cmp(RCX, R8);
+        asm.jump_back(Jump::LessOrEqual, top);
+        asm.land(skip);
+        asm.add_imm(R8, whole);
+    }
+    asm.vzeroupper();
+    asm.ret();
+    used
+}
+
+impl Passes {
+    /// Elements of temporary memory that a pass needs: what it reads there, then what it spills.
+    #[must_use]
+    pub fn temporary(&self, pass: usize) -> usize {
+        self.entries[pass].temporary
+    }
+
+    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`].
+    /// Temporary memory is read from the first of the range on, or in a cycle.
+    ///
+    /// # Safety
+    /// The arena and the temporary memory must have the elements that the pass needs, and nobody else may use what it
+    /// writes of them, or write what it reads, at the same time.
+    ///
+    /// # Panics
+    /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
+    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle.
+    #[inline]
+    pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
+        let c = &self.entries[pass];
+        assert!(
+            T::ELEM == self.elem
+                && elements.start.is_multiple_of(c.unit)
+                && elements.start <= elements.end
+                && elements.end <= c.elements
+                && elements.len() <= c.longest,
+            "expected a range of the pass that is run"
+        );
+        let bytes = |elements: usize| elements * self.elem.bytes();
+        // SAFETY: the bytes from there on are a complete function of this type. It reads and writes the arena within the
+        // elements that were verified, padding included, and the temporary memory within `temporary`; the caller promises
+        // both. CPU features were checked before it was compiled.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.memory.start().add(c.start));
+            let end = bytes(elements.end).cast_signed();
+            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end);
+        }
+    }
+
+    /// The machine code of all passes, for disassemblers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+}

@@ -1,0 +1,278 @@
+//! Groups of elementwise instructions as passes of machine code.
+//!
+//! A group is already a straight piece of code over places and registers; here its registers become values, its calls the
+//! formulas of their operations, equal computations one value, and a product and the sum it goes into one instruction. The
+//! group itself stays: it is what is printed and verified, and what is interpreted where there is no machine code.
+//!
+//! ```text
+//!   r0 = load @bias (strides 0, 1)          temporary memory, read in a cycle of whole rows
+//!   r1 = add @z r0                    ─▶    v2 = @z[i] + temporary[i]
+//!   @a = sigmoid r1                         @a[i] = …   σ and σ' share an exponential and a division
+//!   @d = dsigmoid r1                        @d[i] = …
+//! ```
+
+use super::inst::{ADVANCE, Inst, Opcode};
+use super::lanes::{CodeList, Kind, Val, apply_formula, arity};
+use super::memory::ALIGN;
+use super::step::{Fused, Load, Step};
+use crate::ir::Reading;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tapegrad_jit::{CYCLE_UNIT, CompileError, Elem, LANES, Op, PassSource, Passes};
+
+/// How a group is run as machine code.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    pub(crate) code: Arc<Passes>,
+    pub(crate) index: usize,
+    /// Where its temporary memory begins.
+    pub(crate) scratch: usize,
+    /// The loads of the group that are brought to temporary memory, each with where in it.
+    pub(crate) loads: Vec<(usize, usize)>,
+    /// Elements of each of them.
+    pub(crate) window: usize,
+    /// Whether they repeat, so that they are brought there once and not for every window.
+    pub(crate) cycle: bool,
+}
+
+/// Elements of temporary memory that stay in the first-level cache beside what a pass reads and writes.
+const TEMPORARY: usize = 2048;
+/// Larger groups are left to the interpreter.
+const MOST_INSTRUCTIONS: usize = 200;
+
+/// A group being translated.
+struct Draft {
+    source: PassSource,
+    loads: Vec<(usize, usize)>,
+}
+
+/// Compiles the groups of a program that can be; `end` is how far the arena reaches before temporary memory, which begins at
+/// `scratch`. Tells how many elements of it are needed.
+pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: usize) -> Result<usize, CompileError> {
+    let mut found = Vec::new();
+    let mut sources = Vec::new();
+    for step in steps {
+        if let Step::Fused(f) = step
+            && let Some(draft) = draft(f, end)
+        {
+            sources.push(draft.source);
+            found.push((f, draft.loads));
+        }
+    }
+    if sources.is_empty() {
+        return Ok(0);
+    }
+    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
+    let code = Arc::new(tapegrad_jit::compile_passes(elem, &sources)?);
+    let mut needs = 0;
+    for (index, ((f, loads), source)) in found.into_iter().zip(&sources).enumerate() {
+        needs = needs.max(code.temporary(index));
+        let code = Arc::clone(&code);
+        f.pass = Some(Pass { code, index, scratch, loads, window: source.window, cycle: source.cycle });
+    }
+    Ok(needs)
+}
+
+/// The pass of a group, if it is one of tensors that have padding behind them, and calls nothing from the standard library.
+fn draft<T: Reading>(f: &Fused<T>, end: usize) -> Option<Draft> {
+    if f.numel < ALIGN || f.body.len() > MOST_INSTRUCTIONS {
+        return None;
+    }
+    let mut t =
+        Translation { f, code: CodeList::new(f.numel), current: HashMap::new(), loads: Vec::new(), stores: vec![] };
+    for inst in &f.prologue {
+        let splat = &f.loads[inst.a as usize];
+        let value = t.code.scalar(u32::try_from(splat.offset).ok()?);
+        t.current.insert(inst.dst, value);
+    }
+    let mut third = None;
+    for inst in &f.body {
+        t.instruction(inst, &mut third)?;
+    }
+    let (window, cycle) = window(f.numel, t.loads.iter().map(|&l| &f.loads[l]));
+    let padded = window.next_multiple_of(LANES);
+    let loads: Vec<(usize, usize)> = t.loads.iter().enumerate().map(|(k, &load)| (load, k * padded)).collect();
+    let code = t.finish(padded)?;
+    // Whole vectors are read, also at the very end.
+    let arena = end + LANES;
+    let source = PassSource { arena, elements: f.numel, temporary: loads.len() * padded, window, cycle, code };
+    Some(Draft { source, loads })
+}
+
+/// How many elements of the loads are brought to temporary memory at a time, and whether that is done once for all.
+fn window<'a>(numel: usize, loads: impl Iterator<Item = &'a Load> + Clone) -> (usize, bool) {
+    let count = loads.clone().count();
+    if count == 0 {
+        return (0, false);
+    }
+    let period = |l: &Load| (l.strides.first() == Some(&0)).then(|| numel / l.dims[0].max(1));
+    let whole = loads.map(period).try_fold(CYCLE_UNIT, |all, one| Some(lcm(all, one?)));
+    match whole {
+        Some(cycle) if cycle > 0 && 4 * cycle <= numel && cycle * count <= 2 * TEMPORARY => (cycle, true),
+        _ => ((TEMPORARY / count / CYCLE_UNIT * CYCLE_UNIT).max(CYCLE_UNIT), false),
+    }
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
+}
+
+struct Translation<'a, T> {
+    f: &'a Fused<T>,
+    code: CodeList,
+    /// What stands in registers, and in the tensors written so far.
+    current: HashMap<u32, Val>,
+    /// The loads that are no single number.
+    loads: Vec<usize>,
+    stores: Vec<(u32, Val)>,
+}
+
+impl<T: Reading> Translation<'_, T> {
+    fn read(&mut self, operand: u32) -> Option<Val> {
+        if let Some(&value) = self.current.get(&operand) {
+            return Some(value);
+        }
+        (operand & ADVANCE != 0).then(|| self.code.row(operand & !ADVANCE))
+    }
+
+    fn instruction(&mut self, inst: &Inst, third: &mut Option<Val>) -> Option<()> {
+        if inst.op == Opcode::Load {
+            let load = inst.a as usize;
+            let known = self.loads.iter().position(|&l| l == load);
+            let number = known.unwrap_or_else(|| {
+                self.loads.push(load);
+                self.loads.len() - 1
+            });
+            let value = self.code.temporary(u32::try_from(number).ok()?);
+            self.current.insert(inst.dst, value);
+            return Some(());
+        }
+        let a = self.read(inst.a)?;
+        if inst.op == Opcode::More {
+            *third = Some(a);
+            return Some(());
+        }
+        let b = self.read(inst.b)?;
+        let code = &mut self.code;
+        let two = |op| (op, [a, b, 0]);
+        let (op, args) = match inst.op {
+            Opcode::Add => two(Op::Add),
+            Opcode::Sub => two(Op::Sub),
+            Opcode::Mul => two(Op::Mul),
+            Opcode::Div => two(Op::Div),
+            Opcode::Min => two(Op::Min),
+            Opcode::Max => two(Op::Max),
+            Opcode::Less => two(Op::Less),
+            Opcode::LessEqual => two(Op::LessEqual),
+            Opcode::Equal => two(Op::Equal),
+            Opcode::Neg => (Op::Neg, [a, 0, 0]),
+            Opcode::Sqrt => (Op::Sqrt, [a, 0, 0]),
+            Opcode::Abs => (Op::Abs, [a, 0, 0]),
+            Opcode::Square => (Op::Mul, [a, a, 0]),
+            Opcode::Recip => (Op::Div, [code.literal(1.0), a, 0]),
+            Opcode::Select => (Op::Pick, [a, b, third.take()?]),
+            Opcode::Copy => {
+                self.write(inst.dst, a);
+                return Some(());
+            }
+            Opcode::Call => {
+                let call = &self.f.calls[inst.aux as usize];
+                let args = [Some(a), Some(b), *third].into_iter().take(call.arity).collect::<Option<Vec<Val>>>()?;
+                let formula = (call.elementwise.formula)();
+                let lowered = if T::is_f32() { formula.lowered::<f32>() } else { formula.lowered::<f64>() };
+                let value = apply_formula(&mut self.code, &lowered, &args)?;
+                self.write(inst.dst, value);
+                return Some(());
+            }
+            Opcode::Load | Opcode::More => return None,
+        };
+        let value = self.code.apply(op, args);
+        self.write(inst.dst, value);
+        Some(())
+    }
+
+    fn write(&mut self, dst: u32, value: Val) {
+        self.current.insert(dst, value);
+        if dst & ADVANCE != 0 {
+            self.stores.retain(|&(place, _)| place != dst & !ADVANCE);
+            self.stores.push((dst & !ADVANCE, value));
+        }
+    }
+
+    /// The instructions, each operand in temporary memory `window` elements after the one before.
+    fn finish(mut self, window: usize) -> Option<Vec<tapegrad_jit::Inst>> {
+        let roots: Vec<Val> = self.stores.iter().map(|&(_, value)| value).collect();
+        self.code.fuse_products(&roots);
+        let uses = self.code.uses(&roots);
+        let kinds: Vec<Kind> = self.code.values.iter().map(|v| v.kind).collect();
+        let mut writer = Writer { kinds: &kinds, window, local: vec![None; kinds.len()], out: Vec::new() };
+        let mut late = Vec::new();
+        for v in (0..kinds.len()).filter(|&v| uses[v] > 0) {
+            let computed = matches!(kinds[v], Kind::Do(..));
+            if computed {
+                writer.value(v)?;
+            }
+            // What is computed is written at once, unless its place is read: then when all has been.
+            for &(place, _) in self.stores.iter().filter(|&&(_, stored)| stored as usize == v) {
+                if computed && !kinds.contains(&Kind::Row(place)) {
+                    writer.store(place, v)?;
+                } else {
+                    late.push((place, v));
+                }
+            }
+        }
+        late.into_iter().try_for_each(|(place, v)| writer.store(place, v))?;
+        Some(writer.out)
+    }
+}
+
+/// Code being written. Operands in memory are named where they are first used: a fused product may come before them in the
+/// list of values.
+struct Writer<'a> {
+    kinds: &'a [Kind],
+    window: usize,
+    local: Vec<Option<u32>>,
+    out: Vec<tapegrad_jit::Inst>,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, v: usize) -> Option<u32> {
+        if let Some(known) = self.local[v] {
+            return Some(known);
+        }
+        let (op, [a, b, c]) = match self.kinds[v] {
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+            Kind::Literal(bits) => (Op::Const, [bits as u32, (bits >> 32) as u32, 0]),
+            Kind::Scalar(place) => (Op::Scalar, [place, 0, 0]),
+            Kind::Row(place) => (Op::Row, [place, 0, 0]),
+            Kind::Temporary(number) => (Op::Temporary, [u32::try_from(number as usize * self.window).ok()?, 0, 0]),
+            Kind::Do(op, args) if !op.is_call() => {
+                let mut local = [0; 3];
+                for (to, &arg) in local.iter_mut().zip(&args).take(arity(op)) {
+                    *to = self.value(arg as usize)?;
+                }
+                (op, local)
+            }
+            Kind::Do(..) | Kind::Sum(..) => return None,
+        };
+        self.push(Some(v), tapegrad_jit::Inst { op, a, b, c })
+    }
+
+    fn store(&mut self, place: u32, v: usize) -> Option<()> {
+        let value = self.value(v)?;
+        self.push(None, tapegrad_jit::Inst { op: Op::StoreRow, a: place, b: value, c: 0 }).map(drop)
+    }
+
+    fn push(&mut self, v: Option<usize>, inst: tapegrad_jit::Inst) -> Option<u32> {
+        let at = u32::try_from(self.out.len()).ok()?;
+        self.out.push(inst);
+        if let Some(v) = v {
+            self.local[v] = Some(at);
+        }
+        Some(at)
+    }
+}
