@@ -3,6 +3,7 @@
 //! Nothing here allocates, locks, hashes or follows a pointer per node. Imports `program`, `num`, `ir` and `error`, and
 //! knows no graph.
 
+mod arena;
 mod element;
 mod kernels;
 mod replay;

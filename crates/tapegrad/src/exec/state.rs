@@ -1,5 +1,6 @@
 //! What replay changes: one flat buffer of numbers, and the user's access to it.
 
+use super::arena::Arena;
 use super::element::Element;
 use super::threads::{MOST, Team};
 use crate::error::BindError;
@@ -16,7 +17,7 @@ const REGISTER_ALIGN: usize = 32;
 #[derive(Clone, Debug)]
 pub struct State<T> {
     program: Arc<Inner<T>>,
-    pub(super) values: Vec<T>,
+    pub(super) values: Arena<T>,
     pub(super) indices: Vec<u32>,
     pub(super) scratch: Vec<T>,
     pub(super) machine: tapegrad_jit::Scratch,
@@ -45,7 +46,7 @@ impl<T: Element> Program<T> {
     #[must_use]
     pub fn state(&self) -> State<T> {
         let program = Arc::clone(&self.0);
-        let mut values = vec![T::ZERO; program.arena];
+        let mut values = Arena::new(program.arena);
         values[..program.image.len()].copy_from_slice(&program.image);
         let mut indices = vec![0; program.index_arena];
         indices[..program.index_image.len()].copy_from_slice(&program.index_image);
@@ -100,7 +101,7 @@ impl<T: Element> State<T> {
         let registers =
             (self.program.arena - self.program.scratch.min(self.program.arena)).next_multiple_of(REGISTER_ALIGN);
         let extra = (threads - 1) * registers;
-        self.values.resize(self.program.arena + extra, T::ZERO);
+        self.values.resize(self.program.arena + extra);
         self.scratch.resize(T::scratch_len(&Program(Arc::clone(&self.program))) * threads, T::ZERO);
         (self.team, self.registers) = (team, registers);
         Ok(())
