@@ -9,12 +9,13 @@ use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI,
 use crate::ir::{Block, Elem, SIDE_BY_SIDE, Source};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
+use crate::schedule::schedule;
 use crate::verify::{Defect, verify};
 use std::fmt;
 
 /// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
 /// instructions, and is long enough to keep the CPU busy.
-const LONG: usize = 2400;
+const LONG: usize = 1600;
 
 /// Why there is no machine code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Compiler {
     fn scalars(&mut self, block: &Block) {
         let shape = self.shape(1);
         let code = Expander::new(shape, &mut self.pool).scalars(block);
-        self.emit(&code, shape, 0);
+        self.emit(&schedule(&code, shape), shape, 0);
     }
 
     fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
@@ -127,7 +128,7 @@ impl Compiler {
     fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32) {
         let sums: Vec<(V, u32)> = expanded.sums.into_iter().zip(block.sums()).collect();
         let code = Expander::reduce(expanded.code, shape, &mut self.pool, &sums);
-        self.emit(&code, shape, scratch);
+        self.emit(&schedule(&code, shape), shape, scratch);
     }
 
     /// Sums over nothing are zero.

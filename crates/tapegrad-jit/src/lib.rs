@@ -47,6 +47,8 @@ mod micro;
 #[cfg(target_arch = "x86_64")]
 mod pass;
 #[cfg(target_arch = "x86_64")]
+mod schedule;
+#[cfg(target_arch = "x86_64")]
 mod select;
 
 #[cfg(not(target_arch = "x86_64"))]
