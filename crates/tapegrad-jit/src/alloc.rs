@@ -4,7 +4,8 @@
 //! is farthest away gives up its own. Values that stand in memory anyway cost nothing to give up, and one of an
 //! instruction's operands may be read from memory where it is used.
 
-use crate::encode::{Assembler, Mem, RAX, RCX, RDI, RDX, RSI, Rm};
+use crate::encode::{Assembler, Mem, R8, RAX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::Function;
 use crate::library;
 use crate::micro::{Kind, Micro, Place, Pool, Shape, V};
 use crate::select::Form;
@@ -30,6 +31,7 @@ pub(crate) struct Allocator<'a> {
     asm: &'a mut Assembler,
     shape: Shape,
     bases: Bases,
+    functions: &'static [Function],
     register: Vec<u8>,
     home: Vec<Option<Place>>,
     /// The next use of each value, as of the current position.
@@ -73,7 +75,14 @@ fn live(code: &[Micro]) -> Vec<bool> {
 }
 
 /// Emits `code`; spills go to scratch memory from `scratch` bytes on. Tells how much of it is used.
-pub(crate) fn emit(code: &[Micro], shape: Shape, bases: Bases, scratch: i32, asm: &mut Assembler) -> i32 {
+pub(crate) fn emit(
+    code: &[Micro],
+    shape: Shape,
+    bases: Bases,
+    functions: &'static [Function],
+    scratch: i32,
+    asm: &mut Assembler,
+) -> i32 {
     let live = live(code);
     let mut next = vec![NEVER; code.len()];
     let mut after = vec![[NEVER; 3]; code.len()];
@@ -92,6 +101,7 @@ pub(crate) fn emit(code: &[Micro], shape: Shape, bases: Bases, scratch: i32, asm
         asm,
         shape,
         bases,
+        functions,
         register: vec![NONE; code.len()],
         home: vec![None; code.len()],
         next,
@@ -423,6 +433,9 @@ impl Allocator<'_> {
         self.asm.lea(RDX, b);
         self.asm.load_imm32(RCX, u32::try_from(self.shape.lanes).expect("at most 8"));
         self.asm.vzeroupper();
+        if let Some(number) = op.function() {
+            self.asm.load_imm64(R8, self.functions[number] as usize as u64);
+        }
         self.asm.load_imm64(RAX, library::address(op, self.shape.elem));
         self.asm.call(RAX);
         for slot in borrowed {

@@ -6,7 +6,7 @@
 use crate::alloc::{Bases, emit};
 use crate::code::Code;
 use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use crate::ir::{Block, Elem, SIDE_BY_SIDE, Source};
+use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::schedule::schedule;
@@ -58,6 +58,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
     let calls = source.blocks.iter().flat_map(|b| &b.code).any(|i| i.op.is_call());
     let mut compiler = Compiler {
         elem: source.elem,
+        functions: source.functions,
         asm: Assembler::default(),
         pool: Pool::default(),
         // Called functions keep these registers, and may change all others.
@@ -99,6 +100,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
 
 struct Compiler {
     elem: Elem,
+    functions: &'static [Function],
     asm: Assembler,
     pool: Pool,
     bases: Bases,
@@ -121,7 +123,7 @@ impl Compiler {
     }
 
     fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
-        let used = emit(code, shape, self.bases, scratch, &mut self.asm);
+        let used = emit(code, shape, self.bases, self.functions, scratch, &mut self.asm);
         self.scratch = self.scratch.max(used);
     }
 

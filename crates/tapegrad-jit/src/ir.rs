@@ -32,7 +32,6 @@ impl Elem {
 /// What an instruction does. Operands `a`, `b`, `c` are values of the block unless said otherwise; places are offsets into
 /// the arena, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Op {
     /// The number whose `f64` bits are `a` (low half) and `b` (high half).
     Const,
@@ -107,6 +106,10 @@ pub enum Op {
     Powf,
     /// The standard library's `powi`; `b` is a whole number.
     Powi,
+    /// The function of this number in [`Source::functions`], of `a`.
+    Call1(u8),
+    /// The function of this number in [`Source::functions`], of `a` and `b`.
+    Call2(u8),
     /// `arena[a] = b`
     Store,
     /// `arena[a + row] = b`; only in row blocks.
@@ -122,14 +125,14 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Row, Scalar,
-            Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Row,
+            Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
             Const | Scalar | Row | Temporary => (0, 0),
             Store | StoreRow => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
-            | Sum => (0, 1),
+            | Call1(_) | Sum => (0, 1),
             MulAdd | MulSub | NegMulAdd | Pick => (0, 3),
             _ => (0, 2),
         }
@@ -140,11 +143,19 @@ impl Op {
         !matches!(self, Op::Store | Op::StoreRow | Op::Sum | Op::SumProduct)
     }
 
-    /// Whether the standard library is called.
+    /// The number of the program's function that is called.
+    pub(crate) fn function(self) -> Option<usize> {
+        match self {
+            Op::Call1(number) | Op::Call2(number) => Some(number.into()),
+            _ => None,
+        }
+    }
+
+    /// Whether a function is called.
     #[must_use]
     pub fn is_call(self) -> bool {
-        use Op::{Cos, Exp, ExpM1, Ln, Ln1p, Powf, Powi, Sin, Tan, Tanh};
-        matches!(self, Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh | Powf | Powi)
+        use Op::{Call1, Call2, Cos, Exp, ExpM1, Ln, Ln1p, Powf, Powi, Sin, Tan, Tanh};
+        matches!(self, Call1(_) | Call2(_) | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh | Powf | Powi)
     }
 }
 
@@ -224,6 +235,10 @@ pub(crate) const SIDE_BY_SIDE: usize = 4;
 /// A cycle has a multiple of this many elements, so that no turn of a loop goes past its end.
 pub const CYCLE_UNIT: usize = SIDE_BY_SIDE * LANES;
 
+/// A function of the program's own, called lane by lane. In `f32` its operands are widened and its result rounded. Functions of
+/// one operand ignore the second.
+pub type Function = fn(f64, f64) -> f64;
+
 /// A program: blocks run in order over one arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -231,6 +246,8 @@ pub struct Source {
     pub elem: Elem,
     /// Elements of the arena.
     pub arena: usize,
+    /// The functions that [`Op::Call1`] and [`Op::Call2`] name by number.
+    pub functions: &'static [Function],
     /// The blocks.
     pub blocks: Vec<Block>,
 }

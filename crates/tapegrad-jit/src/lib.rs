@@ -16,7 +16,7 @@
 //! let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
 //! let sum = Inst { op: Op::SumProduct, a: 0, b: 0, c: 8 };
 //! let block = Block { rows: Some(3), code: vec![row, sum] };
-//! let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
+//! let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![block] };
 //! if let Ok(code) = compile(&source) {
 //!     let mut arena = vec![0.0f64; 16];
 //!     arena[..3].copy_from_slice(&[1.0, 2.0, 3.0]);
@@ -57,7 +57,7 @@ pub use absent::{Code, CompileError, Number, Passes, Scratch, compile, compile_p
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile, supported};
-pub use ir::{Block, CYCLE_UNIT, Elem, Inst, LANES, Op, PassSource, Source};
+pub use ir::{Block, CYCLE_UNIT, Elem, Function, Inst, LANES, Op, PassSource, Source};
 #[cfg(target_arch = "x86_64")]
 pub use pass::{Passes, compile_passes};
 pub use verify::{Defect, verify, verify_pass};

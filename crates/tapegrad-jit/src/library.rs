@@ -1,9 +1,9 @@
-//! Functions of the standard library, called lane by lane.
+//! Functions of the standard library and of the program, called lane by lane.
 
-use crate::ir::{Elem, Op};
+use crate::ir::{Elem, Function, Op};
 
 /// `out[i] = f(a[i], b[i])` for `i < lanes`.
-type Function<T> = unsafe extern "sysv64" fn(out: *mut T, a: *const T, b: *const T, lanes: usize);
+type Loop<T> = unsafe extern "sysv64" fn(out: *mut T, a: *const T, b: *const T, lanes: usize);
 
 macro_rules! functions {
     ($($f:ident => |$t:ident, $a:ident, $b:ident| $body:expr),+ $(,)?) => {$(
@@ -50,16 +50,42 @@ functions! {
 }
 
 pub(crate) fn is_binary(op: Op) -> bool {
-    matches!(op, Op::Powf | Op::Powi)
+    matches!(op, Op::Powf | Op::Powi | Op::Call2(_))
 }
 
-/// The address of a function, to be called with (out, a, b, lanes).
+/// `out[i] = function(a[i], b[i])` for `i < lanes`.
+///
+/// # Safety
+/// The pointers must be valid for `lanes` numbers.
+#[allow(improper_ctypes_definitions)] // whose code it is called from hands the pointer on as it is
+unsafe extern "sysv64" fn call_single(out: *mut f32, a: *const f32, b: *const f32, lanes: usize, function: Function) {
+    for i in 0..lanes {
+        // SAFETY: the caller's contract.
+        let (a, b) = unsafe { (f64::from(*a.add(i)), f64::from(*b.add(i))) };
+        // SAFETY: as above.
+        unsafe { *out.add(i) = function(a, b) as f32 };
+    }
+}
+
+/// As [`call_single`], in double precision.
+///
+/// # Safety
+/// As above.
+#[allow(improper_ctypes_definitions)] // as above
+unsafe extern "sysv64" fn call_double(out: *mut f64, a: *const f64, b: *const f64, lanes: usize, function: Function) {
+    for i in 0..lanes {
+        // SAFETY: the caller's contract.
+        unsafe { *out.add(i) = function(*a.add(i), *b.add(i)) };
+    }
+}
+
+/// The address of a function, to be called with (out, a, b, lanes), and the program's function where the operation names one.
 pub(crate) fn address(op: Op, elem: Elem) -> u64 {
     macro_rules! of {
         ($f:ident) => {
             match elem {
-                Elem::F32 => $f::single as Function<f32> as usize,
-                Elem::F64 => $f::double as Function<f64> as usize,
+                Elem::F32 => $f::single as Loop<f32> as usize,
+                Elem::F64 => $f::double as Loop<f64> as usize,
             }
         };
     }
@@ -74,6 +100,10 @@ pub(crate) fn address(op: Op, elem: Elem) -> u64 {
         Op::Tanh => of!(tanh),
         Op::Powf => of!(powf),
         Op::Powi => of!(powi),
+        Op::Call1(_) | Op::Call2(_) => match elem {
+            Elem::F32 => call_single as *const () as usize,
+            Elem::F64 => call_double as *const () as usize,
+        },
         op => unreachable!("{op:?} is an instruction"),
     };
     address as u64

@@ -105,7 +105,7 @@ fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Poo
         asm.cmp(RCX, R8);
         let skip = asm.jump_forward(Jump::Greater);
         let top = asm.bytes.len();
-        used = used.max(emit(&body, shape, bases, temporary, asm));
+        used = used.max(emit(&body, shape, bases, &[], temporary, asm));
         asm.add_imm(RCX, step);
         asm.add_imm(R9, step);
         if source.cycle {

@@ -5,6 +5,7 @@
 //! 3. Rows are read, written and summed only in row blocks.
 //! 4. Write after read: once a place is written, the value it had before is not used any more. Memory operands are read
 //!    where they are used, not where they are defined.
+//! 5. Functions that are called are in the program's table.
 
 use crate::ir::{CYCLE_UNIT, Elem, Inst, LANES, Op, PassSource, Source};
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ impl std::error::Error for Defect {}
 /// The first defect found.
 pub fn verify(source: &Source) -> Result<(), Defect> {
     for (number, block) in source.blocks.iter().enumerate() {
-        check(&block.code, block.rows, source.arena)
+        check(&block.code, block.rows, source.arena, source.functions.len())
             .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
     }
     check_size(source.arena)
@@ -42,14 +43,14 @@ fn check_size(elements: usize) -> Result<(), Defect> {
 
 /// Checks a pass, which keeps the rules of a block of rows, and more:
 ///
-/// 5. Temporary memory is read where it is.
-/// 6. There are no sums and no calls.
+/// 6. Temporary memory is read where it is.
+/// 7. There are no sums and no calls.
 ///
 /// # Errors
 /// The first defect found.
 pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     let at = |(at, what): (usize, &str)| Defect(format!("instruction {at} of a pass {what}"));
-    check(&source.code, Some(source.elements), source.arena).map_err(at)?;
+    check(&source.code, Some(source.elements), source.arena, 0).map_err(at)?;
     if source.cycle && (source.window == 0 || !source.window.is_multiple_of(CYCLE_UNIT)) {
         return Err(Defect("a cycle ends within a turn of a loop".to_owned()));
     }
@@ -66,7 +67,7 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     check_size(source.temporary)
 }
 
-fn check(code: &[Inst], rows: Option<usize>, arena: usize) -> Result<(), (usize, &'static str)> {
+fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> Result<(), (usize, &'static str)> {
     let padded = rows.map(|rows| rows.next_multiple_of(LANES));
     let span = |op: Op, place: u32| {
         let len = if matches!(op, Op::Row | Op::StoreRow) { padded.unwrap_or(0) } else { 1 };
@@ -82,6 +83,9 @@ fn check(code: &[Inst], rows: Option<usize>, arena: usize) -> Result<(), (usize,
         }
         if matches!(inst.op, Op::Row | Op::StoreRow | Op::Sum | Op::SumProduct) && rows.is_none() {
             return Err((at, "handles rows in a block without rows"));
+        }
+        if inst.op.function().is_some_and(|number| number >= functions) {
+            return Err((at, "calls a function that is not in the table"));
         }
         if matches!(inst.op, Op::Store) && rows.is_some() {
             return Err((at, "stores a scalar in a block of rows"));
@@ -129,7 +133,7 @@ mod tests {
 
     fn defect(rows: Option<usize>, code: &[Inst]) -> String {
         let block = Block { rows, code: code.to_vec() };
-        let source = Source { elem: Elem::F64, arena: 16, blocks: vec![block] };
+        let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![block] };
         verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
     }
 
@@ -161,6 +165,7 @@ mod tests {
     fn what_lies_outside_or_is_not_defined_is_refused() {
         assert!(defect(None, &[inst(Op::Scalar, 16, 0)]).contains("outside the arena"));
         assert!(defect(Some(9), &[inst(Op::Row, 1, 0)]).contains("outside the arena"));
+        assert!(defect(None, &[inst(Op::Scalar, 0, 0), inst(Op::Call1(0), 0, 0)]).contains("not in the table"));
         assert!(defect(None, &[inst(Op::Add, 0, 0)]).contains("not defined before it"));
         assert!(defect(None, &[inst(Op::Scalar, 0, 0), inst(Op::Sum, 0, 0)]).contains("without rows"));
     }

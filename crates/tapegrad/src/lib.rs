@@ -78,6 +78,6 @@ pub use eval::Value;
 pub use exec::{Element, Gradients, State};
 pub use ir::{Indices, Shape, Tape, Tensor, Var};
 pub use num::Float;
-pub use ops::Real;
+pub use ops::{Activation, Bounds, Orders, Powers, Real, Rounding, Special, Trigonometry};
 pub use pass::Passes;
 pub use program::{CompileOptions, Program};

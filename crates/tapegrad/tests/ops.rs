@@ -203,12 +203,20 @@ fn replayed<T: Element>(op: &'static OpDef, sample: &Sample, passes: Passes) -> 
 #[test]
 fn replay_gives_the_recorded_value() {
     for (op, sample) in samples() {
-        let exact = op.elementwise().is_some();
-        for (got, wanted) in replayed::<f64>(op, &sample, Passes::default()) {
-            let eps = if exact { 0.0 } else { 1e-14 };
-            assert_eq!(got.shape(), wanted.shape(), "{}", op.name);
-            let same = got.data().iter().zip(wanted.data()).all(|(&g, &w)| close(g, w, eps));
-            assert!(same, "{} at {:?}: {got} instead of {wanted}", op.name, sample.inputs);
+        // The constants of a derivative, a product, may be gathered, which rounds differently; the value is left as it is.
+        for passes in [Passes::none(), Passes::default()] {
+            let pairs = replayed::<f64>(op, &sample, passes);
+            for (i, (got, wanted)) in pairs.iter().enumerate() {
+                let is_value = i + 1 == pairs.len();
+                let eps = match op.elementwise() {
+                    Some(_) if is_value => 0.0,
+                    Some(_) => 2.0 * f64::EPSILON,
+                    None => 1e-14,
+                };
+                assert_eq!(got.shape(), wanted.shape(), "{}", op.name);
+                let same = got.data().iter().zip(wanted.data()).all(|(&g, &w)| close(g, w, eps));
+                assert!(same, "{} at {:?}: {got} instead of {wanted}", op.name, sample.inputs);
+            }
         }
         for (got, wanted) in replayed::<f32>(op, &sample, Passes::none()) {
             let same = got.data().iter().zip(wanted.data()).all(|(&g, &w)| (g - w).abs() <= 4e-6 * w.abs().max(0.1));

@@ -1,6 +1,6 @@
 //! Random blocks: machine code against a naive evaluator, bit for bit but for the order of sums over rows.
 
-use crate::common::{CALLS, Draw, Float, OPS};
+use crate::common::{CALLS, Draw, FUNCTIONS, Float, OPS};
 use tapegrad_jit::{Block, Elem, Inst, LANES, Op, Source, compile, supported};
 
 /// The naive evaluator: one row and one instruction at a time. Sums come with the sum of their terms' sizes.
@@ -92,7 +92,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
         inst.c = at(place);
         place += if draw.below(5) == 0 { LANES } else { 1 };
     }
-    Source { elem, arena: place + LANES, blocks: vec![Block { rows, code }] }
+    Source { elem, arena: place + LANES, functions: &FUNCTIONS, blocks: vec![Block { rows, code }] }
 }
 
 fn check<T: Float>(seed: u64) {
@@ -161,7 +161,7 @@ fn every_instruction_is_one_that_a_disassembler_knows() {
 #[test]
 fn sums_over_no_rows_are_zero() {
     let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 8 }];
-    let source = Source { elem: Elem::F64, arena: 16, blocks: vec![Block { rows: Some(0), code }] };
+    let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![Block { rows: Some(0), code }] };
     if supported() {
         let (mut arena, code) = (vec![5.0f64; 16], compile(&source).unwrap());
         code.run(&mut arena, &mut code.scratch());
@@ -174,7 +174,7 @@ fn a_sum_sees_the_column_as_it_was_before_an_update_in_place() {
     let inst = |op, a, b, c| Inst { op, a, b, c };
     let code =
         vec![inst(Op::Row, 0, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::Sum, 0, 0, 16), inst(Op::StoreRow, 0, 1, 0)];
-    let source = Source { elem: Elem::F64, arena: 24, blocks: vec![Block { rows: Some(4), code }] };
+    let source = Source { elem: Elem::F64, arena: 24, functions: &[], blocks: vec![Block { rows: Some(4), code }] };
     if supported() {
         let (mut arena, code) = (vec![0.0f64; 24], compile(&source).unwrap());
         arena[..4].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);

@@ -1,6 +1,6 @@
 //! Random numbers, and what each instruction computes.
 
-use tapegrad_jit::{Number, Op};
+use tapegrad_jit::{Function, Number, Op};
 
 /// A small generator, so that failures can be repeated from the seed alone.
 pub(crate) struct Draw(pub(crate) u64);
@@ -67,6 +67,8 @@ macro_rules! float {
                     Op::Exp => a.exp(),
                     Op::Sin => a.sin(),
                     Op::Powf => a.powf(b),
+                    Op::Call1(_) => FUNCTIONS[0](a.wide(), 0.0) as $t,
+                    Op::Call2(_) => FUNCTIONS[1](a.wide(), b.wide()) as $t,
                     op => unreachable!("{op:?}"),
                 }
             }
@@ -102,4 +104,6 @@ pub(crate) const OPS: [Op; 21] = [
     Op::Mul,
     Op::MulAdd,
 ];
-pub(crate) const CALLS: [Op; 3] = [Op::Exp, Op::Sin, Op::Powf];
+pub(crate) const CALLS: [Op; 5] = [Op::Exp, Op::Sin, Op::Powf, Op::Call1(0), Op::Call2(1)];
+/// The programs' own functions.
+pub(crate) static FUNCTIONS: [Function; 2] = [|a, _| a.atan(), f64::atan2];

@@ -34,14 +34,20 @@ pub trait Num:
 
 /// Hands the list of the vocabulary's functions to another macro: those of one argument that the standard library
 /// computes, those of one argument that [`crate::num::elementary`] computes (first those that the standard library also
-/// has), and those of two arguments.
+/// has), those of two arguments, and those of one and of two arguments that are calls of [`crate::num::special`]. To add a
+/// function of the last kinds, write it there and name it here.
 macro_rules! functions {
     ($then:ident) => {
         $then! {
             unary: [abs, sqrt, sin, cos, tan, floor],
             elementary: [exp, exp_m1, ln, ln_1p, tanh],
             logistic: [logistic, logistic_slope, softplus],
-            binary: [powf, min, max]
+            binary: [powf, min, max],
+            special: [
+                asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills,
+                mills_excess, ndtri, lgamma, digamma
+            ],
+            special_of_two: [atan2, hypot, copysign, fmod, polygamma, bessel_i, sinc_derivative]
         }
     };
 }
@@ -49,7 +55,8 @@ pub(crate) use functions;
 
 macro_rules! float {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// An element type of replay: `f32` or `f64`.
         pub trait Float:

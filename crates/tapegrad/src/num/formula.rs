@@ -13,13 +13,15 @@
 use super::elementary::Machine;
 use super::float::{Float, Num, functions};
 use super::lanes::{LaneFn, Lanes, eval_lane};
+use super::special;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! prims {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// The primitives: what a back end must be able to compute. Those from `mul_add` to `significand` stand only in
         /// lowered formulas ([`Formula::lowered`]), which have none of `exp` to `softplus`.
@@ -62,6 +64,8 @@ macro_rules! prims {
             $(#[doc = concat!("`a.", stringify!($l), "()`")] $l,)*
             $(#[doc = concat!("`a.", stringify!($f), "()`")] $f,)*
             $(#[doc = concat!("`a.", stringify!($g), "(b)`")] $g,)*
+            $(#[doc = concat!("`a.", stringify!($s), "()`, a call")] $s,)*
+            $(#[doc = concat!("`a.", stringify!($t), "(b)`, a call")] $t,)*
         }
 
         impl Prim {
@@ -69,7 +73,7 @@ macro_rules! prims {
             #[must_use]
             pub fn arity(self) -> usize {
                 match self {
-                    Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* => 1,
+                    Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* $(| Prim::$s)* => 1,
                     Prim::pick | Prim::mul_add => 3,
                     _ => 2,
                 }
@@ -101,20 +105,35 @@ macro_rules! prims {
                     $(Prim::$l => a.$l(),)*
                     $(Prim::$f => a.$f(),)*
                     $(Prim::$g => a.$g(b),)*
+                    $(Prim::$s => a.$s(),)*
+                    $(Prim::$t => a.$t(b),)*
                 }
             }
         }
 
         impl Traced {
-            prims!(@unary $($e)* $($l)* $($f)*);
-            $(
-                #[doc = concat!("Records `", stringify!($g), "`.")]
-                #[must_use]
-                pub fn $g(self, other: Self) -> Self {
-                    record(Prim::$g, [self.0, other.0, 0])
-                }
-            )*
+            prims!(@unary $($e)* $($l)* $($f)* $($s)*);
+            prims!(@binary $($g)* $($t)*);
         }
+
+        /// The functions that are called, in order of their numbers. Those of one operand ignore the second.
+        pub(crate) static CALLED: &[fn(f64, f64) -> f64] = &[$(|a, _| special::$s(a),)* $(special::$t,)*];
+
+        impl Prim {
+            /// The number in [`CALLED`] of a function that is called.
+            pub(crate) fn called(self) -> Option<usize> {
+                [$(Prim::$s,)* $(Prim::$t,)*].iter().position(|&prim| prim == self)
+            }
+        }
+    };
+    (@binary $($g:ident)*) => {
+        $(
+            #[doc = concat!("Records `", stringify!($g), "`.")]
+            #[must_use]
+            pub fn $g(self, other: Self) -> Self {
+                record(Prim::$g, [self.0, other.0, 0])
+            }
+        )*
     };
     (@unary $($f:ident)*) => {
         $(

@@ -5,6 +5,7 @@
 
 use super::elementary::{self, Machine};
 use super::float::{Float, Num, functions};
+use super::special;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// `W` numbers treated as one. `Lanes<T, 1>` is how a formula is read as plain `T`. `FMA` says whether the CPU has a fused
@@ -40,7 +41,8 @@ impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
 
 macro_rules! lanes {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
             $(
@@ -58,6 +60,22 @@ macro_rules! lanes {
                 #[must_use]
                 pub fn $g(self, other: Self) -> Self {
                     self.zip(other, Float::$g)
+                }
+            )*
+            $(
+                #[doc = concat!("`", stringify!($s), "` in each lane, a call.")]
+                #[inline(always)]
+                #[must_use]
+                pub fn $s(self) -> Self {
+                    self.map(|x| T::from_f64(special::$s(x.to_f64())))
+                }
+            )*
+            $(
+                #[doc = concat!("`", stringify!($t), "` in each lane, a call.")]
+                #[inline(always)]
+                #[must_use]
+                pub fn $t(self, other: Self) -> Self {
+                    self.zip(other, |a, b| T::from_f64(special::$t(a.to_f64(), b.to_f64())))
                 }
             )*
         }

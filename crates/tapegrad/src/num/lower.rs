@@ -32,7 +32,8 @@ impl Machine for Traced {
 
 macro_rules! lower {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*]
+        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// Records a primitive, written out where it is an elementary function.
         fn lower<T: Float>(prim: Prim, [x, b, c]: [Traced; 3], exponent: Option<i32>) -> Traced {
@@ -68,7 +69,8 @@ fn powi(x: Traced, n: i32) -> Traced {
 
 impl Formula {
     /// The formula with the elementary functions written out for element type `T`, and powers with a literal exponent
-    /// multiplied out. Of functions only `sin`, `cos`, `tan`, `powf` and other powers are left.
+    /// multiplied out. Of functions only `sin`, `cos`, `tan`, `powf`, other powers and those that
+    /// [`crate::num`] calls are left.
     ///
     /// Its steps in `T` give the same bits as the lane reading, where the CPU has a fused multiply-add.
     #[must_use]

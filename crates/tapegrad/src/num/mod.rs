@@ -14,7 +14,7 @@
 //! `logistic_slope` and `softplus` of lanes are our own, for `f32` and `f64`: they consist of a few primitives without
 //! branches, so that they become SIMD code, and [`Formula::lowered`] writes them out for a back end. They are exact to 1.4
 //! (`exp`), 0.8 (`ln`) and at most 4.1 units in the last place (`logistic_slope`: 5.3). The other functions are those of the
-//! standard library. Results do not depend on where an element stands, or on whether a tile, a single number or emitted
+//! standard library and the special functions, which are called. Results do not depend on where an element stands, or on whether a tile, a single number or emitted
 //! code computed it, but their last bits do on whether the CPU has a fused multiply-add.
 //!
 //! This module is at the bottom: it imports nothing of the crate.
@@ -24,7 +24,9 @@ mod float;
 mod formula;
 mod lanes;
 mod lower;
+mod special;
 
 pub use float::{Float, Num};
+pub(crate) use formula::CALLED;
 pub use formula::{Formula, FormulaStep, Prim, Traced};
 pub use lanes::{LaneFn, Lanes, eval_lane, for_each_lane};

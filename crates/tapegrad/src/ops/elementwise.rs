@@ -3,6 +3,7 @@
 //! Forward formulas and partial derivatives are written so that both keep full relative accuracy where a naive form
 //! would cancel or overflow; the comment beside a formula says why it has the form it has.
 
+use super::{Activation, Bounds, Orders, Powers, Rounding, Special, Trigonometry};
 use crate::elementwise;
 use crate::num::Num;
 
@@ -10,10 +11,11 @@ elementwise! {
     inherent;
     /// Real-valued functions of real arguments, one text for plain `f64`, SIMD lanes, traced formulas and recorded [`Var`]s.
     ///
-    /// Write a function once over `R: Real` and run it on numbers, or record it.
+    /// Write a function once over `R: Real` and run it on numbers, or record it. Other families of functions are traits of their own, which
+    /// come with this bound.
     ///
     /// [`Var`]: crate::Var
-    pub trait Real;
+    pub trait Real: Activation + Bounds + Orders + Powers + Rounding + Special + Trigonometry;
 
     /// Sum.
     ADD add(a, b) -> y {

@@ -27,7 +27,7 @@ macro_rules! elementwise {
     };
     (
         $(#[$meta:meta])*
-        $vis:vis trait $Trait:ident;
+        $vis:vis trait $Trait:ident $(: $Super:ident $(+ $More:ident)*)?;
         $(
             $(#[doc = $doc:literal])+
             $DEF:ident $name:ident($x:ident $(, $rest:ident)*) -> $y:ident {
@@ -39,7 +39,7 @@ macro_rules! elementwise {
         )+
     ) => {
         $(#[$meta])*
-        $vis trait $Trait: $crate::num::Num {
+        $vis trait $Trait: $crate::num::Num $(+ $Super $(+ $More)*)? {
             $(
                 $(#[doc = $doc])+
                 #[must_use]
@@ -76,7 +76,7 @@ macro_rules! elementwise {
     };
     (@inherent
         $(#[$meta:meta])*
-        $vis:vis trait $Trait:ident;
+        $vis:vis trait $Trait:ident $(: $Super:ident $(+ $More:ident)*)?;
         $(
             $(#[doc = $doc:literal])+
             $DEF:ident $name:ident($x:ident $(, $rest:ident)*) -> $y:ident { $($body:tt)+ }

@@ -2,7 +2,13 @@
 //!
 //! | file | operations |
 //! |---|---|
-//! | `elementwise` | arithmetic, powers, exponentials, trigonometry, activations, comparisons |
+//! | `elementwise` | arithmetic, the first powers, exponentials, trigonometry and activations, comparisons |
+//! | `powers` | roots, exponentials, logarithms |
+//! | `trigonometry` | inverse and hyperbolic functions, `sinc` |
+//! | `rounding`, `bounds` | whole numbers and remainders; choosing among numbers |
+//! | `activation` | activation functions of networks |
+//! | `special`, `order` | special functions, and those of a whole order |
+//! | `scalar` | functions of numbers written with the others |
 //! | `power` | `powi`: a whole exponent, fixed when recorded |
 //! | `select` | choosing by condition, and the product in which zero wins |
 //! | `layout` | `reshape`, `permute`, `transpose`, `broadcast_to`, `slice`, `concat` |
@@ -13,6 +19,8 @@
 //!
 //! Imports `ir`, `num` and `error`.
 
+mod activation;
+mod bounds;
 mod composite;
 mod elementwise;
 mod index;
@@ -20,19 +28,32 @@ mod layout;
 mod linalg;
 mod macros;
 mod operators;
+mod order;
 mod power;
+mod powers;
 mod record;
 mod reduce;
+mod rounding;
+mod scalar;
 mod select;
+mod special;
+mod trigonometry;
 
+pub use activation::*;
+pub use bounds::*;
 pub use elementwise::*;
 pub use index::{GATHER, SCATTER_ADD};
 pub use layout::{BROADCAST_TO, CONCAT, PERMUTE, RESHAPE, SLICE};
 pub use linalg::MATMUL;
+pub use order::{BESSEL_I, Orders, POLYGAMMA, SINC_DERIVATIVE};
 pub use power::POWI;
+pub use powers::*;
 pub use record::{record_elementwise, try_record_elementwise};
 pub use reduce::{MAX_OVER, SUM};
+pub use rounding::*;
 pub use select::{MASKED_MUL, SELECT};
+pub use special::*;
+pub use trigonometry::*;
 
 use crate::ir::OpDef;
 use crate::ir::leaf::{CONST, INPUT, PARAM};
@@ -76,6 +97,76 @@ pub static OPS: &[&OpDef] = &[
     &EQUAL,
     &NOT_EQUAL,
     &STOP_GRADIENT,
+    &RSQRT,
+    &CBRT,
+    &HYPOT,
+    &EXP2,
+    &LOG2,
+    &LOG10,
+    &LOGADDEXP,
+    &LOGADDEXP2,
+    &XLOGY,
+    &XLOG1PY,
+    &ONE_MINUS_SQUARE,
+    &ASIN,
+    &ACOS,
+    &ATAN,
+    &ATAN2,
+    &SINH,
+    &COSH,
+    &ASINH,
+    &ACOSH,
+    &ATANH,
+    &SINC,
+    &CEIL,
+    &TRUNC,
+    &ROUND,
+    &ROUND_TIES_EVEN,
+    &FRACT,
+    &FMOD,
+    &REMAINDER,
+    &MAXIMUM,
+    &MINIMUM,
+    &CLAMP,
+    &COPYSIGN,
+    &LERP,
+    &LOGSIGMOID,
+    &SILU,
+    &GELU,
+    &GELU_TANH,
+    &MISH,
+    &LEAKY_RELU,
+    &ELU,
+    &SELU,
+    &CELU,
+    &RELU6,
+    &HARDTANH,
+    &HARDSIGMOID,
+    &HARDSWISH,
+    &SOFTSIGN,
+    &TANHSHRINK,
+    &HARDSHRINK,
+    &SOFTSHRINK,
+    &THRESHOLD,
+    &ERF,
+    &ERFC,
+    &ERFCX,
+    &ERFINV,
+    &GAUSSIAN,
+    &NORMAL_PDF,
+    &NDTR,
+    &LOG_NDTR,
+    &MILLS,
+    &MILLS_EXCESS,
+    &NDTRI,
+    &LOGIT,
+    &LGAMMA,
+    &DIGAMMA,
+    &I0,
+    &I1,
+    &POLYGAMMA,
+    &BESSEL_I,
+    &SINC_DERIVATIVE,
     &SELECT,
     &MASKED_MUL,
     &MATMUL,

@@ -45,9 +45,14 @@ fn partial(args: &RuleArgs<'_>) -> Var {
 }
 
 fn exponent(attrs: &Attrs) -> i32 {
+    whole(attribute(attrs))
+}
+
+/// The number that is handed to the kernel after the operand.
+pub(super) fn attribute(attrs: &Attrs) -> f64 {
     match attrs {
-        Attrs::Scalar(n) => whole(*n),
-        _ => unreachable!("powi is recorded with its exponent"),
+        Attrs::Scalar(n) => *n,
+        _ => unreachable!("recorded with a number"),
     }
 }
 

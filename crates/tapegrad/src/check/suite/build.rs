@@ -1,5 +1,6 @@
 //! Recording a recipe.
 
+use super::functions::function;
 use super::recipe::{Leaf, Random, Recipe, Step};
 use crate::ir::Attrs;
 use crate::ops::SCATTER_ADD;
@@ -163,7 +164,7 @@ impl Builder {
     /// One operation; `None` where the values at hand do not fit it.
     fn record(&mut self, Step { op, a, b, how }: Step) -> Option<Var> {
         let x = self.pick(a);
-        match op % 8 {
+        match op % 11 {
             0..=2 => Some(self.unary(x, how)),
             3 | 4 => {
                 let y = self.partner(x, b);
@@ -171,7 +172,11 @@ impl Builder {
             }
             5 => self.reduce(x, how),
             6 => self.layout(x, b, how),
-            _ => self.contraction(x, b, how),
+            7 => self.contraction(x, b, how),
+            _ => {
+                let y = self.partner(x, b);
+                Some(function(x, y, how))
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `recipe` | what proptest draws and shrinks: a program as a list of small numbers |
 //! | `build` | recording a recipe: shapes fitted, values kept in sensible domains |
+//! | `functions` | the many functions of numbers, on arguments in their domains |
 //! | `oracle` | the naive evaluator's values, and how far a computed value may be from them |
 //! | `values` | replay equals the naive evaluator, whatever the passes, in `f64` and `f32` |
 //! | `derivatives` | reverse equals forward equals differences, also second derivatives |
@@ -37,6 +38,7 @@
 
 mod build;
 mod derivatives;
+mod functions;
 mod oracle;
 mod recipe;
 mod updates;

@@ -319,6 +319,11 @@ fn op_of(prim: Prim) -> Op {
         Prim::exponent => Op::Exponent,
         Prim::significand => Op::Significand,
         Prim::logistic | Prim::logistic_slope | Prim::softplus => unreachable!("lowered formulas have none"),
+        called => {
+            let number = called.called().expect("what is no instruction is called");
+            let number = u8::try_from(number).expect("there are fewer than 256 functions");
+            if called.arity() == 1 { Op::Call1(number) } else { Op::Call2(number) }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use super::step::Move;
 use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
+use crate::num::CALLED;
 use blocks::{Arena, Sink, Update, assemble};
 pub(super) use cells::apply_formula;
 use cells::{Builder, column_order};
@@ -107,7 +108,7 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
     }
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
-    let source = Source { elem, arena: arena.end + LANES, blocks };
+    let source = Source { elem, arena: arena.end + LANES, functions: CALLED, blocks };
     Some(Lowered { source, image, leaves, outputs, guards, prepare, finish })
 }
 

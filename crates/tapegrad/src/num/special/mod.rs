@@ -1,0 +1,39 @@
+//! Functions that are called, not written out: those of the standard library beyond the elementary ones, and the special
+//! functions.
+//!
+//! Each is a function of `f64`; in `f32` its operands are widened and its result rounded, which makes it exact to little more
+//! than half a unit in the last place. The list in [`crate::num::float`] names them; the rest follows: their reading as lanes, as
+//! a primitive of formulas, and as a function that machine code calls.
+//!
+//! | file | functions |
+//! |---|---|
+//! | `standard` | those of the standard library |
+//! | `error` | `erf` and what belongs to it: the scaled complement, the inverse |
+//! | `normal` | the normal distribution: density, distribution, its logarithm and inverse, the inverse Mills ratio |
+//! | `gamma` | `lgamma`, `digamma`, `polygamma` |
+//! | `bessel` | the modified Bessel functions of the first kind of whole order |
+//! | `sinc` | `sinc` and its derivatives |
+//!
+//! `erf`, `erfc` and `lgamma` are those of the crate `libm`, which are exact to 1 unit in the last place (`lgamma` but for negative
+//! arguments near its roots). The others are our own: the crates that have them are several digits worse, or lack the forms that keep
+//! their digits in the tails.
+
+mod bessel;
+mod error;
+mod gamma;
+mod normal;
+mod sinc;
+mod standard;
+
+pub(crate) use bessel::bessel_i;
+pub(crate) use error::{erf, erfc, erfcx, erfinv, gaussian};
+pub(crate) use gamma::{digamma, lgamma, polygamma};
+pub(crate) use normal::{log_ndtr, mills, mills_excess, ndtr, ndtri, normal_pdf};
+pub(crate) use sinc::sinc_derivative;
+pub(crate) use standard::{acos, asin, atan, atan2, cbrt, copysign, exp2, fmod, hypot, log2, log10};
+
+/// The whole number that an order is given as.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, which no order reaches
+fn order(n: f64) -> Option<u32> {
+    (n >= 0.0 && n == n.floor()).then_some(n as u32)
+}
