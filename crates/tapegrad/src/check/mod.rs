@@ -7,15 +7,18 @@
 //!
 //! [`gradcheck`] compares a recorded gradient with differences of values along one random direction, which costs a few
 //! replays however many elements there are; only when that fails (or on request) does it look at the elements one by one,
-//! to name the wrong one. [`derivative`] is the estimate by itself. `suite` (behind the feature `backend-tests`) holds the
+//! to name the wrong one. [`derivative`] is the estimate by itself. [`accuracy()`] compares scalar
+//! operations with exact references. `suite` (behind the feature `backend-tests`) holds the
 //! properties that every back end must have.
 //!
 //! Imports the crate's public interface only.
 
+mod accuracy;
 mod difference;
 mod gradient;
 #[cfg(feature = "backend-tests")]
 pub mod suite;
 
+pub use accuracy::{Accuracy, ReferenceError, Worst, accuracy};
 pub use difference::{Estimate, derivative};
 pub use gradient::{GradcheckError, GradcheckOptions, Mismatch, gradcheck};

@@ -44,14 +44,27 @@ macro_rules! functions {
             logistic: [logistic, logistic_slope, softplus],
             binary: [powf, min, max],
             special: [
-                asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills,
-                mills_excess, ndtri, lgamma, digamma
+                asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills, mills_excess, mills_variance, mills_skew, ndtri, lgamma, digamma
             ],
             special_of_two: [atan2, hypot, copysign, fmod, polygamma, bessel_i, sinc_derivative]
         }
     };
 }
 pub(crate) use functions;
+
+/// A function of two arguments. Which of two zeros the standard library's `min` and `max` give is not the same in scalar and in SIMD
+/// code, so they are written out.
+macro_rules! binary {
+    ($t:ident min $a:ident $b:ident) => {
+        if $a < $b || $t::is_nan($b) { $a } else { $b }
+    };
+    ($t:ident max $a:ident $b:ident) => {
+        if $a > $b || $t::is_nan($b) { $a } else { $b }
+    };
+    ($t:ident $g:ident $a:ident $b:ident) => {
+        $t::$g($a, $b)
+    };
+}
 
 macro_rules! float {
     (
@@ -117,7 +130,7 @@ macro_rules! float {
                 fn $e(self) -> Self;
             )*
             $(
-                #[doc = concat!("The standard library's `", stringify!($g), "`.")]
+                #[doc = concat!("The standard library's `", stringify!($g), "`; of two zeros `min` and `max` give the second.")]
                 fn $g(self, other: Self) -> Self;
             )*
         }
@@ -176,7 +189,7 @@ macro_rules! float {
             $(
                 #[inline(always)]
                 fn $g(self, other: Self) -> Self {
-                    $t::$g(self, other)
+                    binary!($t $g self other)
                 }
             )*
         }

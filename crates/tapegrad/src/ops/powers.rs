@@ -28,8 +28,23 @@ elementwise! {
     HYPOT hypot(a, b) -> y {
         forward: a.hypot(b),
         partials: [
-            y.equal(y.lit(0.0)).pick(y.lit(0.0), a / y),
-            y.equal(y.lit(0.0)).pick(y.lit(0.0), b / y)
+            a.direction(b),
+            b.direction(a)
+        ],
+        onnx: None,
+        samples: [[3.0, 4.0], [-1.5, 0.5]],
+    }
+    /// $a/\sqrt{a^2 + b^2}$, the cosine of the angle between the point $(a, b)$ and the axis of $a$. At $(0, 0)$ it is 0, and so are
+    /// its derivatives.
+    DIRECTION direction(a, b) -> y {
+        forward: {
+            let length = a.hypot(b);
+            length.is_equal(length.lit(0.0)).pick(length.lit(0.0), a / length)
+        },
+        // b²/r³, where 1/r − a²/r³ would cancel.
+        partials: [
+            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), b.direction(a).square() / a.hypot(b)),
+            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), -(y * b.direction(a) / a.hypot(b)))
         ],
         onnx: None,
         samples: [[3.0, 4.0], [-1.5, 0.5]],

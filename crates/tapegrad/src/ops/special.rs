@@ -35,13 +35,15 @@ elementwise! {
         onnx: None,
         samples: [[1.5], [-0.25], [30.0]],
     }
-    /// The number whose error function is $x$; $\pm\infty$ at $\pm 1$, NaN beyond.
+    /// The number whose error function is $x$; $\pm\infty$ at $\pm 1$, where the derivative is $\infty$, NaN beyond.
     ERFINV erfinv(x) -> y {
         forward: x.erfinv(),
         // √π/2·e^(y²); where y is large, 1 − |x| = erfc |y| says more of it than y itself does.
-        partials: [
-            x.abs().less(x.lit(0.5)).pick(y.gaussian().recip(), y.abs().erfcx() / (1.0 - x.abs())) * (0.5 * PI.sqrt())
-        ],
+        partials: [{
+            let rest = 1.0 - x.abs();
+            let tail = rest.equal(x.lit(0.0)).pick(x.lit(f64::INFINITY), y.abs().erfcx() / rest);
+            x.abs().less(x.lit(0.5)).pick(y.gaussian().recip(), tail) * (0.5 * PI.sqrt())
+        }],
         onnx: None,
         samples: [[0.75], [-0.25], [0.0], [0.984375]],
     }
@@ -73,31 +75,48 @@ elementwise! {
         onnx: None,
         samples: [[1.5], [-0.25], [-30.0]],
     }
-    /// Inverse Mills ratio of the lower tail, $\varphi(x)/\Phi(x)$: the derivative of $\ln \Phi$, and the mean of a normal variable
-    /// above $-x$.
+    /// Inverse Mills ratio of the lower tail, $\varphi(x)/\Phi(x)$: the derivative of $\ln \Phi$, and minus the mean of a normal variable
+    /// known to be below $x$.
     MILLS mills(x) -> y {
         forward: x.mills(),
-        partials: [-(y * x.mills_excess())],
+        // −y·(x + y), which is v − 1 with the variance v; so its derivative has no difference that would cancel in the tail.
+        partials: [x.less(x.lit(0.0)).pick(x.mills_variance() - 1.0, -(y * x.mills_excess()))],
         onnx: None,
         samples: [[1.5], [-0.25], [-30.0]],
     }
     /// $x + \varphi(x)/\Phi(x)$, accurate in the lower tail, where it tends to $-1/x$.
     MILLS_EXCESS mills_excess(x) -> y {
         forward: x.mills_excess(),
-        partials: [1.0 - x.mills() * y],
+        partials: [x.mills_variance()],
         onnx: None,
         samples: [[1.5], [-0.25], [-3.0]],
     }
-    /// The number at which the normal distribution is $p$, $\Phi^{-1}(p)$; $\mp\infty$ at 0 and 1, NaN beyond.
+    /// The derivative of `mills_excess`, $1 - m(x + m)$ with $m = \varphi(x)/\Phi(x)$, accurate in the lower tail: the variance of a normal
+    /// variable known to be below $x$.
+    MILLS_VARIANCE mills_variance(x) -> y {
+        forward: x.mills_variance(),
+        partials: [x.mills() * x.mills_skew()],
+        onnx: None,
+        samples: [[1.5], [-0.25], [-3.0]],
+    }
+    /// $e^2 - v$ with $e$ of `mills_excess` and $v$ of `mills_variance`, accurate in the lower tail: the derivative of `mills_variance` is
+    /// this times `mills`. (Its own derivative, which the fourth derivative of `log_ndtr` has, is not accurate there.)
+    MILLS_SKEW mills_skew(x) -> y {
+        forward: x.mills_skew(),
+        partials: [2.0 * (x.mills_excess() * x.mills_variance()) - x.mills() * y],
+        onnx: None,
+        samples: [[1.5], [-0.25], [-3.0]],
+    }
+    /// The number at which the normal distribution is $p$, $\Phi^{-1}(p)$; $\mp\infty$ at 0 and 1, where the derivative is $\infty$, NaN beyond.
     NDTRI ndtri(p) -> y {
         forward: p.ndtri(),
         // 1/φ(y); in the tails φ = p·φ/Φ, because p is known better than φ is from y.
-        partials: [
-            p.less(p.lit(0.25)).pick(
-                (p * y.mills()).recip(),
-                p.greater(p.lit(0.75)).pick(((1.0 - p) * (-y).mills()).recip(), y.normal_pdf().recip())
-            )
-        ],
+        partials: [{
+            let (half, zero) = (p.lit(0.5), p.lit(0.0));
+            let rest = p.less(half).pick(p, 1.0 - p);
+            let tail = rest.equal(zero).pick(p.lit(f64::INFINITY), (rest * p.less(half).pick(y, -y).mills()).recip());
+            rest.less(p.lit(0.25)).pick(tail, y.normal_pdf().recip())
+        }],
         onnx: None,
         samples: [[0.125], [0.375], [0.984375]],
     }

@@ -42,8 +42,8 @@ elementwise! {
     ATAN2 atan2(a, b) -> y {
         forward: a.atan2(b),
         partials: [
-            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), b / a.hypot(b) / a.hypot(b)),
-            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), -(a / a.hypot(b) / a.hypot(b)))
+            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), b.direction(a) / a.hypot(b)),
+            a.hypot(b).equal(a.lit(0.0)).pick(a.lit(0.0), -(a.direction(b) / a.hypot(b)))
         ],
         onnx: None,
         samples: [[1.5, -2.0], [0.5, 3.0], [-0.5, -3.0]],

@@ -8,7 +8,7 @@ pub(super) fn function(x: Var, y: Var, how: u16) -> Var {
     let inside = |v: Var| v.tanh() * 0.45 + 0.5;
     let (p, size) = (inside(x), x.abs() + 0.5);
     let number = |c: f64| x.scalar(c);
-    match how % 72 {
+    match how % 75 {
         0 => size.rsqrt(),
         1 => size.cbrt(),
         2 => size.hypot(y),
@@ -76,10 +76,13 @@ pub(super) fn function(x: Var, y: Var, how: u16) -> Var {
         64 => size.digamma(),
         65 => (x * 0.5).i0(),
         66 => (x * 0.5).i1(),
-        67 => size.polygamma(u32::from(how / 72 % 4)),
-        68 => (x * 0.5).bessel_i(u32::from(how / 72 % 4)),
-        69 => x.sinc_derivative(u32::from(how / 72 % 4)),
+        67 => size.polygamma(u32::from(how / 75 % 4)),
+        68 => (x * 0.5).bessel_i(u32::from(how / 75 % 4)),
+        69 => x.sinc_derivative(u32::from(how / 75 % 4)),
         70 => (x * 0.5).softplus_with(1.5),
+        71 => x.mills_variance(),
+        72 => size.direction(y),
+        73 => x.mills_skew(),
         _ => (size + 1.0).mvlgamma(3),
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn erfinv(x: f64) -> f64 {
     if a > 1.0 || a.is_nan() {
         return f64::NAN;
     }
-    if a <= 0.5 {
+    if a <= 0.75 {
         let mut y = start(-(x * x).mul_add(-1.0, 1.0).ln()) * x;
         for _ in 0..2 {
             // Halley's step for erf(y) = x.

@@ -28,7 +28,7 @@ mod standard;
 pub(crate) use bessel::bessel_i;
 pub(crate) use error::{erf, erfc, erfcx, erfinv, gaussian};
 pub(crate) use gamma::{digamma, lgamma, polygamma};
-pub(crate) use normal::{log_ndtr, mills, mills_excess, ndtr, ndtri, normal_pdf};
+pub(crate) use normal::{log_ndtr, mills, mills_excess, mills_skew, mills_variance, ndtr, ndtri, normal_pdf};
 pub(crate) use sinc::sinc_derivative;
 pub(crate) use standard::{acos, asin, atan, atan2, cbrt, copysign, exp2, fmod, hypot, log2, log10};
 

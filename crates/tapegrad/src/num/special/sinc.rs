@@ -34,11 +34,11 @@ pub(crate) fn sinc_derivative(x: f64, n: f64) -> f64 {
 fn power_series(z: f64, n: u32) -> f64 {
     let first = n.div_ceil(2);
     // z^(2k−n)/(2k−n)!
-    let mut power = if n % 2 == 0 { 1.0 } else { z };
+    let mut power = if n.is_multiple_of(2) { 1.0 } else { z };
     let (mut sum, mut k) = (0.0, first);
     loop {
         let term = power / f64::from(2 * k + 1);
-        sum += if k % 2 == 0 { term } else { -term };
+        sum += if k.is_multiple_of(2) { term } else { -term };
         if term.abs() <= 1e-18 * sum.abs() || k > first + 100 {
             return sum;
         }
