@@ -35,7 +35,10 @@ fn page() -> String {
     }
     page.push_str(
         "\nWritten with these: `mean`, `logsumexp`, `softmax`, `log_softmax`, `one_hot`, and the forms that keep reduced axes\n\
-         (`sum_keep`, `mean_keep`, `max_keep`, `logsumexp_keep`).\n",
+         (`sum_keep`, `mean_keep`, `max_keep`, `logsumexp_keep`); of single numbers `sin_cos`, `softplus_with` and `mvlgamma`.\n\n\
+         How exact the functions of numbers are is on the page [Accuracy](accuracy.md), what they give at zeros, infinities, kinks and ends\n\
+         of their domains on the page [Edges](edges.md). Of PyTorch's functions of one real number these are left out, until somebody asks: the\n\
+         scaled Bessel functions `i0e` and `i1e`, those of the second kind, `zeta`, `igamma`, and `entr`, which is `-x.xlogy(x)`.\n",
     );
     page
 }

@@ -103,7 +103,7 @@ struct Group<'a> {
 ///
 /// ```
 /// // √2, and its derivatives 1/(2√2), −1/(8√2) and 3/(32√2).
-/// let line = "sqrt 4000000000000000 3ff6a09e667f3bcd-435 3fd6a09e667f3bcd-435 bfb6a09e667f3bcd+435 3fa0f876ccdf6cd9+424";
+/// let line = "sqrt 4000000000000000 3ff6a09e667f3bcd-435 3fd6a09e667f3bcd-435 bfb6a09e667f3bcd+435 3fb0f876ccdf6cd9+423";
 /// let sqrt = &tapegrad::check::accuracy::<f64>(line).unwrap()[0];
 /// assert!(sqrt.checks == 4 && sqrt.worst.iter().all(|w| w.error <= 2.0), "{sqrt:?}");
 /// ```
