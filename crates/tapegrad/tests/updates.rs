@@ -176,3 +176,26 @@ fn layers_of_all_small_sizes_are_updated_as_by_steps() {
         check_machine_code(&tape, &[loss], &[v, w, b, buffer]);
     }
 }
+
+#[test]
+fn parameters_without_elements_stand_anywhere_among_others_that_are_updated() {
+    for position in 0..4 {
+        let tape = Tape::new();
+        let param = |number: usize| {
+            // It takes no room, so it begins where its neighbour does.
+            let empty = (number == position).then(|| tape.param(Tensor::zeros([0, 3])));
+            let param = tape.param(Tensor::full([4], 0.5 + number as f64));
+            (empty, param)
+        };
+        let [(a, x), (b, buffer), (c, w)] = [0, 1, 2].map(param);
+        let empty = a.or(b).or(c).unwrap_or_else(|| tape.param(Tensor::zeros([0, 3])));
+        let next = buffer * 0.5 + x.sin();
+        tape.assign(buffer, next);
+        tape.assign(w, w - 0.1 * next.sum().exp());
+        tape.assign(empty, empty * 2.0);
+        let program = interpreted(&tape, &[next.sum()]);
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(buffer)[0], 0.75 + 0.5_f64.sin());
+    }
+}
