@@ -88,8 +88,8 @@ fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Poo
     let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
     let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
     let side = match source.code.len() {
-        0..=FOUR_TIMES => SIDE_BY_SIDE,
-        0..=TWICE => 2,
+        short if short <= FOUR_TIMES => SIDE_BY_SIDE,
+        longer if longer <= TWICE => 2,
         _ => 1,
     };
     asm.zero(R9);
