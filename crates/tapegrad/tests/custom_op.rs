@@ -61,48 +61,48 @@ fn samples() -> Vec<Sample> {
 }
 
 /// Running sum along the last axis.
-static CUMSUM: OpDef = OpDef {
-    name: "cumsum",
+static RUNNING_SUM: OpDef = OpDef {
+    name: "running_sum",
     doc: "Running sum along the last axis.\n",
     args: &["x"],
     variadic: false,
     onnx: Some("CumSum"),
     infer,
-    rule: Rule::Linear(|_, _, ct| Var::record(&CUMSUM_REVERSED, &[ct], Attrs::None)),
+    rule: Rule::Linear(|_, _, ct| Var::record(&RUNNING_SUM_REVERSED, &[ct], Attrs::None)),
     masks: false,
     kernel: Kernel::Custom(CustomKernel { f32: kernel::<f32, false>, f64: kernel::<f64, false> }),
     samples,
 };
 
 /// Running sum along the last axis, from its end.
-static CUMSUM_REVERSED: OpDef = OpDef {
-    name: "cumsum_reversed",
+static RUNNING_SUM_REVERSED: OpDef = OpDef {
+    name: "running_sum_reversed",
     doc: "Running sum along the last axis, from its end.\n",
     args: &["x"],
     variadic: false,
     onnx: None,
     infer,
-    rule: Rule::Linear(|_, _, ct| Var::record(&CUMSUM, &[ct], Attrs::None)),
+    rule: Rule::Linear(|_, _, ct| Var::record(&RUNNING_SUM, &[ct], Attrs::None)),
     masks: false,
     kernel: Kernel::Custom(CustomKernel { f32: kernel::<f32, true>, f64: kernel::<f64, true> }),
     samples,
 };
 
 trait RunningSum: Sized {
-    /// Running sum along the last axis; `try_cumsum` returns the error.
-    fn cumsum(self) -> Self;
+    /// Running sum along the last axis; `try_running_sum` returns the error.
+    fn running_sum(self) -> Self;
     /// Running sum along the last axis.
-    fn try_cumsum(self) -> Result<Self, RecordError>;
+    fn try_running_sum(self) -> Result<Self, RecordError>;
 }
 
 impl RunningSum for Var {
     #[track_caller]
-    fn cumsum(self) -> Var {
-        Var::record(&CUMSUM, &[self], Attrs::None)
+    fn running_sum(self) -> Var {
+        Var::record(&RUNNING_SUM, &[self], Attrs::None)
     }
     #[track_caller]
-    fn try_cumsum(self) -> Result<Var, RecordError> {
-        Var::try_record(&CUMSUM, &[self], Attrs::None)
+    fn try_running_sum(self) -> Result<Var, RecordError> {
+        Var::try_record(&RUNNING_SUM, &[self], Attrs::None)
     }
 }
 
@@ -177,7 +177,7 @@ fn custom_operations_replay_in_both_precisions_and_with_any_passes() {
     let tape = Tape::new();
     let x = tape.input([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]]);
     // Fused with operations of the engine, broadcast, and read through a transposed view.
-    let y = (x.bell() * 2.0 + x.distance(tape.constant(1.0))).transpose().cumsum().swish().sum();
+    let y = (x.bell() * 2.0 + x.distance(tape.constant(1.0))).transpose().running_sum().swish().sum();
     let gradient = tape.grad(y, &[x])[0];
     let curvature = tape.grad(gradient.sum(), &[x])[0];
     let outputs = [y, gradient, curvature];
@@ -203,7 +203,7 @@ fn custom_operations_replay_in_both_precisions_and_with_any_passes() {
 fn a_tensor_operation_takes_one_struct() {
     let tape = Tape::new();
     let x = tape.input([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-    let y = x.cumsum();
+    let y = x.running_sum();
     assert_eq!(y.value().to_string(), "[[1, 3, 6], [4, 9, 15]]");
 
     // The cotangent of the first element reaches all that follow it.
@@ -213,7 +213,7 @@ fn a_tensor_operation_takes_one_struct() {
     assert_eq!(tape.jvp(&[y], &[x], &[ct])[0].value().to_string(), "[[1, 11, 111], [0, 0, 1]]");
     // And what is nonlinear around it has a Hessian.
     let row = tape.input([1.0, 2.0]);
-    let energy = row.cumsum().square().sum();
+    let energy = row.running_sum().square().sum();
     assert_eq!(tape.hessian(energy, row).value().to_string(), "[[4, 2], [2, 2]]");
 }
 
@@ -221,10 +221,10 @@ fn a_tensor_operation_takes_one_struct() {
 fn mistakes_with_custom_operations_are_reported_like_any_other() {
     let tape = Tape::new();
     let (x, labels) = (tape.input(1.0).named("x"), tape.index_input([0, 1]));
-    let (error, here) = (x.try_cumsum().unwrap_err(), line!());
-    assert_eq!((error.op(), error.location().line(), error.location().file()), ("cumsum", here, file!()));
+    let (error, here) = (x.try_running_sum().unwrap_err(), line!());
+    assert_eq!((error.op(), error.location().line(), error.location().file()), ("running_sum", here, file!()));
     let text = error.to_string();
-    assert!(text.starts_with("cumsum: expected at least one axis to sum along, found a scalar\n  --> "), "{text}");
+    assert!(text.starts_with("running_sum: expected at least one axis to sum along, found a scalar\n  --> "), "{text}");
     assert!(text.contains("\n  x: input `x` [], recorded at "), "{text}");
     let (a, b) = (tape.input([1.0, 2.0]), tape.input([1.0, 2.0, 3.0]));
     let text = ops::try_record_elementwise(&DISTANCE, &[a, b]).unwrap_err().to_string();

@@ -15,6 +15,34 @@ fn rule(op: &OpDef) -> &'static str {
     }
 }
 
+/// What is written with the operations above, by subject.
+const COMPOSED: &str = "
+## Written with these
+
+Their derivatives of every order follow from the operations above. Each has a `try_` twin that returns the error; reductions
+end in `_over` where they take axes.
+
+| subject | operations |
+|---|---|
+| numbers | `sin_cos`, `softplus_with`, `mvlgamma` |
+| axes | `transpose`, `swapaxes`, `movedim`, `squeeze`, `unsqueeze`, `flatten`, `flip`, `roll`, `rot90`, `tile`, `unfold` |
+| parts | `narrow`, `index`, `split`, `chunk`, `unbind`, `stack`, `hstack`, `vstack`, `pad` |
+| diagonals | `diagonal`, `diag`, `trace`, `tril`, `triu` |
+| picking | `index_select`, `one_hot`, `masked_fill` |
+| reductions | `mean`, `logsumexp`, `amax`, `amin`, `min_over`, `prod`, `var`, `std`, `nansum_over`, `norm`; `sum_keep`, `mean_keep`, `max_keep`, `logsumexp_keep` keep reduced axes |
+| running | `cumprod`, `logcumsumexp`, `trapezoid`, `trapezoid_at` |
+| products | `dot`, `inner`, `outer`, `kron`, `cross`, `addmm`, `linear`, `bilinear`, `ops::einsum` |
+| matrices | `inv`, `matrix_power`, `slogdet` |
+| distances | `normalize`, `cosine_similarity`, `cdist` |
+| networks | `conv`, `max_pool`, `avg_pool`, `softmax`, `log_softmax`, `layer_norm`, `group_norm`, `instance_norm`, `rms_norm` |
+| terms of losses | `l1_loss`, `mse_loss`, `huber_loss`, `smooth_l1_loss`, `binary_cross_entropy`, `binary_cross_entropy_with_logits`, `nll_loss`, `cross_entropy`, `kl_div`, `gaussian_nll_loss`, `poisson_nll_loss`, `hinge_embedding_loss` |
+
+What PyTorch calls them is on the page [Conformance](conformance.md). How exact the functions of numbers are is on the page
+[Accuracy](accuracy.md), what they give at zeros, infinities, kinks and ends of their domains on the page [Edges](edges.md). Of
+PyTorch's functions of one real number these are left out, until somebody asks: the scaled Bessel functions `i0e` and `i1e`, those
+of the second kind, `zeta`, `igamma`, and `entr`, which is `-x.xlogy(x)`.
+";
+
 fn page() -> String {
     let mut page = String::from(
         "# Operations\n\nGenerated from the declarations in `crates/tapegrad/src/ops`; each operation is declared once, and this \
@@ -33,13 +61,7 @@ fn page() -> String {
         let onnx = op.onnx.unwrap_or("–");
         writeln!(page, "| `{}` | {operands} | {doc} | {} | {onnx} |", op.name, rule(op)).unwrap();
     }
-    page.push_str(
-        "\nWritten with these: `mean`, `logsumexp`, `softmax`, `log_softmax`, `one_hot`, and the forms that keep reduced axes\n\
-         (`sum_keep`, `mean_keep`, `max_keep`, `logsumexp_keep`); of single numbers `sin_cos`, `softplus_with` and `mvlgamma`.\n\n\
-         How exact the functions of numbers are is on the page [Accuracy](accuracy.md), what they give at zeros, infinities, kinks and ends\n\
-         of their domains on the page [Edges](edges.md). Of PyTorch's functions of one real number these are left out, until somebody asks: the\n\
-         scaled Bessel functions `i0e` and `i1e`, those of the second kind, `zeta`, `igamma`, and `entr`, which is `-x.xlogy(x)`.\n",
-    );
+    page.push_str(COMPOSED);
     page
 }
 

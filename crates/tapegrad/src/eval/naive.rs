@@ -94,7 +94,7 @@ pub fn eval_node(graph: &Graph, id: NodeId, inputs: &[&LeafValue]) -> LeafValue 
                 }
             }
         }
-        Kernel::Custom(kernel) => {
+        Kernel::Custom(kernel) | Kernel::Indexed { kernel, .. } => {
             let operands: Vec<Operand<'_, f64>> = inputs
                 .iter()
                 .map(|v| match v {

@@ -2,7 +2,7 @@
 
 use super::naive::eval_node;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
-use crate::ir::{Attrs, Comparison, Guard, Kernel, LeafValue, NodeId, Recording, Tensor, Var, check_one_tape};
+use crate::ir::{Comparison, Guard, LeafValue, NodeId, Recording, Tensor, Var, check_one_tape};
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
@@ -93,11 +93,7 @@ fn check_rows(
     at: &'static Location<'static>,
 ) -> Result<(), RecordError> {
     let node = r.graph.node(id);
-    let rows = match (&node.op.kernel, r.graph.attrs(id)) {
-        (Kernel::Gather, _) => r.graph.shape(node.inputs[0]).dims()[0],
-        (Kernel::ScatterAdd, &Attrs::Int(rows)) => rows,
-        _ => return Ok(()),
-    };
+    let Some(rows) = r.graph.rows_below(id) else { return Ok(()) };
     let LeafValue::Index(index) = &inputs[1] else { unreachable!("types are checked when recording") };
     let Some(position) = index.data().iter().position(|&i| i as usize >= rows) else { return Ok(()) };
     let message =

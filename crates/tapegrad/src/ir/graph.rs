@@ -89,6 +89,12 @@ impl Graph {
         (op.infer)(&types, attrs)
     }
 
+    /// What each index that a node picks by must be below, if it picks.
+    pub(crate) fn rows_below(&self, id: NodeId) -> Option<usize> {
+        let types: SmallVec<[&TensorType; 4]> = self.node(id).inputs.iter().map(|&i| self.ty(i)).collect();
+        self.node(id).op.rows_below(&types, self.attrs(id))
+    }
+
     /// Appends an elementwise node whose inputs all have one and the same real type, which is then also its own; `None`
     /// where they do not. This is the fast path of recording.
     #[inline]

@@ -74,6 +74,22 @@ pub enum Attrs {
     },
     /// One axis, or a count.
     Int(usize),
+    /// Which elements of a row-major value stand where in another.
+    Strided(Arc<Strided>),
+}
+
+/// An affine arrangement: position $p$ stands for element `offset` $+ \sum_i p_i$ `strides`$_i$ of a row-major value of
+/// shape `whole`. Negative strides run backwards, and several positions may stand for one element.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Strided {
+    /// The shape of the value that elements are taken from.
+    pub whole: Shape,
+    /// The element at position 0.
+    pub offset: usize,
+    /// The dimensions of the arrangement.
+    pub dims: SmallVec<[usize; 8]>,
+    /// The distance between neighbours along each of them.
+    pub strides: SmallVec<[isize; 8]>,
 }
 
 impl PartialEq for Attrs {
@@ -91,6 +107,7 @@ impl PartialEq for Attrs {
                 Attrs::Slice { axis: other_axis, start: other_start, stop: other_stop },
             ) => (axis, start, stop) == (other_axis, other_start, other_stop),
             (Attrs::Int(a), Attrs::Int(b)) => a == b,
+            (Attrs::Strided(a), Attrs::Strided(b)) => a == b,
             _ => false,
         }
     }
@@ -112,6 +129,7 @@ impl Hash for Attrs {
             Attrs::Shape(shape) => shape.hash(state),
             Attrs::Slice { axis, start, stop } => (axis, start, stop).hash(state),
             Attrs::Int(n) => n.hash(state),
+            Attrs::Strided(strided) => strided.hash(state),
         }
     }
 }
@@ -127,6 +145,9 @@ impl fmt::Display for Attrs {
             Attrs::Shape(shape) => write!(f, "{shape}"),
             Attrs::Slice { axis, start, stop } => write!(f, "axis {axis}, {start}..{stop}"),
             Attrs::Int(n) => write!(f, "{n}"),
+            Attrs::Strided(s) => {
+                write!(f, "{:?} by {:?} from {} of {}", s.dims.as_slice(), s.strides.as_slice(), s.offset, s.whole)
+            }
         }
     }
 }
@@ -241,6 +262,25 @@ pub enum Kernel {
     ScatterAdd,
     /// A user's own.
     Custom(CustomKernel),
+    /// A user's own that picks by its second operand, which is indices: each is checked, when it is set, to be `below` what
+    /// follows from the types of the operands.
+    Indexed {
+        /// The computation.
+        kernel: CustomKernel,
+        /// What every index must be below.
+        below: fn(&[&TensorType], &Attrs) -> usize,
+    },
+}
+
+impl Kernel {
+    /// The computation of an operation that is none of the engine's own kinds.
+    #[must_use]
+    pub fn custom(&self) -> Option<&CustomKernel> {
+        match self {
+            Kernel::Custom(kernel) | Kernel::Indexed { kernel, .. } => Some(kernel),
+            _ => None,
+        }
+    }
 }
 
 /// One example of an operation at work, for tests that derive from the declaration.
@@ -303,6 +343,17 @@ impl OpDef {
     pub fn elementwise(&self) -> Option<&'static Elementwise> {
         match self.kernel {
             Kernel::Elementwise(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// What each index of the second operand must be below, if the operation picks by it.
+    #[must_use]
+    pub fn rows_below(&self, operands: &[&TensorType], attrs: &Attrs) -> Option<usize> {
+        match (&self.kernel, attrs) {
+            (Kernel::Gather, _) => Some(operands[0].shape.dims()[0]),
+            (Kernel::ScatterAdd, &Attrs::Int(rows)) => Some(rows),
+            (Kernel::Indexed { below, .. }, _) => Some(below(operands, attrs)),
             _ => None,
         }
     }

@@ -27,13 +27,17 @@ impl Var {
 
     /// The largest element over `axes`, without derivative, for shifting exponents; 0 where it is not finite, so that
     /// an infinite element is not subtracted from itself.
-    #[allow(clippy::eq_op)] // x − x, below
     #[track_caller]
     fn shift(self, axes: &[isize]) -> Var {
-        let largest = self.stop_gradient().max_keep(axes);
-        let zero = largest.scalar(0.0);
-        // x − x is 0 for finite x and NaN otherwise.
-        (largest - largest).equal(zero).select(largest, zero)
+        self.stop_gradient().max_keep(axes).finite_or_zero()
+    }
+
+    /// This value where it is finite, else 0.
+    #[allow(clippy::eq_op)] // x − x is 0 for finite x and NaN otherwise
+    #[track_caller]
+    pub(super) fn finite_or_zero(self) -> Var {
+        let zero = self.scalar(0.0);
+        (self - self).equal(zero).select(self, zero)
     }
 
     /// $\ln \sum e^x$ over `axes`, which disappear, without overflow.

@@ -372,6 +372,7 @@ impl Var {
     }
 
     /// Repeated to the given shape by NumPy's rule. Operators do this by themselves.
+    #[doc(alias = "expand")]
     #[must_use]
     #[track_caller]
     pub fn broadcast_to(self, shape: impl Into<Shape>) -> Var {

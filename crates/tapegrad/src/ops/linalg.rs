@@ -73,6 +73,9 @@ pub static MATMUL: OpDef = OpDef {
 impl Var {
     /// Matrix product by NumPy's rule: over the last two axes, leading axes broadcast; a vector on the left is a row, on
     /// the right a column, and the axis it gained disappears again.
+    #[doc(alias = "bmm")]
+    #[doc(alias = "mm")]
+    #[doc(alias = "mv")]
     #[must_use]
     #[track_caller]
     pub fn matmul(self, rhs: Var) -> Var {

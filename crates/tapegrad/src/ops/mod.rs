@@ -14,15 +14,25 @@
 //! | `layout` | `reshape`, `permute`, `transpose`, `broadcast_to`, `slice`, `concat` |
 //! | `reduce` | `sum`, `mean`, `max` over axes |
 //! | `linalg` | `matmul` |
+//! | `solve`, `cholesky`, `det` | linear systems, factors and determinants; `elimination` is their arithmetic |
+//! | `scan` | running sums |
+//! | `strided` | elements picked by an affine rule: windows, diagonals, reversed axes |
 //! | `index` | `gather` by row, and its transpose |
+//! | `along` | elements picked and placed along an axis by number |
 //! | `composite` | `logsumexp`, `softmax`, `log_softmax`: written with the others |
+//! | `compose` | all other operations that are written with these |
 //!
 //! Imports `ir`, `num` and `error`.
 
 mod activation;
+mod along;
 mod bounds;
+mod cholesky;
+mod compose;
 mod composite;
+mod det;
 mod elementwise;
+mod elimination;
 mod index;
 mod layout;
 mod linalg;
@@ -35,12 +45,19 @@ mod record;
 mod reduce;
 mod rounding;
 mod scalar;
+mod scan;
 mod select;
+mod solve;
 mod special;
+mod strided;
 mod trigonometry;
 
 pub use activation::*;
+pub use along::{ADD_ALONG_AXIS, PUT_ALONG_AXIS, TAKE_ALONG_AXIS};
 pub use bounds::*;
+pub use cholesky::CHOLESKY;
+pub use compose::{Conv, PadMode, Pool, einsum, try_einsum};
+pub use det::{COFACTORS, DET, LOG_ABS_DET, SIGN_DET};
 pub use elementwise::*;
 pub use index::{GATHER, SCATTER_ADD};
 pub use layout::{BROADCAST_TO, CONCAT, PERMUTE, RESHAPE, SLICE};
@@ -51,8 +68,11 @@ pub use powers::*;
 pub use record::{record_elementwise, try_record_elementwise};
 pub use reduce::{MAX_OVER, SUM};
 pub use rounding::*;
+pub use scan::{CUMSUM, CUMSUM_REVERSED};
 pub use select::{MASKED_MUL, SELECT};
+pub use solve::{SOLVE, SOLVE_TRIANGULAR};
 pub use special::*;
+pub use strided::{STRIDED, STRIDED_ADD};
 pub use trigonometry::*;
 
 use crate::ir::OpDef;
@@ -182,6 +202,20 @@ pub static OPS: &[&OpDef] = &[
     &CONCAT,
     &GATHER,
     &SCATTER_ADD,
+    &TAKE_ALONG_AXIS,
+    &ADD_ALONG_AXIS,
+    &PUT_ALONG_AXIS,
+    &STRIDED,
+    &STRIDED_ADD,
+    &CUMSUM,
+    &CUMSUM_REVERSED,
+    &SOLVE,
+    &SOLVE_TRIANGULAR,
+    &CHOLESKY,
+    &DET,
+    &COFACTORS,
+    &LOG_ABS_DET,
+    &SIGN_DET,
 ];
 
 /// The operation of this name.

@@ -121,6 +121,7 @@ impl Var {
     /// condition, and the branch not taken has no influence on values or gradients, not even as NaN.
     ///
     /// This is the branch that replays: an `if` on a recorded value is fixed when recorded (and guarded).
+    #[doc(alias = "where")]
     #[must_use]
     #[track_caller]
     pub fn select(self, a: Var, b: Var) -> Var {

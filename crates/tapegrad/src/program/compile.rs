@@ -311,7 +311,7 @@ impl Extract {
     ) -> Result<Program<T>, CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
-            matches!(node.op.kernel, Kernel::Custom(_)) && node.inputs.len() > MOST_CUSTOM_OPERANDS
+            node.op.kernel.custom().is_some() && node.inputs.len() > MOST_CUSTOM_OPERANDS
         };
         if let Some(&id) = self.graph.order().iter().find(many) {
             return Err(CompileError::new(format!(

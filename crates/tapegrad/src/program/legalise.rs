@@ -90,7 +90,7 @@ pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
     for &id in &before {
         let node = graph.node(id).clone();
         let needs_whole = match node.op.kernel {
-            Kernel::Gather | Kernel::ScatterAdd | Kernel::Custom(_) => true,
+            Kernel::Gather | Kernel::ScatterAdd | Kernel::Custom(_) | Kernel::Indexed { .. } => true,
             Kernel::Reshape => !views.view(graph, node.inputs[0]).is_contiguous(),
             _ => false,
         };

@@ -139,17 +139,12 @@ impl<'a> Plan<'a> {
         };
         for &id in graph.order().iter().rev() {
             let node = graph.node(id);
-            match (&node.op.kernel, graph.attrs(id)) {
-                (Kernel::Gather, _) => {
-                    tighten(&mut bounds, node.inputs[1], (graph.shape(node.inputs[0]).dims()[0], id));
-                    if graph.ty(id).dtype == DType::Index
-                        && let Some(&own) = bounds.get(&id)
-                    {
-                        tighten(&mut bounds, node.inputs[0], own);
-                    }
-                }
-                (Kernel::ScatterAdd, &Attrs::Int(rows)) => tighten(&mut bounds, node.inputs[1], (rows, id)),
-                _ => {}
+            let Some(bound) = graph.rows_below(id) else { continue };
+            tighten(&mut bounds, node.inputs[1], (bound, id));
+            if graph.ty(id).dtype == DType::Index
+                && let Some(&own) = bounds.get(&id)
+            {
+                tighten(&mut bounds, node.inputs[0], own);
             }
         }
         for &id in graph.order() {

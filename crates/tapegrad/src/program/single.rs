@@ -24,7 +24,7 @@ impl Plan<'_> {
                 }
             }
             (Kernel::ScatterAdd, _) => Step::ScatterAdd(self.rows(id, node.inputs[0], node.inputs[1], node.inputs[0])),
-            (Kernel::Custom(kernel), _) => {
+            (Kernel::Custom(kernel) | Kernel::Indexed { kernel, .. }, _) => {
                 let operand = |&input: &NodeId| {
                     let index = self.graph.ty(input).dtype == DType::Index;
                     let start = if index { self.index_start(input) } else { self.start(input).0 };
