@@ -2,6 +2,7 @@
 
 use super::functions::function;
 use super::recipe::{Leaf, Random, Recipe, Step};
+use super::tensors::tensor;
 use crate::ir::Attrs;
 use crate::ops::SCATTER_ADD;
 use crate::{Indices, Shape, Tape, Tensor, Var};
@@ -164,7 +165,7 @@ impl Builder {
     /// One operation; `None` where the values at hand do not fit it.
     fn record(&mut self, Step { op, a, b, how }: Step) -> Option<Var> {
         let x = self.pick(a);
-        match op % 11 {
+        match op % 13 {
             0..=2 => Some(self.unary(x, how)),
             3 | 4 => {
                 let y = self.partner(x, b);
@@ -173,6 +174,8 @@ impl Builder {
             5 => self.reduce(x, how),
             6 => self.layout(x, b, how),
             7 => self.contraction(x, b, how),
+            8 => tensor(x, how),
+            9 => self.along(x, how),
             _ => {
                 let y = self.partner(x, b);
                 Some(function(x, y, how))
@@ -336,6 +339,23 @@ impl Builder {
             }
             8 => x.transpose_or_self().transpose_or_self() + x,
             _ => return None,
+        })
+    }
+
+    /// Elements picked or placed along an axis.
+    fn along(&mut self, x: Var, how: u16) -> Option<Var> {
+        let shape = x.shape();
+        let axis = usize::from(how / 16).checked_rem(shape.rank())?;
+        let (size, signed) = (shape.dims()[axis], axis.cast_signed());
+        if shape.numel() == 0 {
+            return None;
+        }
+        let dims: Vec<isize> = shape.dims().iter().map(|d| d.cast_signed()).collect();
+        let index = self.index(shape.numel(), size).try_reshape(&dims).ok()?;
+        Some(match how % 3 {
+            0 => x.take_along_axis(signed, index),
+            1 => x.add_along_axis(signed, index, x.sin()),
+            _ => x.put_along_axis(signed, index, x.sin()),
         })
     }
 

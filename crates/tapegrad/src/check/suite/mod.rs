@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `recipe` | what proptest draws and shrinks: a program as a list of small numbers |
 //! | `build` | recording a recipe: shapes fitted, values kept in sensible domains |
+//! | `tensors` | the operations that have a kernel of their own, on arguments for which they are smooth |
 //! | `functions` | the many functions of numbers, on arguments in their domains |
 //! | `oracle` | the naive evaluator's values, and how far a computed value may be from them |
 //! | `values` | replay equals the naive evaluator, whatever the passes, in `f64` and `f32` |
@@ -41,6 +42,7 @@ mod derivatives;
 mod functions;
 mod oracle;
 mod recipe;
+mod tensors;
 mod updates;
 mod values;
 
