@@ -3,6 +3,8 @@
 //!
 //! The code blocks of the book and of the README are compiled and run as documentation tests of this package.
 
+pub mod conformance;
+
 /// The pages whose code blocks are tests.
 #[cfg(doctest)]
 mod book {
