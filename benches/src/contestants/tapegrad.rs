@@ -211,6 +211,7 @@ impl<T: Element> Step for Replayed<T> {
     }
 
     fn memory(&self) -> Option<Memory> {
-        Some(Memory { arena: self.program.arena_len() * size_of::<T>(), bound: None })
+        let bytes = |elements: usize| elements * size_of::<T>();
+        Some(Memory { arena: bytes(self.program.arena_len()), bound: Some(bytes(self.program.live_len())) })
     }
 }

@@ -89,6 +89,8 @@ pub(crate) struct Inner<T> {
     /// The initial contents of the front of the arena: inputs, parameters and constants.
     pub(crate) image: Vec<T>,
     pub(crate) arena: usize,
+    /// How many numbers are alive when most are, without gaps and padding.
+    pub(crate) live: usize,
     /// Where the registers of fused groups begin.
     pub(crate) scratch: usize,
     pub(crate) index_image: Vec<u32>,
@@ -100,6 +102,14 @@ impl<T> Program<T> {
     #[must_use]
     pub fn arena_len(&self) -> usize {
         self.0.arena
+    }
+
+    /// Number of elements that are alive at the time when most are: inputs, parameters and constants always, a computed value
+    /// from the step that computes it to the last that reads it. No arena can be smaller; [`Program::arena_len`] is more by
+    /// gaps, alignment and temporary memory. (Machine code for a whole small program keeps every value it keeps to the end.)
+    #[must_use]
+    pub fn live_len(&self) -> usize {
+        self.0.live
     }
 
     /// Number of steps.
@@ -292,6 +302,7 @@ impl Extract {
             renewed: Vec::new(),
             image,
             arena,
+            live: lowered.live,
             scratch: arena,
             index_image: Vec::new(),
             index_arena: 0,
@@ -398,6 +409,7 @@ impl Extract {
             renewed: plan.renewed(&direct),
             image: plan.image(),
             arena,
+            live: plan.live,
             scratch: align(plan.end, usize::MAX),
             index_image: plan.index_image.clone(),
             index_arena: plan.index_end,

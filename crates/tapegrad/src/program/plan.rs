@@ -4,7 +4,7 @@ use super::accumulate::Accumulation;
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
-use super::memory::{Lifetime, align, pack};
+use super::memory::{Lifetime, align, most_alive, pack};
 use super::passes;
 use super::schedule::{BEFORE, Planned, Schedule};
 use super::step::{GuardCheck, Step};
@@ -43,6 +43,8 @@ pub(super) struct Plan<'a> {
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
+    /// How many numbers are alive when most are, without gaps and padding.
+    pub(super) live: usize,
     index_offset: HashMap<NodeId, usize>,
     pub(super) index_inputs: HashMap<NodeId, IndexInput>,
     pub(super) index_image: Vec<u32>,
@@ -59,6 +61,7 @@ impl<'a> Plan<'a> {
             literals: HashMap::new(),
             pinned: Vec::new(),
             end: 0,
+            live: 0,
             index_offset: HashMap::new(),
             index_inputs: HashMap::new(),
             index_image: Vec::new(),
@@ -84,6 +87,7 @@ impl<'a> Plan<'a> {
                 let start = align(self.end, len);
                 self.set_offset(id, start);
                 self.pinned.push((start, id));
+                self.live += len;
                 // Tensors have padding behind them, which machine code may write.
                 self.end = align(start + len, len);
                 if let Attrs::Scalar(c) = self.graph.attrs(id) {
@@ -93,9 +97,10 @@ impl<'a> Plan<'a> {
         }
         for &id in self.graph.order() {
             if let (Kernel::Elementwise(_), Attrs::Scalar(c)) = (&self.graph.node(id).op.kernel, self.graph.attrs(id)) {
-                let end = &mut self.end;
+                let (end, live) = (&mut self.end, &mut self.live);
                 self.literals.entry(c.to_bits()).or_insert_with(|| {
                     *end += 1;
+                    *live += 1;
                     u32::try_from(*end - 1).unwrap_or(NOWHERE - 1)
                 });
             }
@@ -291,6 +296,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        self.live += most_alive(&lifetimes);
         let (offsets, end) = pack(&lifetimes, self.end);
         check_size(end)?;
         for (id, offset) in owners.into_iter().zip(offsets) {
@@ -346,24 +352,27 @@ impl<'a> Plan<'a> {
         };
         let mut emitter = Emitter::new(self.graph.index_bound());
         let mut steps = Vec::with_capacity(self.schedule.steps.len());
-        let mut scratch = 0;
+        // What the registers of each group need.
+        let mut registers = Vec::new();
         for (step, planned) in self.schedule.steps.iter().enumerate() {
             match planned {
                 Planned::Group { numel: 0, .. } => steps.push(Step::Moves(vec![])),
                 Planned::Group { numel, nodes } => {
                     let step = u32::try_from(step).expect("fewer than 2^32 steps");
                     let (fused, needs) = emitter.group(&places, step, *numel, nodes);
-                    scratch = scratch.max(needs);
+                    registers.push((steps.len(), needs));
                     steps.push(Step::Fused(fused));
                 }
                 Planned::Single(id) => steps.push(self.single(*id)),
             }
         }
+        let mut scratch = 0;
         if machine_code {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
-            scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0));
-            scratch += LANES;
+            scratch = tolerate_defects(needs)?.unwrap_or(0) + LANES;
         }
+        let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
+        scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);
         Ok((steps, places.scratch - self.end + scratch))
     }
 }

@@ -74,8 +74,13 @@ impl<T> Step<T> {
                 f.loads.iter().for_each(|l| see(Read, load(l)));
                 for code in [&f.prologue, &f.body] {
                     for (i, inst) in code.iter().enumerate().filter(|(_, inst)| inst.op != Opcode::More) {
-                        f.operands(code, i).into_iter().for_each(|o| see(Read, f.operand(o)));
-                        // Machine code writes whole vectors.
+                        // Machine code has other registers.
+                        let seen = |o: &u32| f.pass.is_none() || o & ADVANCE != 0;
+                        f.operands(code, i).into_iter().filter(seen).for_each(|o| see(Read, f.operand(o)));
+                        if !seen(&inst.dst) {
+                            continue;
+                        }
+                        // And it writes whole vectors.
                         let mut written = f.operand(inst.dst);
                         if f.pass.is_some() && inst.dst & ADVANCE != 0 {
                             written.end = written.start + f.numel.next_multiple_of(LANES);

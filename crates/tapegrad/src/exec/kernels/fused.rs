@@ -303,8 +303,12 @@ unsafe fn load<T: Reading>(l: &Load, v: *const T, start: usize, out: &mut [T]) {
             rest /= outer[axis];
         }
         let run = (inner - column).min(out.len() - done);
-        for (i, o) in out[done..done + run].iter_mut().enumerate() {
-            *o = read(place + (column + i) * stride);
+        let to = &mut out[done..done + run];
+        match stride {
+            0 => to.fill(read(place)),
+            // SAFETY: the run is a part of the tensor.
+            1 => to.copy_from_slice(unsafe { std::slice::from_raw_parts(v.add(l.offset + place + column), run) }),
+            _ => to.iter_mut().enumerate().for_each(|(i, o)| *o = read(place + (column + i) * stride)),
         }
         done += run;
     }

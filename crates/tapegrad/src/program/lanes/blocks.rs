@@ -32,12 +32,15 @@ impl Update {
 /// Memory being given out. Columns and everything users reach begin at whole vectors.
 pub(super) struct Arena {
     pub(super) end: usize,
+    /// What has been given out, without gaps and padding.
+    pub(super) live: usize,
 }
 
 impl Arena {
     pub(super) fn take(&mut self, len: usize) -> usize {
         let start = self.end.next_multiple_of(LANES);
         self.end = start + len.next_multiple_of(LANES);
+        self.live += len;
         start
     }
 }
@@ -79,9 +82,9 @@ pub(super) fn assemble(
     late: bool,
 ) -> (Vec<Block>, Vec<Option<usize>>) {
     let packs = if late { Vec::new() } else { packs::find(code, updates) };
-    let end = arena.end;
+    let Arena { end, live } = *arena;
     assemble_with(code, rows, arena, sinks, updates, late, &packs).unwrap_or_else(|NotSideBySide| {
-        arena.end = end;
+        *arena = Arena { end, live };
         let done = assemble_with(code, rows, arena, sinks, updates, late, &[]);
         done.unwrap_or_else(|NotSideBySide| unreachable!("nothing is packed"))
     })
@@ -189,6 +192,7 @@ impl Assembler<'_> {
 
     fn one(&mut self) -> usize {
         self.arena.end += 1;
+        self.arena.live += 1;
         self.arena.end - 1
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Lowered<T> {
     pub(super) source: Source,
     /// The initial contents of the front of the arena.
     pub(super) image: Vec<T>,
+    /// Numbers with a place of their own, without gaps and padding.
+    pub(super) live: usize,
     /// Where leaves stand.
     pub(super) leaves: HashMap<NodeId, usize>,
     pub(super) outputs: Vec<usize>,
@@ -69,7 +71,7 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
         graph,
         rows: &rows,
         builder: Builder::new::<T>(graph, &rows),
-        arena: Arena { end: 0 },
+        arena: Arena { end: 0, live: 0 },
         image: Vec::new(),
         leaves: HashMap::new(),
         prepare: Vec::new(),
@@ -109,7 +111,7 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
     let source = Source { elem, arena: arena.end + LANES, functions: CALLED, blocks };
-    Some(Lowered { source, image, leaves, outputs, guards, prepare, finish })
+    Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
 }
 
 /// More multiplications and elementwise operations per row than this are quicker done by the kernels for large tensors.
