@@ -41,7 +41,8 @@
 //! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
 //! | replay | [`Tape::compile`], [`Program`], [`State`] |
 //! | check a gradient | [`check`] |
-//! | write generic code for numbers and handles | [`Real`] |
+//! | differentiate a closure, once or again and again | [`grad`], [`value_and_grad`], [`hessian`], [`jacobian`], [`Traced`] |
+//! | write generic code for numbers, duals and handles | [`Real`], [`Scalar`], [`Dual`] |
 //! | add an operation | [`elementwise!`], [`ir::OpDef`] |
 //!
 //! # What may surprise
@@ -66,6 +67,7 @@ mod differentiate;
 pub mod error;
 pub mod eval;
 mod exec;
+mod function;
 pub mod ir;
 pub mod num;
 pub mod ops;
@@ -76,8 +78,9 @@ mod transform;
 pub use error::{BindError, CompileError, RecordError, RecordErrorKind, ReplayError};
 pub use eval::Value;
 pub use exec::{Element, Gradients, State};
+pub use function::{Evaluation, Jacobian, Mode, Traced, grad, hessian, jacobian, value_and_grad};
 pub use ir::{Indices, Shape, Tape, Tensor, Var};
-pub use num::Float;
-pub use ops::Real;
+pub use num::{Dual, Float};
+pub use ops::{Real, Scalar};
 pub use pass::Passes;
 pub use program::{CompileOptions, Program};

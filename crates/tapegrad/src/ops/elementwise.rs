@@ -8,11 +8,13 @@ use crate::num::Num;
 
 elementwise! {
     inherent;
-    /// Real-valued functions of real arguments, one text for plain `f64`, SIMD lanes, traced formulas and recorded [`Var`]s.
+    /// Real-valued functions of real arguments, one text for plain `f64`, forward duals ([`Dual`]), SIMD
+    /// lanes, traced formulas and recorded [`Var`]s.
     ///
     /// Write a function once over `R: Real` and run it on numbers, or record it.
     ///
     /// [`Var`]: crate::Var
+    /// [`Dual`]: crate::Dual
     pub trait Real;
 
     /// Sum.

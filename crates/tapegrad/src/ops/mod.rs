@@ -9,6 +9,7 @@
 //! | `reduce` | `sum`, `mean`, `max` over axes |
 //! | `linalg` | `matmul` |
 //! | `index` | `gather` by row, and its transpose |
+//! | `scalar` | what generic code may ask of a number: [`Scalar`] |
 //! | `composite` | `logsumexp`, `softmax`, `log_softmax`: written with the others |
 //!
 //! Imports `ir`, `num` and `error`.
@@ -23,6 +24,7 @@ mod operators;
 mod power;
 mod record;
 mod reduce;
+mod scalar;
 mod select;
 
 pub use elementwise::*;
@@ -32,6 +34,7 @@ pub use linalg::MATMUL;
 pub use power::POWI;
 pub use record::{record_elementwise, try_record_elementwise};
 pub use reduce::{MAX_OVER, SUM};
+pub use scalar::Scalar;
 pub use select::{MASKED_MUL, SELECT};
 
 use crate::ir::OpDef;
