@@ -40,6 +40,7 @@
 //! | record | [`Tape`], [`Var`], and the operations in [`ops`] |
 //! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
 //! | replay | [`Tape::compile`], [`Program`], [`State`] |
+//! | evaluate at many points | [`Tape::compile_map`], [`Map`] |
 //! | check a gradient | [`check`] |
 //! | differentiate a closure, once or again and again | [`grad`], [`value_and_grad`], [`hessian`], [`jacobian`], [`Traced`] |
 //! | write generic code for numbers, duals and handles | [`Real`], [`Scalar`], [`Dual`] |
@@ -75,9 +76,9 @@ pub mod pass;
 mod program;
 mod transform;
 
-pub use error::{BindError, CompileError, RecordError, RecordErrorKind, ReplayError};
+pub use error::{BindError, CompileError, MapError, RecordError, RecordErrorKind, ReplayError};
 pub use eval::Value;
-pub use exec::{Element, Gradients, State};
+pub use exec::{Element, Gradients, Map, State};
 pub use function::{Evaluation, Jacobian, Mode, Traced, grad, hessian, jacobian, value_and_grad};
 pub use ir::{Indices, Shape, Tape, Tensor, Var};
 pub use num::{Dual, Float};

@@ -5,9 +5,11 @@
 
 mod element;
 mod kernels;
+mod map;
 mod replay;
 mod state;
 mod threads;
 
 pub use element::Element;
+pub use map::Map;
 pub use state::{Gradients, State};

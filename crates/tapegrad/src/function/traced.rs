@@ -4,7 +4,7 @@ use super::inputs;
 use crate::error::{CompileError, ReplayError};
 use crate::exec::State;
 use crate::ir::{Tape, Var};
-use crate::program::Program;
+use crate::program::{CompileOptions, Program};
 use std::fmt;
 
 /// How many programs are kept unless said otherwise.
@@ -29,6 +29,7 @@ const CAPACITY: usize = 16;
 /// ```
 pub struct Traced<F> {
     function: F,
+    options: CompileOptions,
     capacity: usize,
     /// The one used last comes first.
     recorded: Vec<Recorded>,
@@ -58,13 +59,13 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn new(f: &impl Fn(&[Var]) -> Var, x: &[f64]) -> Result<Self, CompileError> {
+    fn new(f: &impl Fn(&[Var]) -> Var, x: &[f64], options: &CompileOptions) -> Result<Self, CompileError> {
         let tape = Tape::new();
         let x = inputs(&tape, x);
         let y = f(&x);
         let gradient = tape.grad(y, &x);
         let outputs: Vec<Var> = [y].into_iter().chain(gradient.iter().copied()).collect();
-        let program = tape.compile::<f64>(&outputs)?;
+        let program = tape.compile_with::<f64>(&outputs, options)?;
         let state = program.state();
         let place = |var: Var| state.place(var).expect("an output has a place");
         let (value, gradient) = (place(y), gradient.into_iter().map(place).collect());
@@ -102,7 +103,14 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// A function that has not been recorded yet.
     #[must_use]
     pub fn new(function: F) -> Self {
-        Traced { function, capacity: CAPACITY, recorded: Vec::new(), hits: 0, misses: 0 }
+        Traced {
+            function,
+            options: CompileOptions::default(),
+            capacity: CAPACITY,
+            recorded: Vec::new(),
+            hits: 0,
+            misses: 0,
+        }
     }
 
     /// How many programs are kept at most; 16 unless said otherwise.
@@ -115,6 +123,13 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
         assert!(capacity > 0, "with_capacity: expected room for at least one program, found 0");
         self.capacity = capacity;
         self.recorded.truncate(capacity);
+        self
+    }
+
+    /// How programs are compiled from now on.
+    #[must_use]
+    pub fn with_options(mut self, options: CompileOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -131,7 +146,7 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             self.hits += 1;
             self.recorded[..=found].rotate_right(1);
         } else {
-            let mut new = Recorded::new(&self.function, x)?;
+            let mut new = Recorded::new(&self.function, x, &self.options)?;
             self.misses += 1;
             // Rounding alone may decide a comparison otherwise on replay; then there is nothing that could be replayed.
             if !new.replay(x) {

@@ -29,6 +29,7 @@ use code::Val;
 use std::collections::HashMap;
 use tapegrad_jit::{Elem, LANES, Source};
 
+pub(super) use axes::Rows;
 pub(super) use text::write;
 
 /// What is wanted of a program; all nodes are of its graph.
@@ -58,15 +59,19 @@ pub(super) struct Lowered<T> {
 
 /// Lowers a program, if it is one for lanes.
 pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
+    lower_over(wanted, &axes::choose(wanted.graph, wanted.updates))
+}
+
+/// [`lower`] over these rows.
+pub(super) fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
     let graph = wanted.graph;
-    let rows = axes::choose(graph, wanted.updates);
-    if work(graph, &rows) > MOST_WORK {
+    if work(graph, rows) > MOST_WORK {
         return None;
     }
     let mut l = Lowering {
         graph,
-        rows: &rows,
-        builder: Builder::new::<T>(graph, &rows),
+        rows,
+        builder: Builder::new::<T>(graph, rows),
         arena: Arena { end: 0 },
         image: Vec::new(),
         leaves: HashMap::new(),
@@ -117,7 +122,7 @@ const MOST_WORK: usize = 6000;
 const MOST_ELEMENTS: usize = 1 << 24;
 
 /// How much code the program makes, in operations.
-fn work(graph: &Graph, rows: &axes::Rows) -> usize {
+fn work(graph: &Graph, rows: &Rows) -> usize {
     let per_row = |id: NodeId| graph.shape(id).numel() / rows.axis[id.index()].map_or(1, |_| rows.count.max(1));
     let of = |&id: &NodeId| {
         let node = graph.node(id);
@@ -148,7 +153,7 @@ fn column(from: usize, to: usize, len: usize) -> Move {
 
 struct Lowering<'a, T> {
     graph: &'a Graph,
-    rows: &'a axes::Rows,
+    rows: &'a Rows,
     builder: Builder<'a>,
     arena: Arena,
     image: Vec<T>,
