@@ -282,7 +282,7 @@ impl Extract {
         let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
         let lowered = match rows {
             None => lanes::lower::<T>(&wanted),
-            Some(rows) => lanes::lower_over::<T>(&wanted, rows),
+            Some(rows) => lanes::lower_points::<T>(&wanted, rows),
         };
         let Some(lowered) = lowered else { return Ok(None) };
         let code = match tapegrad_jit::compile(&lowered.source) {

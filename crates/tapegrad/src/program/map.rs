@@ -47,10 +47,10 @@ pub(crate) struct PointGuard {
 const MOST_POINTS: usize = 256;
 /// The fewest: below it each instruction of the interpreter costs more than its arithmetic.
 const FEWEST_POINTS: usize = 32;
-/// Columns of machine code should stay in the first-level cache.
-const FIRST_LEVEL: usize = 24 << 10;
+/// The columns of machine code should stay in the first-level cache, or little more.
+const COLUMNS: usize = 64 << 10;
 /// What the interpreter has in hand at a time should stay in the second-level cache.
-const SECOND_LEVEL: usize = 384 << 10;
+const IN_HAND: usize = 256 << 10;
 
 /// As many points as fit in so many bytes with so many numbers for each, a power of two.
 fn fitting(bytes: usize, numbers: usize, element: usize) -> usize {
@@ -148,7 +148,7 @@ impl Tape {
         let users: Vec<NodeId> = ids.iter().copied().chain(sides).collect();
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
-        let points = options.points.unwrap_or_else(|| fitting(FIRST_LEVEL, columns, element));
+        let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
         let mut program = None;
         let mut chunk = points;
         if options.machine_code {
@@ -159,7 +159,7 @@ impl Tape {
             Some(program) => program,
             None => {
                 let numbers = extract.numbers_in_hand();
-                chunk = options.points.unwrap_or_else(|| fitting(SECOND_LEVEL, numbers, element));
+                chunk = options.points.unwrap_or_else(|| fitting(IN_HAND, numbers, element));
                 let (batched, _) = extract.batched(&leaves, chunk).map_err(|error| error.at(at))?;
                 batched.lower(self.key(), &users).map_err(|error| error.at(at))?
             }
