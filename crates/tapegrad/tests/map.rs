@@ -274,6 +274,34 @@ fn points_of_another_branch_are_refused_and_all_others_computed() {
 }
 
 #[test]
+fn all_kinds_of_sides_are_compared() {
+    // Inputs mapped and shared, a number, a result, an output, one side twice, and both sides the same for all points.
+    let tape = Tape::new();
+    let (x, y, k) = (tape.input(1.0), tape.input(2.0), tape.input(3.0));
+    let sum = x + y;
+    assert!(x < y && x < k && k > 2.5 && x > -9.0 && sum <= 3.0 && sum != k * 2.0 && k == k && -5.0 < sum.item());
+    for machine_code in [true, false] {
+        let options = CompileOptions::default().machine_code(machine_code).points(4);
+        let mut map = tape.compile_map_with::<f64>(&[x, y], &[sum, x], &options).unwrap();
+        let mut refused = |xs: &[f64], ys: &[f64]| {
+            let (mut sums, mut same) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
+            let result = map.run(&[xs, ys], &mut [&mut sums, &mut same]);
+            let refused: Vec<usize> = (0..xs.len()).filter(|&i| sums[i].is_nan() && same[i].is_nan()).collect();
+            assert_eq!(result.is_err(), !refused.is_empty());
+            refused
+        };
+        assert_eq!(refused(&[1.0, 0.0, -8.0, 0.5, 0.1], &[2.0, 1.0, 5.0, 0.75, 0.2]), [0; 0]);
+        // x < y, x < k and x > -9, sum <= 3, in turn.
+        assert_eq!(refused(&[2.0, 0.0, -10.0, 1.0, 0.0, 1.0], &[1.0, 1.0, 3.0, 2.5, f64::NAN, 2.0]), [0, 2, 3, 4]);
+        map.set(k, &[0.5]).unwrap();
+        let (mut sums, mut same) = ([0.0; 5], [0.0; 5]);
+        let error = map.run(&[&[0.0; 5], &[1.0; 5]], &mut [&mut sums, &mut same]).unwrap_err();
+        assert!(error.to_string().contains("5 points take another branch"), "{error}");
+        assert!(sums.iter().chain(&same).all(|x| x.is_nan()));
+    }
+}
+
+#[test]
 fn columns_that_do_not_fit_are_refused_before_anything_is_computed() {
     let tape = Tape::new();
     let (x, v) = (tape.input(0.0).named("x"), tape.input([0.0, 1.0]).named("v"));

@@ -141,11 +141,18 @@ impl Tape {
         let compiled = extract.roots.split_off(extract.roots.len() - extract.leaves.len());
         let of_user = |id: &NodeId| extract.leaves.iter().position(|leaf| leaf == id);
         let leaves: HashSet<NodeId> = mapped.iter().filter_map(of_user).map(|place| compiled[place]).collect();
+        // Sides of comparisons are outputs, each once, but for those that stand somewhere as they are.
+        let sides: Vec<NodeId> = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]).collect();
+        let mut known: HashSet<NodeId> = extract.leaves.iter().chain(&ids).copied().collect();
+        let computed = extract.roots.split_off(ids.len());
+        let mut users: Vec<NodeId> = ids.to_vec();
+        for (user, root) in sides.into_iter().zip(computed) {
+            if known.insert(user) {
+                users.push(user);
+                extract.roots.push(root);
+            }
+        }
         extract.roots.extend(compiled);
-
-        // Sides of comparisons are outputs that the user has no handle of: the leaves' handles cannot stand for them.
-        let sides = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]);
-        let users: Vec<NodeId> = ids.iter().copied().chain(sides).collect();
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
         let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
@@ -180,7 +187,7 @@ impl Tape {
 
 fn point_guard(layout: &Layout, guard: &crate::ir::Guard, sides: &[String; 2], points: usize) -> PointGuard {
     let side = |id: NodeId| {
-        let slot = layout.slots.get(id).expect("the sides of comparisons are outputs");
+        let slot = layout.slots.get(id).expect("the sides of comparisons are outputs or leaves");
         (slot.offset, usize::from(slot.len == points))
     };
     let ((lhs, left), (rhs, right)) = (side(guard.lhs), side(guard.rhs));

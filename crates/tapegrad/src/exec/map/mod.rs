@@ -292,7 +292,7 @@ fn run_piece<T: Element>(
                 column.write(first * place.each, &values[offset..offset + len * place.each]);
             }
         }
-        if !mapped.guards.is_empty() {
+        if !mapped.guards.iter().all(|guard| holds(guard, values, len)) {
             for i in 0..len {
                 if let Some(change) = mapped.guards.iter().find_map(|guard| check(guard, values, i)) {
                     for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
@@ -305,6 +305,21 @@ fn run_piece<T: Element>(
         start += len;
     }
     refused
+}
+
+/// Whether a comparison comes out as recorded for the first `len` points. Most do, so there is no early end.
+fn holds<T: Reading>(guard: &PointGuard, values: &[T], len: usize) -> bool {
+    let side = |place: usize, stride: usize| &values[place..place + (len - 1) * stride + 1];
+    let comparison = guard.check.comparison;
+    let same = |a: T, b: T| comparison.ask(a, b) == comparison;
+    let [left, right] = guard.strides;
+    let (a, b) = (side(guard.check.lhs, left), side(guard.check.rhs, right));
+    match (left, right) {
+        (1, 1) => a.iter().zip(b).fold(true, |all, (&a, &b)| all & same(a, b)),
+        (1, _) => a.iter().fold(true, |all, &a| all & same(a, b[0])),
+        (_, 1) => b.iter().fold(true, |all, &b| all & same(a[0], b)),
+        _ => same(a[0], b[0]),
+    }
 }
 
 /// What comes out otherwise for a point, if something does.
