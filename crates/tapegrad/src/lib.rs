@@ -60,7 +60,9 @@
 //!
 //! # Features
 //!
-//! - `ndarray`: constructors from and into `ndarray` arrays.
+//! - `ndarray`: constructors from and into `ndarray` arrays; columns of a [`Map`] that are views.
+//! - `nalgebra`: constructors from and into `nalgebra` vectors and matrices.
+//! - `argmin`: closures as problems for the solvers of `argmin`, over vectors of the standard library, `ndarray` or `nalgebra`.
 //! - `backend-tests`: the property suite that every back end must pass.
 
 pub mod check;
@@ -80,6 +82,8 @@ pub use error::{BindError, CompileError, MapError, RecordError, RecordErrorKind,
 pub use eval::Value;
 pub use exec::{Element, Gradients, Map, State};
 pub use function::{Evaluation, Jacobian, Mode, Traced, grad, hessian, jacobian, value_and_grad};
+#[cfg(feature = "argmin")]
+pub use function::{Objective, Point};
 pub use ir::{Indices, Shape, Tape, Tensor, Var};
 pub use num::{Dual, Float};
 pub use ops::{Real, Scalar};

@@ -4,13 +4,18 @@
 //! |---|---|
 //! | differentiate once | [`grad`], [`value_and_grad`], [`hessian`], [`jacobian`] |
 //! | differentiate again and again, also where branches change | [`Traced`] |
+//! | minimise with `argmin` (feature `argmin`) | `Objective` |
 //!
 //! The closure is given one scalar for each number and records on a tape of its own. Imports `ir`, `program` and `exec`.
 
 mod jacobian;
+#[cfg(feature = "argmin")]
+mod objective;
 mod traced;
 
 pub use jacobian::{Jacobian, Mode, jacobian};
+#[cfg(feature = "argmin")]
+pub use objective::{Objective, Point};
 pub use traced::{Evaluation, Traced};
 
 use crate::ir::{Tape, Tensor, Var};
@@ -71,15 +76,20 @@ pub fn hessian(f: impl FnOnce(&[Var]) -> Var, x: &[f64]) -> Tensor {
     let (tape, n) = (Tape::new(), x.len());
     let x = inputs(&tape, x);
     let gradient = tape.grad(f(&x), &x);
-    let mut rows = vec![0.0; n * n];
+    let rows = second_derivatives(&tape, &gradient, &x).into_iter().map(Var::item).collect();
+    Tensor::new([n, n], rows).expect("n rows of n numbers")
+}
+
+/// The derivatives of a gradient by the variables, row by row. The matrix is symmetric: each row is computed from the
+/// diagonal on, in forward mode.
+fn second_derivatives(tape: &Tape, gradient: &[Var], x: &[Var]) -> Vec<Var> {
+    let (n, one) = (x.len(), tape.constant(1.0));
+    let mut rows = vec![one; n * n];
     for (i, &direction) in x.iter().enumerate() {
-        let one = tape.constant(1.0);
-        // The matrix is symmetric: what stands before the diagonal is known from the rows above.
         let tail = tape.jvp(&gradient[i..], &[direction], &[one]);
         for (j, second) in (i..n).zip(tail) {
-            let second = second.item();
             (rows[i * n + j], rows[j * n + i]) = (second, second);
         }
     }
-    Tensor::new([n, n], rows).expect("n rows of n numbers")
+    rows
 }

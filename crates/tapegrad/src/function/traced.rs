@@ -1,6 +1,6 @@
 //! A closure recorded once for each way its branches can come out.
 
-use super::inputs;
+use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
 use crate::exec::State;
 use crate::ir::{Tape, Var};
@@ -54,24 +54,38 @@ struct Recorded {
     inputs: Vec<Option<usize>>,
     value: usize,
     gradient: Vec<usize>,
-    /// The gradient of the last call, side by side.
+    /// The second derivatives, row by row, where the program has them.
+    hessian: Option<Vec<usize>>,
+    /// The gradient of the last call, or its Hessian, side by side.
     slopes: Vec<f64>,
 }
 
 impl Recorded {
-    fn new(f: &impl Fn(&[Var]) -> Var, x: &[f64], options: &CompileOptions) -> Result<Self, CompileError> {
+    fn new(
+        f: &impl Fn(&[Var]) -> Var,
+        x: &[f64],
+        options: &CompileOptions,
+        second: bool,
+    ) -> Result<Self, CompileError> {
         let tape = Tape::new();
         let x = inputs(&tape, x);
         let y = f(&x);
         let gradient = tape.grad(y, &x);
-        let outputs: Vec<Var> = [y].into_iter().chain(gradient.iter().copied()).collect();
+        let hessian = second.then(|| second_derivatives(&tape, &gradient, &x));
+        let outputs = [y].into_iter().chain(gradient.iter().chain(hessian.iter().flatten()).copied());
+        let outputs: Vec<Var> = outputs.collect();
         let program = tape.compile_with::<f64>(&outputs, options)?;
         let state = program.state();
         let place = |var: Var| state.place(var).expect("an output has a place");
         let (value, gradient) = (place(y), gradient.into_iter().map(place).collect());
+        let hessian = hessian.map(|hessian| hessian.into_iter().map(place).collect());
         let inputs = x.iter().map(|&var| state.place(var)).collect();
-        let slopes = vec![0.0; x.len()];
-        Ok(Recorded { program, state, inputs, value, gradient, slopes })
+        Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes: Vec::new() })
+    }
+
+    /// Whether the program has what is wanted: gradients are not replayed with second derivatives nobody asked for.
+    fn serves(&self, second: bool) -> bool {
+        self.hessian.is_some() == second
     }
 
     /// Whether all branches come out as recorded; if so, the results stand in the state.
@@ -94,9 +108,15 @@ impl Recorded {
 
     fn evaluation(&mut self) -> Evaluation<'_> {
         let values = self.state.values();
-        self.slopes.iter_mut().zip(&self.gradient).for_each(|(to, &place)| *to = values[place]);
+        gather(values, &self.gradient, &mut self.slopes);
         Evaluation { value: values[self.value], gradient: &self.slopes }
     }
+}
+
+/// Brings numbers side by side.
+fn gather(values: &[f64], places: &[usize], to: &mut Vec<f64>) {
+    to.clear();
+    to.extend(places.iter().map(|&place| values[place]));
 }
 
 impl<F: Fn(&[Var]) -> Var> Traced<F> {
@@ -142,11 +162,34 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// # Panics
     /// If the function does, or does not return a scalar recorded from what it is given.
     pub fn call(&mut self, x: &[f64]) -> Result<Evaluation<'_>, CompileError> {
-        if let Some(found) = (0..self.recorded.len()).find(|&i| self.recorded[i].replay(x)) {
+        self.replay_or_record(x, false)?;
+        Ok(self.recorded[0].evaluation())
+    }
+
+    /// The second derivatives at `x`, row by row; as [`Traced::call`], by programs of their own, which are kept beside those
+    /// for gradients.
+    ///
+    /// # Errors
+    /// As [`Traced::call`].
+    ///
+    /// # Panics
+    /// As [`Traced::call`].
+    pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
+        self.replay_or_record(x, true)?;
+        let Recorded { state, hessian, slopes, .. } = &mut self.recorded[0];
+        gather(state.values(), hessian.as_ref().map_or(&[][..], |places| places), slopes);
+        Ok(slopes)
+    }
+
+    /// Afterwards the results for `x` stand in the state of the first program.
+    fn replay_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
+        if let Some(found) =
+            (0..self.recorded.len()).find(|&i| self.recorded[i].serves(second) && self.recorded[i].replay(x))
+        {
             self.hits += 1;
             self.recorded[..=found].rotate_right(1);
         } else {
-            let mut new = Recorded::new(&self.function, x, &self.options)?;
+            let mut new = Recorded::new(&self.function, x, &self.options, second)?;
             self.misses += 1;
             // Rounding alone may decide a comparison otherwise on replay; then there is nothing that could be replayed.
             if !new.replay(x) {
@@ -158,7 +201,7 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             self.recorded.truncate(self.capacity - 1);
             self.recorded.insert(0, new);
         }
-        Ok(self.recorded[0].evaluation())
+        Ok(())
     }
 
     /// Forgets all programs; the counts stay.
