@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tapegrad::{CompileOptions, Dual, Tape, Traced, Var};
 
 use super::check::Reference;
+use super::with_num_dual;
 use super::{Case, DIRECTIONS};
 use crate::timing::{Plan, Steps, Timing, side_by_side};
 
@@ -55,7 +56,7 @@ pub struct Choice {
 pub struct Row {
     /// The case.
     pub case: String,
-    /// `primal`, `by hand`, `duals`, `replay` or `map`.
+    /// `primal`, `by hand`, `duals`, `num-dual`, `replay` or `map`.
     pub contestant: String,
     /// The tier, for programs.
     pub tier: Option<String>,
@@ -77,24 +78,35 @@ pub struct Row {
     pub first_ns: Option<f64>,
 }
 
-struct Entry<'a> {
+/// Somebody who computes the gradient.
+pub struct Entry<'a> {
     contestant: &'static str,
     tier: Option<Tier>,
     lanes: Option<usize>,
     threads: usize,
-    points: usize,
+    /// The points that one step computes.
+    pub points: usize,
     first_ns: Option<f64>,
-    steps: Box<Steps<'a>>,
+    /// Does so many steps.
+    pub steps: Box<Steps<'a>>,
+}
+
+impl Entry<'_> {
+    /// What it is, in a word or two.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.tier.map_or(self.contestant.to_owned(), |tier| format!("{} {}", self.contestant, tier.name()))
+    }
 }
 
 /// Cases of more operations are not mapped: what is in hand of so many points at once would not fit in memory.
 const MOST_MAPPED: usize = 200_000;
 
-/// Checks all gradients of a case, then times them side by side.
+/// All who are chosen, once their gradients are checked; the value on plain numbers and the gradient by hand come first.
 ///
 /// # Errors
 /// If a gradient differs from that of the duals.
-pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
+pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<'a>>, String> {
     let reference = Reference::new(case);
     let (name, n, operations) = (case.name, case.point.len(), case.operations);
     let Case { point, plain, dual, record, by_hand, .. } = case;
@@ -111,6 +123,12 @@ pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
     ];
     if n <= DIRECTIONS {
         entries.push(alone("duals", repeat(move || sweep(dual, black_box(point)))));
+    }
+    if let Some(mut sweep) = with_num_dual::of(name) {
+        let mut gradient = vec![0.0; n];
+        let value = sweep(point, &mut gradient);
+        reference.check("num-dual", value, &gradient)?;
+        entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
     }
     for &tier in &choice.tiers {
         let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(tier.options());
@@ -133,6 +151,16 @@ pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
             }
         }
     }
+    Ok(entries)
+}
+
+/// Checks all gradients of a case, then times them side by side.
+///
+/// # Errors
+/// If a gradient differs from that of the duals.
+pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
+    let (name, operations) = (case.name, case.operations);
+    let entries = contestants(case, choice)?;
     let about: Vec<_> =
         entries.iter().map(|e| (e.contestant, e.tier, e.lanes, e.threads, e.points, e.first_ns)).collect();
     let mut steps: Vec<Box<Steps<'_>>> = entries.into_iter().map(|e| e.steps).collect();

@@ -9,6 +9,7 @@ pub mod by_hand;
 pub mod check;
 pub mod contestants;
 pub mod functions;
+pub mod with_num_dual;
 
 use functions::{
     bag, black_scholes, bodies, log_sum_exp, mixture, network, observations, predators, rosenbrock, speelpenning,

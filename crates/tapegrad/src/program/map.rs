@@ -105,7 +105,7 @@ impl Extract {
 }
 
 impl Tape {
-    /// What [`Tape::compile_map`](crate::Map) is made of.
+    /// What a `Map` is made of.
     pub(crate) fn compile_mapped<T: Reading>(
         &self,
         inputs: &[Var],
