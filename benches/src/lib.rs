@@ -13,6 +13,7 @@
 pub mod allocations;
 pub mod cases;
 pub mod contestants;
+pub mod expressions;
 pub mod machine;
 pub mod measure;
 pub mod real;

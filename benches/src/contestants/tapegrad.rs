@@ -49,7 +49,7 @@ impl Recorded {
             if case.bias {
                 let b = tape.param(tensor([layer.outputs], &layer.biases));
                 params.push(b);
-                z = z + b;
+                z += b;
             }
             a = z.sigmoid();
         }

@@ -157,6 +157,10 @@ pub struct GradArgs {
     /// Print the results as one JSON object.
     #[arg(long)]
     pub json: bool,
+
+    /// Give value and gradient for each row of a table instead, as CSV: its columns are variables by their names.
+    #[arg(long, value_name = "POINTS.csv", conflicts_with_all = ["json", "dot"])]
+    pub map: Option<PathBuf>,
 }
 
 /// What training minimises.

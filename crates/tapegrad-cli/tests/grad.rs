@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Ran, command, ran, run};
+use common::{Ran, Scratch, command, ran, run, text};
 
 fn grad(arguments: &[&str]) -> Ran {
     run(&[&["grad"], arguments].concat())
@@ -89,4 +89,47 @@ fn arguments_that_are_not_unicode_are_refused() {
         let output = command().arg("grad").arg(std::ffi::OsStr::from_bytes(b"x\xff")).output();
         assert_eq!(ran(output.expect("the command starts")).code, Some(2));
     }
+}
+
+#[test]
+fn a_table_gives_value_and_gradient_for_each_row() {
+    let scratch = Scratch::new();
+    let points = scratch.file("points.csv", "name,x,y\nfirst,1,2\nsecond,-0.5,3\nthird,1e3,0\n");
+    let out = grad(&["k*x^2 + sin(y)", "k=3", "--map", text(&points)]).success();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("value,d/dx,d/dy,d/dk"));
+    for ((x, y), line) in [(1.0, 2.0), (-0.5, 3.0), (1e3, 0.0_f64)].into_iter().zip(lines.by_ref()) {
+        let numbers: Vec<f64> = line.split(',').map(|cell| cell.parse().expect("a number")).collect();
+        let wanted = [3.0 * x * x + y.sin(), 6.0 * x, y.cos(), x * x];
+        assert_eq!(numbers.len(), 4);
+        assert!(numbers.iter().zip(wanted).all(|(a, b)| (a - b).abs() <= 1e-14 * b.abs().max(1.0)), "{line}");
+    }
+    assert_eq!(lines.next(), None);
+    let out = grad(&["x^3", "--hessian", "--map", text(&points)]).success();
+    assert_eq!(out.lines().take(2).collect::<Vec<_>>(), ["value,d/dx,d2/dxdx", "1,3,6"]);
+}
+
+#[test]
+fn rows_outside_the_domain_are_nan_and_touch_no_other() {
+    let scratch = Scratch::new();
+    let points = scratch.file("points.csv", "x\n4\n-1\n4\n");
+    let out = grad(&["sqrt(x)", "--map", text(&points)]).success();
+    assert_eq!(out, "value,d/dx\n2,0.25\nNaN,NaN\n2,0.25\n");
+}
+
+#[test]
+fn a_table_that_does_not_fit_the_formula_is_refused() {
+    let scratch = Scratch::new();
+    let refusal = |content: &str, arguments: &[&str]| {
+        let points = scratch.file("points.csv", content);
+        let message = grad(&[arguments, &["--map", text(&points)]].concat()).refusal();
+        message.split_once("points.csv: ").map_or(message.clone(), |(_, problem)| problem.to_owned())
+    };
+    assert_eq!(refusal("x,y\n1,2\n1,two\n", &["x*y"]), "row 3, column `y`: expected a number, found `two`");
+    assert_eq!(refusal("x,y\n1,2\n1\n", &["x*y"]), "row 3: found 1 column, expected 2 as in the header");
+    assert_eq!(refusal("x,y\n1,2\n", &["x*y", "y=2"]), "has a column `y`, and `y` has the value 2 too");
+    assert_eq!(refusal("a,b\n1,2\n", &["x*2", "x=2"]), "no column has the name of a variable of the formula");
+    assert_eq!(refusal("x\n", &["x"]), "has a header and no rows");
+    assert!(carets(&["z", "--map", text(&scratch.file("points.csv", "x\n1\n"))]).contains("`z` has no value"));
+    assert_eq!(grad(&["x", "--map", "nowhere.csv"]).refusal(), "nowhere.csv: no such file");
 }

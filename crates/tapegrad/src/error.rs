@@ -47,6 +47,10 @@ impl Issue {
         Issue { kind, message: message.into(), help: None }
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds a suggestion.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -247,3 +251,37 @@ impl fmt::Display for ReplayError {
 }
 
 impl std::error::Error for ReplayError {}
+
+/// Why a [`Map`](crate::Map) did not compute all that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MapError {
+    /// Columns that do not fit the map or each other; nothing was computed.
+    Columns(BindError),
+    /// For some points a comparison read while recording comes out otherwise: the recorded branch is not the one they
+    /// would take. Their outputs are NaN; all other points are computed.
+    BranchChanged {
+        /// How many points are refused.
+        points: usize,
+        /// The number of the first of them.
+        first: usize,
+        /// What comes out otherwise there.
+        change: BranchChange,
+    },
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MapError::Columns(error) => error.fmt(f),
+            MapError::BranchChanged { points, first, change } => {
+                write!(
+                    f,
+                    "{points} points take another branch than the recorded one, the first is number {first}: {change}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for MapError {}

@@ -40,8 +40,10 @@
 //! | record | [`Tape`], [`Var`], and the operations in [`ops`] |
 //! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
 //! | replay | [`Tape::compile`], [`Program`], [`State`] |
+//! | evaluate at many points | [`Tape::compile_map`], [`Map`] |
 //! | check a gradient | [`check`] |
-//! | write generic code for numbers and handles | [`Real`] |
+//! | differentiate a closure, once or again and again | [`grad`], [`value_and_grad`], [`hessian`], [`jacobian`], [`Traced`] |
+//! | write generic code for numbers, duals and handles | [`Real`], [`Scalar`], [`Dual`] |
 //! | add an operation | [`elementwise!`], [`ir::OpDef`] |
 //!
 //! # What may surprise
@@ -58,7 +60,9 @@
 //!
 //! # Features
 //!
-//! - `ndarray`: constructors from and into `ndarray` arrays.
+//! - `ndarray`: constructors from and into `ndarray` arrays; columns of a [`Map`] that are views.
+//! - `nalgebra`: constructors from and into `nalgebra` vectors and matrices.
+//! - `argmin`: closures as problems for the solvers of `argmin`, over vectors of the standard library, `ndarray` or `nalgebra`.
 //! - `backend-tests`: the property suite that every back end must pass.
 
 pub mod check;
@@ -66,6 +70,7 @@ mod differentiate;
 pub mod error;
 pub mod eval;
 mod exec;
+mod function;
 pub mod ir;
 pub mod num;
 pub mod ops;
@@ -73,11 +78,14 @@ pub mod pass;
 mod program;
 mod transform;
 
-pub use error::{BindError, CompileError, RecordError, RecordErrorKind, ReplayError};
+pub use error::{BindError, CompileError, MapError, RecordError, RecordErrorKind, ReplayError};
 pub use eval::Value;
-pub use exec::{Element, Gradients, State};
+pub use exec::{Element, Gradients, Map, State};
+pub use function::{Evaluation, Jacobian, Mode, Traced, grad, hessian, jacobian, value_and_grad};
+#[cfg(feature = "argmin")]
+pub use function::{Objective, Point};
 pub use ir::{Indices, Shape, Tape, Tensor, Var};
-pub use num::Float;
-pub use ops::{Activation, Bounds, Orders, Powers, Real, Rounding, Special, Trigonometry};
+pub use num::{Dual, Float};
+pub use ops::{Activation, Bounds, Orders, Powers, Real, Rounding, Scalar, Special, Trigonometry};
 pub use pass::Passes;
 pub use program::{CompileOptions, Program};

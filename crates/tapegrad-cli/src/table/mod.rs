@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  file ──lines──▶ bytes with line numbers ──rows──▶ named cells ──table──▶ Table (for training)
-//!                  (bounded per record)              (header,      └─────▶ Features (for prediction)
-//!                                                     separator)
+//!                  (bounded per record)              (header,      ├─────▶ Features (for prediction)
+//!                                                     separator)  └─────▶ Points (for formulas)
 //! ```
 //!
 //! A file is read once, front to back, and only numbers and class codes are kept. Whatever is
@@ -24,12 +24,14 @@
 mod error;
 mod features;
 mod lines;
+mod points;
 mod rows;
 mod target;
 mod training;
 
 pub use error::TableError;
 pub use features::{Features, Truth, Wanted, read_features};
+pub use points::Points;
 pub use target::{MAX_CLASSES, Target, Task};
 pub use training::{ReadOptions, Table, read_table};
 

@@ -6,9 +6,11 @@
 mod arena;
 mod element;
 mod kernels;
+mod map;
 mod replay;
 mod state;
 mod threads;
 
 pub use element::Element;
+pub use map::Map;
 pub use state::{Gradients, State};

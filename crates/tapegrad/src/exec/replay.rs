@@ -43,15 +43,17 @@ pub(super) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> 
 fn check<T: Reading>(guard: &GuardCheck, values: &[T]) -> Result<(), ReplayError> {
     let (a, b) = (values[guard.lhs], values[guard.rhs]);
     let now = guard.comparison.ask(a, b);
-    if now == guard.comparison { Ok(()) } else { Err(changed(guard, now, [a.to_string(), b.to_string()])) }
+    if now == guard.comparison { Ok(()) } else { Err(ReplayError::BranchChanged(changed(guard, now, a, b))) }
 }
 
+/// What is said of a comparison that comes out otherwise.
 #[cold]
-fn changed(guard: &GuardCheck, now: Comparison, numbers: [String; 2]) -> ReplayError {
-    ReplayError::BranchChanged(BranchChange {
+pub(super) fn changed<T: Reading>(guard: &GuardCheck, now: Comparison, a: T, b: T) -> BranchChange {
+    let numbers = [a.to_string(), b.to_string()];
+    BranchChange {
         location: guard.location,
         comparison: format!("{}, now {}", guard.comparison.phrase(&guard.sides), now.phrase(&numbers)),
         recorded: guard.comparison.outcome(),
         now: now.outcome(),
-    })
+    }
 }

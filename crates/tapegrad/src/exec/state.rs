@@ -75,6 +75,22 @@ impl<T> State<T> {
 }
 
 impl<T: Element> State<T> {
+    /// Where the first element of an input, parameter or output stands among [`State::values`].
+    pub(crate) fn place(&self, var: Var) -> Option<usize> {
+        self.layout().slot(var).ok().map(|slot| slot.offset)
+    }
+
+    /// Everything, to be read by place.
+    pub(crate) fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// Everything, for setting inputs by place.
+    pub(crate) fn values_mut(&mut self) -> &mut [T] {
+        self.inputs_set = true;
+        &mut self.values
+    }
+
     fn layout(&self) -> &Layout {
         &self.program.layout
     }

@@ -238,6 +238,37 @@ impl From<&Tensor> for ndarray::ArrayD<f64> {
     }
 }
 
+#[cfg(feature = "nalgebra")]
+impl<R, C, S> From<&nalgebra::Matrix<f64, R, C, S>> for Tensor
+where
+    R: nalgebra::Dim,
+    C: nalgebra::Dim,
+    S: nalgebra::RawStorage<f64, R, C>,
+{
+    /// A matrix becomes a value of two dimensions, a column vector one of one.
+    fn from(matrix: &nalgebra::Matrix<f64, R, C, S>) -> Self {
+        let (rows, columns) = matrix.shape();
+        let vector = C::try_to_usize() == Some(1);
+        let shape = if vector { Shape::from([rows]) } else { Shape::from([rows, columns]) };
+        Tensor::from_fn(shape, |i| matrix[(i / columns.max(1), i % columns.max(1))])
+    }
+}
+
+#[cfg(feature = "nalgebra")]
+impl From<&Tensor> for nalgebra::DMatrix<f64> {
+    /// # Panics
+    /// If the value has more than two dimensions; a vector becomes a column.
+    #[track_caller]
+    fn from(tensor: &Tensor) -> Self {
+        match *tensor.shape.dims() {
+            [] => nalgebra::DMatrix::from_element(1, 1, tensor.data[0]),
+            [n] => nalgebra::DMatrix::from_row_slice(n, 1, &tensor.data),
+            [rows, columns] => nalgebra::DMatrix::from_row_slice(rows, columns, &tensor.data),
+            _ => panic!("a value of shape {} is no matrix", tensor.shape),
+        }
+    }
+}
+
 impl fmt::Display for Tensor {
     /// Nested brackets, as nested arrays are written; `{:.3}` sets the digits of each number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

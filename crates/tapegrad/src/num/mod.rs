@@ -9,6 +9,7 @@
 //! | lanes | [`Lanes`] | code for numbers, one or several at once, compiled anew for each set of CPU features ([`LaneFn`]) |
 //! | formula | [`Traced`] | a list of primitive instructions ([`Formula`]) for back ends that emit code |
 //! | graph | [`crate::Var`] | nodes on a tape, so that derivatives have derivatives |
+//! | dual | [`Dual`] | numbers with their derivatives, without a tape |
 //!
 //! On plain `f64` a formula is read as one lane. The functions `exp`, `exp_m1`, `ln`, `ln_1p`, `tanh`, `logistic`,
 //! `logistic_slope` and `softplus` of lanes are our own, for `f32` and `f64`: they consist of a few primitives without
@@ -19,6 +20,7 @@
 //!
 //! This module is at the bottom: it imports nothing of the crate.
 
+mod dual;
 mod elementary;
 mod float;
 mod formula;
@@ -26,6 +28,7 @@ mod lanes;
 mod lower;
 mod special;
 
+pub use dual::Dual;
 pub use float::{Float, Num};
 pub(crate) use formula::CALLED;
 pub use formula::{Formula, FormulaStep, Prim, Traced};

@@ -9,12 +9,14 @@ use crate::num::Num;
 
 elementwise! {
     inherent;
-    /// Real-valued functions of real arguments, one text for plain `f64`, SIMD lanes, traced formulas and recorded [`Var`]s.
+    /// Real-valued functions of real arguments, one text for plain `f64`, forward duals ([`Dual`]), SIMD
+    /// lanes, traced formulas and recorded [`Var`]s.
     ///
     /// Write a function once over `R: Real` and run it on numbers, or record it. Other families of functions are traits of their own, which
     /// come with this bound.
     ///
     /// [`Var`]: crate::Var
+    /// [`Dual`]: crate::Dual
     pub trait Real: Activation + Bounds + Orders + Powers + Rounding + Special + Trigonometry;
 
     /// Sum.

@@ -12,7 +12,7 @@
 //! 1. `static SIGMOID: OpDef`, with the scalar and loop readings for both element types, the formula reading, the
 //!    graph-recording derivative rule and its numeric twin, the type rule, the documentation and the samples;
 //! 2. a method `sigmoid` of the trait named at the top, implemented for lanes and traced formulas (by reading `forward`), for plain
-//!    `f64` (by a lane) and for [`Var`](crate::Var) (by recording a node).
+//!    `f64` (by a lane), for forward duals (by the numeric twin of the rule) and for [`Var`](crate::Var) (by recording a node).
 //!
 //! The text of `forward` and `partials` is read in several types; see [`crate::num`] for the vocabulary it may use. In
 //! `partials` the inputs and the output `y` are in scope; a partial that does not depend on them is written `x.lit(1.0)`.
@@ -61,6 +61,17 @@ macro_rules! elementwise {
             [T: $crate::num::Float, const W: usize, const FMA: bool] $crate::num::Lanes<T, W, FMA>,
             $($name($x $(, $rest)*) $forward;)+);
         $crate::elementwise!(@read $Trait, [] $crate::num::Traced, $($name($x $(, $rest)*) $forward;)+);
+        impl<const N: usize> $Trait for $crate::num::Dual<N> {
+            $(
+                fn $name(self $(, $rest: Self)*) -> Self {
+                    let operands = [self $(, $rest)*];
+                    let values = operands.map(|operand| operand.value);
+                    let value = <f64 as $Trait>::$name(self.value $(, $rest.value)*);
+                    let partials = $DEF.elementwise().map_or(&[][..], |elementwise| elementwise.partials);
+                    $crate::num::Dual::chain(value, &operands, |which| partials[which](&values, value))
+                }
+            )+
+        }
         impl $Trait for $crate::Var {
             $(
                 #[track_caller]

@@ -19,6 +19,7 @@
 //! | `strided` | elements picked by an affine rule: windows, diagonals, reversed axes |
 //! | `index` | `gather` by row, and its transpose |
 //! | `along` | elements picked and placed along an axis by number |
+//! | `scalar` | what generic code may ask of a number: [`Scalar`] |
 //! | `composite` | `logsumexp`, `softmax`, `log_softmax`: written with the others |
 //! | `compose` | all other operations that are written with these |
 //!
@@ -69,6 +70,7 @@ pub use record::{record_elementwise, try_record_elementwise};
 pub use reduce::{MAX_OVER, SUM};
 pub use rounding::*;
 pub use scan::{CUMSUM, CUMSUM_REVERSED};
+pub use scalar::Scalar;
 pub use select::{MASKED_MUL, SELECT};
 pub use solve::{SOLVE, SOLVE_TRIANGULAR};
 pub use special::*;

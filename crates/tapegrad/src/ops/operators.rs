@@ -9,7 +9,7 @@ use std::ops;
 use std::panic::Location;
 
 macro_rules! operators {
-    ($($Trait:ident $method:ident $try:ident $DEF:ident $sign:literal),+) => {$(
+    ($($Trait:ident $method:ident $Assign:ident $assign:ident $try:ident $DEF:ident $sign:literal),+ $(,)?) => {$(
         impl ops::$Trait for Var {
             type Output = Var;
             #[track_caller]
@@ -31,6 +31,20 @@ macro_rules! operators {
                 record_elementwise(&$DEF, &[other.scalar_for($DEF.name, self), other])
             }
         }
+        impl ops::$Assign for Var {
+            /// The handle becomes that of the result; the value it meant before stays on the tape.
+            #[track_caller]
+            fn $assign(&mut self, other: Var) {
+                *self = record_elementwise(&$DEF, &[*self, other]);
+            }
+        }
+        impl ops::$Assign<f64> for Var {
+            /// The handle becomes that of the result; the value it meant before stays on the tape.
+            #[track_caller]
+            fn $assign(&mut self, other: f64) {
+                *self = record_elementwise(&$DEF, &[*self, self.scalar_for($DEF.name, other)]);
+            }
+        }
         impl Var {
             #[doc = concat!("`self ", $sign, " other`, returning the error.\n\n# Errors\nIf the shapes do not broadcast ",
                 "or a handle is not valid.")]
@@ -41,7 +55,12 @@ macro_rules! operators {
         }
     )+};
 }
-operators!(Add add try_add ADD "+", Sub sub try_sub SUB "-", Mul mul try_mul MUL "*", Div div try_div DIV "/");
+operators! {
+    Add add AddAssign add_assign try_add ADD "+",
+    Sub sub SubAssign sub_assign try_sub SUB "-",
+    Mul mul MulAssign mul_assign try_mul MUL "*",
+    Div div DivAssign div_assign try_div DIV "/",
+}
 
 impl ops::Neg for Var {
     type Output = Var;

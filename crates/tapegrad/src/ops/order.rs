@@ -2,7 +2,7 @@
 
 use super::power::attribute;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
-use crate::num::{Float, Formula, Lanes, Num, Prim, Traced, for_each_lane};
+use crate::num::{Dual, Float, Formula, Lanes, Num, Prim, Traced, for_each_lane};
 
 /// From one declaration per function: its `OpDef`, its method on [`Var`], and its reading as plain and traced numbers.
 macro_rules! of_order {
@@ -41,6 +41,15 @@ macro_rules! of_order {
             $(
                 fn $name(self, $n: u32) -> Self {
                     Prim::$name.eval([self, f64::from($n), 0.0])
+                }
+            )+
+        }
+        impl<const N: usize> Orders for Dual<N> {
+            $(
+                fn $name(self, $n: u32) -> Self {
+                    let value = Orders::$name(self.value, $n);
+                    let partials = $DEF.elementwise().map_or(&[][..], |elementwise| elementwise.partials);
+                    Dual::chain(value, &[self], |_| partials[0](&[self.value, f64::from($n)], value))
                 }
             )+
         }

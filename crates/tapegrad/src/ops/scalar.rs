@@ -1,34 +1,63 @@
-//! Functions of numbers written with the others.
+//! What generic code may ask of a number.
 
-use crate::ir::Var;
-use std::f64::consts::PI;
+use super::Real;
+use std::fmt::Debug;
+use std::iter::Sum;
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
-impl Var {
-    /// Sine and cosine of an angle in radians.
-    #[must_use]
-    #[track_caller]
-    pub fn sin_cos(self) -> (Var, Var) {
-        (self.sin(), self.cos())
-    }
+/// [`Real`] with comparisons that decide branches, assignment operators and sums: a number as ordinary code uses it.
+///
+/// Implemented for `f64`, for forward duals ([`Dual`](crate::Dual)) and for recorded values ([`Var`](crate::Var)), whose
+/// comparisons become guards. Rust does not let a trait promise `2.0 * x`: write `x * 2.0`, or add
+/// `where f64: Mul<R, Output = R>`, which all three fulfil.
+///
+/// ```
+/// use tapegrad::{Dual, Scalar, grad};
+/// fn huber<R: Scalar>(errors: &[R]) -> R {
+///     let mut total = errors[0].lit(0.0);
+///     for &e in errors {
+///         if e.abs() > 1.0 {
+///             total += e.abs() - 0.5;
+///         } else {
+///             total += e.square() * 0.5;
+///         }
+///     }
+///     total
+/// }
+/// assert_eq!(huber(&[0.5, -3.0]), 2.625);
+/// assert_eq!(grad(huber, &[0.5, -3.0]), [0.5, -1.0]);
+/// assert_eq!(huber(&Dual::variables([0.5, -3.0])).slope, [0.5, -1.0]);
+/// ```
+pub trait Scalar:
+    Real
+    + Debug
+    + PartialOrd
+    + PartialOrd<f64>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + AddAssign<f64>
+    + SubAssign<f64>
+    + MulAssign<f64>
+    + DivAssign<f64>
+    + Sum
+{
+}
 
-    /// $\ln(1 + e^{\beta x})/\beta$, without overflow: `softplus` for $\beta = 1$, and `relu` in the limit of large $\beta$. There is no
-    /// threshold beyond which it is taken for $x$: it is exact without.
-    #[must_use]
-    #[track_caller]
-    pub fn softplus_with(self, beta: f64) -> Var {
-        (self * beta).softplus() / beta
-    }
-
-    /// Logarithm of the multivariate gamma function of dimension $p$,
-    /// $\frac{p(p-1)}{4} \ln\pi + \sum_{j<p} \ln\Gamma(x - j/2)$, for $x > (p-1)/2$.
-    ///
-    /// # Panics
-    /// If `p` is 0.
-    #[must_use]
-    #[track_caller]
-    pub fn mvlgamma(self, p: u32) -> Var {
-        assert!(p > 0, "mvlgamma: expected a dimension of at least 1, found 0");
-        let constant = f64::from(p) * f64::from(p - 1) / 4.0 * PI.ln();
-        (1..p).fold(self.lgamma(), |sum, j| sum + (self - 0.5 * f64::from(j)).lgamma()) + constant
-    }
+impl<R> Scalar for R where
+    R: Real
+        + Debug
+        + PartialOrd
+        + PartialOrd<f64>
+        + AddAssign
+        + SubAssign
+        + MulAssign
+        + DivAssign
+        + AddAssign<f64>
+        + SubAssign<f64>
+        + MulAssign<f64>
+        + DivAssign<f64>
+        + Sum
+{
 }

@@ -28,12 +28,13 @@ pub struct CompileOptions {
     pub(crate) assigns: bool,
     pub(crate) passes: Passes,
     pub(crate) machine_code: bool,
+    pub(crate) points: Option<usize>,
 }
 
 impl Default for CompileOptions {
     /// Assignments included, all passes on, machine code where it is possible and pays.
     fn default() -> Self {
-        CompileOptions { assigns: true, passes: Passes::default(), machine_code: true }
+        CompileOptions { assigns: true, passes: Passes::default(), machine_code: true, points: None }
     }
 }
 
@@ -58,6 +59,18 @@ impl CompileOptions {
     #[must_use]
     pub fn machine_code(mut self, machine_code: bool) -> Self {
         self.machine_code = machine_code;
+        self
+    }
+
+    /// How many points a [`Map`](crate::Map) computes at a time; by default as many as suit the caches.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn points(mut self, points: usize) -> Self {
+        assert!(points > 0, "points: expected at least one point at a time, found 0");
+        self.points = Some(points);
         self
     }
 }
@@ -193,23 +206,23 @@ impl Tape {
 
 /// The part of a graph that a program needs, copied, with its roots in one list: outputs, then the values of assignments,
 /// then both sides of each guard, then all leaves that the user can reach.
-struct Extract {
-    graph: Graph,
-    roots: Vec<NodeId>,
-    outputs: usize,
+pub(super) struct Extract {
+    pub(super) graph: Graph,
+    pub(super) roots: Vec<NodeId>,
+    pub(super) outputs: usize,
     /// The names of the outputs, which passes may lose.
-    names: Vec<Option<String>>,
+    pub(super) names: Vec<Option<String>>,
     /// The user's handles of reachable leaves, in the order of the roots' tail.
-    leaves: Vec<NodeId>,
+    pub(super) leaves: Vec<NodeId>,
     /// The user's handles of the parameters assigned to.
-    assigned: Vec<NodeId>,
+    pub(super) assigned: Vec<NodeId>,
     /// With the names of both sides, which passes may lose.
-    guards: Vec<(Guard, [String; 2])>,
-    gradients: SparseSecondaryMap<NodeId, NodeId>,
+    pub(super) guards: Vec<(Guard, [String; 2])>,
+    pub(super) gradients: SparseSecondaryMap<NodeId, NodeId>,
 }
 
 impl Extract {
-    fn new(
+    pub(super) fn new(
         from: &Graph,
         outputs: &[NodeId],
         assigns: &[(NodeId, NodeId)],
@@ -252,6 +265,25 @@ impl Extract {
         tape: crate::ir::TapeKey,
         users: &[NodeId],
     ) -> Result<Option<Program<T>>, CompileError> {
+        self.lower_rows(tape, users, None)
+    }
+
+    /// [`Extract::lower_to_lanes`] over rows that are known.
+    pub(super) fn lower_rows_to_lanes<T: Reading>(
+        &self,
+        tape: crate::ir::TapeKey,
+        users: &[NodeId],
+        rows: &lanes::Rows,
+    ) -> Result<Option<Program<T>>, CompileError> {
+        self.lower_rows(tape, users, Some(rows))
+    }
+
+    fn lower_rows<T: Reading>(
+        &self,
+        tape: crate::ir::TapeKey,
+        users: &[NodeId],
+        rows: Option<&lanes::Rows>,
+    ) -> Result<Option<Program<T>>, CompileError> {
         if !tapegrad_jit::supported() {
             return Ok(None);
         }
@@ -262,7 +294,11 @@ impl Extract {
         let updates: Vec<(NodeId, NodeId)> =
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
-        let Some(lowered) = lanes::lower::<T>(&wanted) else { return Ok(None) };
+        let lowered = match rows {
+            None => lanes::lower::<T>(&wanted),
+            Some(rows) => lanes::lower_points::<T>(&wanted, rows),
+        };
+        let Some(lowered) = lowered else { return Ok(None) };
         let Some(code) = tolerate_defects(tapegrad_jit::compile(&lowered.source))? else { return Ok(None) };
         let mut layout = self.layout(tape);
         let slot = |role, id: NodeId, offset: usize, name: Option<&str>| {
@@ -314,7 +350,7 @@ impl Extract {
         Layout { registry: registry(), tape, gradients: self.gradients.clone(), ..Layout::default() }
     }
 
-    fn lower<T: Reading>(
+    pub(super) fn lower<T: Reading>(
         mut self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],

@@ -6,11 +6,14 @@
 //!    is needed)                   copies)       update)         nodes fuse)           → offsets)   instructions)
 //! ```
 //!
+//! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
+//!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
 //! `error`; knows nothing of how steps are carried out.
 
 mod accumulate;
+mod batch;
 mod compile;
 mod dot;
 mod emit;
@@ -18,6 +21,7 @@ mod inst;
 mod lanes;
 mod layout;
 mod legalise;
+mod map;
 mod memory;
 mod names;
 mod passes;
@@ -34,6 +38,7 @@ pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
 pub(crate) use passes::Pass;
+pub(crate) use map::{Mapped, Place, PointGuard};
 pub(crate) use step::{
     Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
 };

@@ -1,9 +1,10 @@
 //! `tapegrad grad`: a formula recorded on a tape, differentiated as a graph, compiled, replayed,
-//! and checked against what finite differences measure.
+//! and checked against what finite differences measure; or mapped over the rows of a table.
 
 mod algebras;
 mod derivatives;
 mod functions;
+mod map;
 mod report;
 
 use crate::args::GradArgs;
@@ -23,6 +24,9 @@ use tapegrad::Tape;
 pub fn run(args: &GradArgs, out: &mut dyn Write) -> Result<(), Failure> {
     refuse_misspelt_option(args)?;
     let bindings = parse_bindings(&args.bindings)?;
+    if let Some(path) = &args.map {
+        return map::run(args, &bindings, path, out);
+    }
     let names: Vec<&str> = bindings.iter().map(|binding| binding.name.as_str()).collect();
     let point: Vec<f64> = bindings.iter().map(|binding| binding.value).collect();
     let functions = Functions::new();
@@ -52,7 +56,7 @@ fn refuse_misspelt_option(args: &GradArgs) -> Result<(), Failure> {
     if is_bound || !word.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) || constant(word).is_some() {
         return Ok(());
     }
-    let hint = match nearest(word, ["hessian", "json", "dot", "help"]) {
+    let hint = match nearest(word, ["hessian", "json", "dot", "map", "help"]) {
         Some(near) => format!("did you mean `--{near}`?"),
         None => "see `tapegrad grad --help`".into(),
     };
@@ -72,6 +76,7 @@ mod tests {
             hessian: true,
             dot: false,
             json: true,
+            map: None,
         };
         let mut out = Vec::new();
         run(&args, &mut out).unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -152,6 +157,7 @@ mod tests {
             hessian: false,
             dot: false,
             json: false,
+            map: None,
         };
         let mut out = Vec::new();
         run(&args, &mut out).unwrap();

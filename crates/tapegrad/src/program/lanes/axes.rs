@@ -64,9 +64,9 @@ impl Classes {
 }
 
 /// For each node, by index, which of its axes is the rows; and how many rows there are.
-pub(super) struct Rows {
-    pub(super) axis: Vec<Option<usize>>,
-    pub(super) count: usize,
+pub(in crate::program) struct Rows {
+    pub(in crate::program) axis: Vec<Option<usize>>,
+    pub(in crate::program) count: usize,
 }
 
 /// Chooses the axis to be the rows; none if that makes nothing faster. The axes of a parameter are those of its new value.

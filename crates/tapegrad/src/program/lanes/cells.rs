@@ -7,9 +7,6 @@ use crate::num::{Formula, FormulaStep, Prim};
 use std::collections::HashMap;
 use tapegrad_jit::Op;
 
-/// A program of more values than this is left to the other kernels: its code would not fit in the cache.
-const MOST_VALUES: usize = 16_000;
-
 /// The values of one tensor, in row-major order of its dimensions, of which the rows' counts as 1.
 #[derive(Clone)]
 pub(super) struct Cells {
@@ -29,6 +26,7 @@ pub(super) struct Builder<'a> {
     cells: HashMap<NodeId, Cells>,
     formulas: HashMap<*const Elementwise, Formula>,
     is_f32: bool,
+    most_values: usize,
 }
 
 /// Runs through all positions of `dims` in row-major order.
@@ -52,7 +50,7 @@ impl Cells {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new<T: Reading>(graph: &'a Graph, rows: &'a Rows) -> Self {
+    pub(super) fn new<T: Reading>(graph: &'a Graph, rows: &'a Rows, most_values: usize) -> Self {
         Builder {
             graph,
             rows,
@@ -60,6 +58,7 @@ impl<'a> Builder<'a> {
             cells: HashMap::new(),
             formulas: HashMap::new(),
             is_f32: T::is_f32(),
+            most_values,
         }
     }
 
@@ -106,7 +105,7 @@ impl<'a> Builder<'a> {
                     self.set(id, values);
                 }
             }
-            if self.code.values.len() > MOST_VALUES {
+            if self.code.values.len() > self.most_values {
                 return Err(Unsuitable);
             }
         }

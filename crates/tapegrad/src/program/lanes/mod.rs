@@ -31,6 +31,7 @@ pub(super) use code::{CodeList, Kind, Val, arity};
 use std::collections::HashMap;
 use tapegrad_jit::{Elem, LANES, Source};
 
+pub(super) use axes::Rows;
 pub(super) use text::write;
 
 /// What is wanted of a program; all nodes are of its graph.
@@ -62,15 +63,34 @@ pub(super) struct Lowered<T> {
 
 /// Lowers a program, if it is one for lanes.
 pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
+    lower_over(wanted, &axes::choose(wanted.graph, wanted.updates), Limits { work: 6_000, values: 16_000 })
+}
+
+/// How large a program may be. Beyond it, it is left to kernels for large tensors.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Multiplications and elementwise operations per row.
+    work: usize,
+    /// Values computed.
+    values: usize,
+}
+
+/// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
+/// vector holds, and the other kernels would write every value to memory.
+pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
+    lower_over(wanted, rows, Limits { work: 1 << 20, values: 1 << 21 })
+}
+
+fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
     let graph = wanted.graph;
-    let rows = axes::choose(graph, wanted.updates);
-    if work(graph, &rows) > MOST_WORK {
+    if work(graph, rows) > limits.work {
         return None;
     }
     let mut l = Lowering {
         graph,
-        rows: &rows,
-        builder: Builder::new::<T>(graph, &rows),
+        rows,
+        limits,
+        builder: Builder::new::<T>(graph, rows, limits.values),
         arena: Arena { end: 0, live: 0 },
         image: Vec::new(),
         leaves: HashMap::new(),
@@ -114,14 +134,11 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
     Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
 }
 
-/// More multiplications and elementwise operations per row than this are quicker done by the kernels for large tensors.
-const MOST_WORK: usize = 6000;
-
 /// Larger tensors are left to the kernels made for them.
 const MOST_ELEMENTS: usize = 1 << 24;
 
 /// How much code the program makes, in operations.
-fn work(graph: &Graph, rows: &axes::Rows) -> usize {
+fn work(graph: &Graph, rows: &Rows) -> usize {
     let per_row = |id: NodeId| graph.shape(id).numel() / rows.axis[id.index()].map_or(1, |_| rows.count.max(1));
     let of = |&id: &NodeId| {
         let node = graph.node(id);
@@ -152,7 +169,8 @@ fn column(from: usize, to: usize, len: usize) -> Move {
 
 struct Lowering<'a, T> {
     graph: &'a Graph,
-    rows: &'a axes::Rows,
+    rows: &'a Rows,
+    limits: Limits,
     builder: Builder<'a>,
     arena: Arena,
     image: Vec<T>,
@@ -170,7 +188,7 @@ impl<T: Reading> Lowering<'_, T> {
         }
         let (shape, row) = (graph.shape(id), self.rows.axis[id.index()]);
         let cells = shape.numel() / row.map_or(1, |_| self.rows.count.max(1));
-        if cells > MOST_WORK || shape.numel() > MOST_ELEMENTS {
+        if cells > self.limits.work || shape.numel() > MOST_ELEMENTS {
             return None;
         }
         let data = match (graph.attrs(id), graph.leaf_value(id)) {

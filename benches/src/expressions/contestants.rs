@@ -1,0 +1,242 @@
+//! Who computes the gradient: by hand, by duals, by replay, mapped over points.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tapegrad::{CompileOptions, Dual, Tape, Traced, Var};
+
+use super::check::Reference;
+use super::with_num_dual;
+use super::{Case, DIRECTIONS};
+use crate::timing::{Plan, Steps, Timing, side_by_side};
+
+/// How a program is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Whatever tapegrad chooses.
+    Auto,
+    /// The interpreter, without machine code.
+    Interpreter,
+}
+
+impl Tier {
+    /// All of them.
+    pub const ALL: [Tier; 2] = [Tier::Auto, Tier::Interpreter];
+
+    /// `auto` or `interpreter`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Auto => "auto",
+            Tier::Interpreter => "interpreter",
+        }
+    }
+
+    fn options(self) -> CompileOptions {
+        CompileOptions::default().machine_code(self == Tier::Auto)
+    }
+}
+
+/// What is measured besides the yardstick.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The tiers.
+    pub tiers: Vec<Tier>,
+    /// Points side by side in a map; tapegrad's own choice if there are none.
+    pub lanes: Vec<usize>,
+    /// Threads of a map, besides one.
+    pub threads: usize,
+    /// How long to measure.
+    pub plan: Plan,
+}
+
+/// What one contestant took for one case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// The case.
+    pub case: String,
+    /// `primal`, `by hand`, `duals`, `num-dual`, `replay` or `map`.
+    pub contestant: String,
+    /// The tier, for programs.
+    pub tier: Option<String>,
+    /// Points side by side.
+    pub lanes: Option<usize>,
+    /// Threads.
+    pub threads: usize,
+    /// Nanoseconds per point: the value for `primal`, value and gradient for all others.
+    pub median_ns: f64,
+    /// The fastest sample.
+    pub fastest_ns: f64,
+    /// Nanoseconds per operation of the function.
+    pub ns_per_operation: f64,
+    /// To the gradient by hand.
+    pub ratio_to_hand: f64,
+    /// To the value on plain numbers.
+    pub ratio_to_primal: f64,
+    /// Of the first gradient, with recording and compiling, or of compiling a map.
+    pub first_ns: Option<f64>,
+}
+
+/// Somebody who computes the gradient.
+pub struct Entry<'a> {
+    contestant: &'static str,
+    tier: Option<Tier>,
+    lanes: Option<usize>,
+    threads: usize,
+    /// The points that one step computes.
+    pub points: usize,
+    first_ns: Option<f64>,
+    /// Does so many steps.
+    pub steps: Box<Steps<'a>>,
+}
+
+impl Entry<'_> {
+    /// What it is, in a word or two.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.tier.map_or(self.contestant.to_owned(), |tier| format!("{} {}", self.contestant, tier.name()))
+    }
+}
+
+/// Cases of more operations are not mapped: what is in hand of so many points at once would not fit in memory.
+const MOST_MAPPED: usize = 200_000;
+
+/// All who are chosen, once their gradients are checked; the value on plain numbers and the gradient by hand come first.
+///
+/// # Errors
+/// If a gradient differs from that of the duals.
+pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<'a>>, String> {
+    let reference = Reference::new(case);
+    let (name, n, operations) = (case.name, case.point.len(), case.operations);
+    let Case { point, plain, dual, record, by_hand, .. } = case;
+    let (point, plain, dual, record): (&[f64], &_, &_, &_) = (point, plain, dual, record);
+
+    let mut gradient = vec![0.0; n];
+    let value = by_hand(point, &mut gradient);
+    reference.check("by hand", value, &gradient)?;
+    let alone =
+        |contestant, steps| Entry { contestant, tier: None, lanes: None, threads: 1, points: 1, first_ns: None, steps };
+    let mut entries = vec![
+        alone("primal", repeat(move || plain(black_box(point)))),
+        alone("by hand", repeat(move || by_hand(black_box(point), black_box(&mut gradient)))),
+    ];
+    if n <= DIRECTIONS {
+        entries.push(alone("duals", repeat(move || sweep(dual, black_box(point)))));
+    }
+    if let Some(mut sweep) = with_num_dual::of(name) {
+        let mut gradient = vec![0.0; n];
+        let value = sweep(point, &mut gradient);
+        reference.check("num-dual", value, &gradient)?;
+        entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
+    }
+    for &tier in &choice.tiers {
+        let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(tier.options());
+        let start = Instant::now();
+        let first = traced.call(point).map_err(|error| error.to_string())?;
+        let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
+        reference.check(tier.name(), first.value, first.gradient)?;
+        let steps = repeat(move || traced.call(black_box(point)).expect("it was recorded at this point").value);
+        entries.push(Entry { tier: Some(tier), first_ns, ..alone("replay", steps) });
+    }
+    if operations <= MOST_MAPPED {
+        let lanes = choice.lanes.iter().map(|&lanes| Some(lanes));
+        let lanes: Vec<Option<usize>> = if choice.lanes.is_empty() { vec![None] } else { lanes.collect() };
+        for &tier in &choice.tiers {
+            for &lanes in &lanes {
+                let threads = if choice.threads > 1 { vec![1, choice.threads] } else { vec![1] };
+                for threads in threads {
+                    entries.push(map(point, record, (tier, lanes, threads), &reference)?);
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// Checks all gradients of a case, then times them side by side.
+///
+/// # Errors
+/// If a gradient differs from that of the duals.
+pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
+    let (name, operations) = (case.name, case.operations);
+    let entries = contestants(case, choice)?;
+    let about: Vec<_> =
+        entries.iter().map(|e| (e.contestant, e.tier, e.lanes, e.threads, e.points, e.first_ns)).collect();
+    let mut steps: Vec<Box<Steps<'_>>> = entries.into_iter().map(|e| e.steps).collect();
+    let timings = side_by_side(&mut steps, choice.plan);
+    let (primal, hand) = (timings[0].median_ns, timings[1].median_ns);
+    let row = |((contestant, tier, lanes, threads, points, first_ns), timing): (_, &Timing)| {
+        let points: usize = points;
+        let median_ns = timing.median_ns / points as f64;
+        let tier: Option<Tier> = tier;
+        let contestant: &str = contestant;
+        Row {
+            case: name.to_owned(),
+            contestant: contestant.to_owned(),
+            tier: tier.map(|tier| tier.name().to_owned()),
+            lanes,
+            threads,
+            median_ns,
+            fastest_ns: timing.fastest_ns / points as f64,
+            ns_per_operation: median_ns / operations as f64,
+            ratio_to_hand: median_ns / hand,
+            ratio_to_primal: median_ns / primal,
+            first_ns,
+        }
+    };
+    Ok(about.into_iter().zip(&timings).map(row).collect())
+}
+
+/// A contestant that does the same thing as often as it is told.
+fn repeat<'a, R>(mut step: impl FnMut() -> R + 'a) -> Box<Steps<'a>> {
+    Box::new(move |n: u64| {
+        for _ in 0..n {
+            black_box(step());
+        }
+    })
+}
+
+/// The gradient of up to eight variables in one forward sweep.
+fn sweep(f: &super::Function<Dual<DIRECTIONS>>, point: &[f64]) -> Dual<DIRECTIONS> {
+    let mut x = [Dual::constant(0.0); DIRECTIONS];
+    x.iter_mut().zip(point).enumerate().for_each(|(i, (x, &value))| *x = Dual::variable(value, i));
+    f(&x[..point.len()])
+}
+
+/// The gradient at many points, all so close to the case's that branches come out alike.
+fn map<'a>(
+    point: &'a [f64],
+    record: &super::Function<Var>,
+    (tier, lanes, threads): (Tier, Option<usize>, usize),
+    reference: &Reference,
+) -> Result<Entry<'a>, String> {
+    let tape = Tape::new();
+    let x: Vec<Var> = point.iter().map(|&x| tape.input(x)).collect();
+    let y = record(&x);
+    let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
+    let options = lanes.map_or(tier.options(), |lanes| tier.options().points(lanes));
+    let start = Instant::now();
+    let mut map = tape.compile_map_with::<f64>(&x, &outputs, &options).map_err(|error| error.to_string())?;
+    let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
+    map.set_threads(threads).map_err(|error| error.to_string())?;
+    let lanes = map.points_at_once();
+    // Some chunks for each thread, in not too much memory.
+    let points = (lanes * 16).max(if point.len() <= DIRECTIONS { 4096 } else { 0 });
+    let near = |x: f64| -> Vec<f64> { (0..points).map(|i| x * (1.0 + 1e-12 * (i % 64) as f64)).collect() };
+    let inputs: Vec<Vec<f64>> = point.iter().map(|&x| near(x)).collect();
+    let mut results = vec![vec![0.0; points]; outputs.len()];
+    let mut run = move || {
+        let inputs: Vec<&[f64]> = inputs.iter().map(|column| &column[..]).collect();
+        let mut outputs: Vec<&mut [f64]> = results.iter_mut().map(|column| &mut column[..]).collect();
+        map.run(&inputs, &mut outputs).map(|()| {
+            let of = |point: usize| -> Vec<f64> { outputs.iter().map(|column| column[point]).collect() };
+            // The first and the last of those that are the point itself.
+            [of(0), of((points - 1) / 64 * 64)]
+        })
+    };
+    for found in run().map_err(|error| error.to_string())? {
+        reference.check("map", found[0], &found[1..])?;
+    }
+    Ok(Entry { contestant: "map", tier: Some(tier), lanes: Some(lanes), threads, points, first_ns, steps: repeat(run) })
+}

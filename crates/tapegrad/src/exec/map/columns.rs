@@ -1,0 +1,98 @@
+//! Columns: slices, and views that step over memory.
+
+/// Numbers to be read.
+pub(super) enum In<'a, T> {
+    Slice(&'a [T]),
+    #[cfg(feature = "ndarray")]
+    View(ndarray::ArrayView1<'a, T>),
+}
+
+/// Numbers to be written.
+pub(super) enum Out<'a, T> {
+    Slice(&'a mut [T]),
+    #[cfg(feature = "ndarray")]
+    View(ndarray::ArrayViewMut1<'a, T>),
+}
+
+impl<T: Copy> In<'_, T> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            In::Slice(column) => column.len(),
+            #[cfg(feature = "ndarray")]
+            In::View(column) => column.len(),
+        }
+    }
+
+    /// Copies the numbers from position `start` on.
+    #[inline]
+    pub(super) fn read(&self, start: usize, to: &mut [T]) {
+        match self {
+            In::Slice(column) => to.copy_from_slice(&column[start..start + to.len()]),
+            #[cfg(feature = "ndarray")]
+            In::View(column) => {
+                let part = column.slice(ndarray::s![start..start + to.len()]);
+                to.iter_mut().zip(part).for_each(|(to, &x)| *to = x);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl<'a, T> In<'a, T> {
+    /// The view, as a slice where it is one.
+    pub(super) fn of_view(view: &'a ndarray::ArrayView1<'_, T>) -> Self {
+        match view.as_slice() {
+            Some(slice) => In::Slice(slice),
+            None => In::View(view.view()),
+        }
+    }
+}
+
+impl<T> Out<'_, T> {
+    /// The first `at` numbers, and the others.
+    pub(super) fn split_at(self, at: usize) -> (Self, Self) {
+        match self {
+            Out::Slice(column) => {
+                let (front, back) = column.split_at_mut(at);
+                (Out::Slice(front), Out::Slice(back))
+            }
+            #[cfg(feature = "ndarray")]
+            Out::View(column) => {
+                let (front, back) = column.split_at(ndarray::Axis(0), at);
+                (Out::View(front), Out::View(back))
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Out::Slice(column) => column.len(),
+            #[cfg(feature = "ndarray")]
+            Out::View(column) => column.len(),
+        }
+    }
+}
+
+impl<T: Copy> Out<'_, T> {
+    /// Writes numbers from position `start` on.
+    #[inline]
+    pub(super) fn write(&mut self, start: usize, from: &[T]) {
+        match self {
+            Out::Slice(column) => column[start..start + from.len()].copy_from_slice(from),
+            #[cfg(feature = "ndarray")]
+            Out::View(column) => {
+                let part = column.slice_mut(ndarray::s![start..start + from.len()]);
+                part.into_iter().zip(from).for_each(|(to, &x)| *to = x);
+            }
+        }
+    }
+
+    /// Writes one number `count` times.
+    pub(super) fn fill(&mut self, start: usize, count: usize, x: T) {
+        match self {
+            Out::Slice(column) => column[start..start + count].fill(x),
+            #[cfg(feature = "ndarray")]
+            Out::View(column) => column.slice_mut(ndarray::s![start..start + count]).fill(x),
+        }
+    }
+}

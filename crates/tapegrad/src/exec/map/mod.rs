@@ -1,0 +1,331 @@
+//! One program over many points: columns in, columns out.
+//!
+//! ```text
+//!   columns   x ▭▭▭▭▭▭▭▭▭▭▭▭      chunk by chunk          y ▭▭▭▭▭▭▭▭▭▭▭▭
+//!             k ▭▭▭▭▭▭▭▭▭▭▭▭ ──▶  ▭▭▭ state, program ──▶ dx ▭▭▭▭▭▭▭▭▭▭▭▭
+//!                 piece 0 │ piece 1 │ …  one thread each
+//! ```
+//!
+//! A chunk is as many points as the caches hold; the program computes them side by side. Each piece of the columns is
+//! given to whichever thread is free. What a point gives depends neither on its place nor on who computes it.
+
+mod columns;
+
+use super::element::Element;
+use super::replay::changed;
+use super::state::State;
+use super::threads::{MOST, Team};
+use crate::error::{BindError, BranchChange, CompileError, MapError};
+use crate::ir::{Reading, Tape, Var};
+use crate::program::{CompileOptions, Mapped, Place, PointGuard, Program};
+use columns::{In, Out};
+use std::ops::Range;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pieces of the columns for each thread, so that one that is held up does not hold up all.
+const PIECES_PER_THREAD: usize = 8;
+
+/// A program that is computed for many points at a time, with the memory to do so. Made by [`Tape::compile_map`].
+///
+/// A point is one value of each mapped input; all other inputs, and the parameters, are the same for all points
+/// ([`Map::set`]). A clone shares the program and has memory and threads of its own.
+#[derive(Clone, Debug)]
+pub struct Map<T> {
+    mapped: Arc<Mapped<T>>,
+    /// One for each thread.
+    states: Vec<State<T>>,
+    team: Option<Team>,
+}
+
+impl Tape {
+    /// Compiles `outputs` for evaluation at many points, which differ in the values of `inputs`: the value of a formula,
+    /// its gradient, any rows of a Jacobian. Assignments are not carried out.
+    ///
+    /// # Errors
+    /// If there is no input, one is not an input or parameter of real numbers or is given twice, an output is not valid,
+    /// or an operation has no form for many points (kernels of the user's own, indices that differ from point to point).
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (x, k) = (tape.input(0.0), tape.input(2.0));
+    /// let y = k * x.square();
+    /// let dy = tape.grad(y, &[x])[0];
+    /// let mut map = tape.compile_map::<f64>(&[x], &[y, dy])?;
+    /// let (mut values, mut slopes) = ([0.0; 3], [0.0; 3]);
+    /// map.run(&[&[1.0, 2.0, 3.0]], &mut [&mut values, &mut slopes])?;
+    /// assert_eq!((values, slopes), ([2.0, 8.0, 18.0], [4.0, 8.0, 12.0]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn compile_map<T: Element>(&self, inputs: &[Var], outputs: &[Var]) -> Result<Map<T>, CompileError> {
+        self.compile_map_with(inputs, outputs, &CompileOptions::default())
+    }
+
+    /// [`Tape::compile_map`] with options.
+    ///
+    /// # Errors
+    /// As [`Tape::compile_map`].
+    #[track_caller]
+    pub fn compile_map_with<T: Element>(
+        &self,
+        inputs: &[Var],
+        outputs: &[Var],
+        options: &CompileOptions,
+    ) -> Result<Map<T>, CompileError> {
+        let mapped = self.compile_mapped(inputs, outputs, options, Location::caller())?;
+        let states = vec![mapped.program.state()];
+        Ok(Map { mapped: Arc::new(mapped), states, team: None })
+    }
+}
+
+impl<T: Element> Map<T> {
+    /// Lets `threads` threads, the caller's included, share the points. The results are the same bit for bit, whatever the
+    /// number. 1, the default, is no threads at all.
+    ///
+    /// # Errors
+    /// If `threads` is 0 or more than 4096, or the system refuses to start a thread; the map is then as it was.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), BindError> {
+        if threads == 0 || threads > MOST {
+            return Err(BindError::new(format!("expected 1 to {MOST} threads, found {threads}")));
+        }
+        self.team = if threads > 1 {
+            let team = Team::new(threads);
+            Some(team.map_err(|error| BindError::new(format!("{threads} threads cannot be started: {error}")))?)
+        } else {
+            None
+        };
+        self.states.truncate(threads);
+        while self.states.len() < threads {
+            self.states.push(self.states[0].clone());
+        }
+        Ok(())
+    }
+
+    /// How many threads share the points.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.states.len()
+    }
+
+    /// How many points are computed side by side.
+    #[must_use]
+    pub fn points_at_once(&self) -> usize {
+        self.mapped.points
+    }
+
+    /// The program for that many points, for looking at.
+    #[must_use]
+    pub fn program(&self) -> &Program<T> {
+        &self.mapped.program
+    }
+
+    /// Sets an input or a parameter that is the same for all points.
+    ///
+    /// # Errors
+    /// If the number of elements does not fit, or the value is none of these; if it is mapped, it is given to
+    /// [`Map::run`].
+    pub fn set(&mut self, var: Var, data: &[T]) -> Result<(), BindError> {
+        let place = self.states[0].place(var);
+        if place.is_some() && self.mapped.inputs.iter().any(|input| input.offset == place) {
+            return Err(BindError::new("a mapped input is set by the columns given to `run`"));
+        }
+        self.states.iter_mut().try_for_each(|state| state.set(var, data))
+    }
+
+    /// Computes all points: `inputs` are the columns of the mapped inputs and `outputs` those of the outputs, both in the
+    /// order given to [`Tape::compile_map`]. A column holds one number for each point, or, for a value of another shape, its
+    /// elements in row-major order, point after point. Nothing is allocated for a chunk.
+    ///
+    /// A point has no influence on another, not even as NaN.
+    ///
+    /// # Errors
+    /// If the columns do not fit, or some points take another branch than the recorded one; the outputs of those are NaN
+    /// then, and all others are computed.
+    pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), MapError> {
+        let inputs: Vec<In<'_, T>> = inputs.iter().map(|column| In::Slice(column)).collect();
+        self.run_columns(&inputs, outputs.iter_mut().map(|column| Out::Slice(column)).collect())
+    }
+
+    /// [`Map::run`] on one-dimensional views, which need not be contiguous: columns of a matrix of points, for example.
+    ///
+    /// # Errors
+    /// As [`Map::run`].
+    #[cfg(feature = "ndarray")]
+    pub fn run_views(
+        &mut self,
+        inputs: &[ndarray::ArrayView1<'_, T>],
+        outputs: Vec<ndarray::ArrayViewMut1<'_, T>>,
+    ) -> Result<(), MapError> {
+        let inputs: Vec<In<'_, T>> = inputs.iter().map(|column| In::of_view(column)).collect();
+        self.run_columns(&inputs, outputs.into_iter().map(Out::View).collect())
+    }
+
+    fn run_columns(&mut self, inputs: &[In<'_, T>], outputs: Vec<Out<'_, T>>) -> Result<(), MapError> {
+        let count = self.count(inputs, &outputs).map_err(MapError::Columns)?;
+        let (mapped, chunk) = (&*self.mapped, self.mapped.points);
+        let chunks = count.div_ceil(chunk);
+        let refused = match &mut self.team {
+            Some(team) if chunks > 1 => {
+                let size = chunks.div_ceil(team.threads() * PIECES_PER_THREAD) * chunk;
+                let pieces: Vec<_> = pieces(mapped, count, size, outputs).into_iter().map(Mutex::new).collect();
+                let states: Vec<_> = self.states.iter_mut().map(Mutex::new).collect();
+                let (next, total) = (AtomicUsize::new(0), Mutex::new(Refused::default()));
+                team.run(states.len().min(chunks), &|part| {
+                    let mut state = states[part].lock().unwrap_or_else(PoisonError::into_inner);
+                    while let Some(piece) = pieces.get(next.fetch_add(1, Relaxed)) {
+                        let (points, outputs) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
+                        let refused = run_piece(mapped, &mut state, points.clone(), inputs, outputs);
+                        total.lock().unwrap_or_else(PoisonError::into_inner).join(refused);
+                    }
+                });
+                total.into_inner().unwrap_or_else(PoisonError::into_inner)
+            }
+            _ => {
+                let mut outputs = outputs;
+                run_piece(mapped, &mut self.states[0], 0..count, inputs, &mut outputs)
+            }
+        };
+        match refused.first {
+            None => Ok(()),
+            Some((first, change)) => Err(MapError::BranchChanged { points: refused.points, first, change }),
+        }
+    }
+
+    /// The number of points, if all columns have it.
+    fn count(&self, inputs: &[In<'_, T>], outputs: &[Out<'_, T>]) -> Result<usize, BindError> {
+        let of = |what: &str, places: &[Place], found: usize| {
+            let wanted = places.len();
+            if wanted == found {
+                return Ok(());
+            }
+            Err(BindError::new(format!("expected {wanted} columns of {what}, found {found}")))
+        };
+        of("inputs", &self.mapped.inputs, inputs.len())?;
+        of("outputs", &self.mapped.outputs, outputs.len())?;
+        let columns = self.mapped.inputs.iter().zip(inputs.iter().map(In::len));
+        let columns = columns.chain(self.mapped.outputs.iter().zip(outputs.iter().map(Out::len)));
+        let mut count = None;
+        for (place, len) in columns.filter(|(place, _)| place.each > 0) {
+            let points = len / place.each;
+            let wanted = *count.get_or_insert(points);
+            if wanted * place.each != len {
+                let (title, numbers) = (&place.title, wanted * place.each);
+                return Err(BindError::new(format!(
+                    "the column of {title} has {len} numbers, expected {numbers} for {wanted} points"
+                )));
+            }
+        }
+        Ok(count.unwrap_or(0))
+    }
+}
+
+/// The outputs cut into pieces of `size` points.
+fn pieces<'a, T>(
+    mapped: &Mapped<T>,
+    count: usize,
+    size: usize,
+    mut outputs: Vec<Out<'a, T>>,
+) -> Vec<(Range<usize>, Vec<Out<'a, T>>)> {
+    let starts = (0..count).step_by(size);
+    let cut = |start: usize| {
+        let end = count.min(start + size);
+        let rest = std::mem::take(&mut outputs).into_iter();
+        let (piece, rest) = rest.zip(&mapped.outputs).map(|(o, place)| o.split_at((end - start) * place.each)).unzip();
+        outputs = rest;
+        (start..end, piece)
+    };
+    starts.map(cut).collect()
+}
+
+/// The points whose branches come out otherwise.
+#[derive(Default)]
+struct Refused {
+    points: usize,
+    first: Option<(usize, BranchChange)>,
+}
+
+impl Refused {
+    fn join(&mut self, other: Refused) {
+        self.points += other.points;
+        if let Some((at, change)) = other.first
+            && self.first.as_ref().is_none_or(|&(first, _)| at < first)
+        {
+            self.first = Some((at, change));
+        }
+    }
+}
+
+/// Computes some points; `outputs` are their part of the columns.
+fn run_piece<T: Element>(
+    mapped: &Mapped<T>,
+    state: &mut State<T>,
+    points: Range<usize>,
+    inputs: &[In<'_, T>],
+    outputs: &mut [Out<'_, T>],
+) -> Refused {
+    let mut refused = Refused::default();
+    let mut start = points.start;
+    while start < points.end {
+        let len = mapped.points.min(points.end - start);
+        let values = state.values_mut();
+        for (place, column) in mapped.inputs.iter().zip(inputs) {
+            if let (Some(offset), each) = (place.offset, place.each) {
+                let room = &mut values[offset..offset + mapped.points * each];
+                column.read(start * each, &mut room[..len * each]);
+                // Lanes without a point compute the last one again.
+                for i in len * each..room.len() {
+                    room[i] = room[i - each];
+                }
+            }
+        }
+        mapped.program.replay(state).expect("the state is the program's, which has no guards of its own");
+        let (values, first) = (state.values(), start - points.start);
+        for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
+            let offset = place.offset.expect("an output has a place");
+            if place.shared {
+                let value = &values[offset..offset + place.each];
+                (0..len).for_each(|i| column.write((first + i) * place.each, value));
+            } else {
+                column.write(first * place.each, &values[offset..offset + len * place.each]);
+            }
+        }
+        if !mapped.guards.iter().all(|guard| holds(guard, values, len)) {
+            for i in 0..len {
+                if let Some(change) = mapped.guards.iter().find_map(|guard| check(guard, values, i)) {
+                    for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
+                        column.fill((first + i) * place.each, place.each, T::from_f64(f64::NAN));
+                    }
+                    refused.join(Refused { points: 1, first: Some((start + i, change)) });
+                }
+            }
+        }
+        start += len;
+    }
+    refused
+}
+
+/// Whether a comparison comes out as recorded for the first `len` points. Most do, so there is no early end.
+fn holds<T: Reading>(guard: &PointGuard, values: &[T], len: usize) -> bool {
+    let side = |place: usize, stride: usize| &values[place..place + (len - 1) * stride + 1];
+    let comparison = guard.check.comparison;
+    let same = |a: T, b: T| comparison.ask(a, b) == comparison;
+    let [left, right] = guard.strides;
+    let (a, b) = (side(guard.check.lhs, left), side(guard.check.rhs, right));
+    match (left, right) {
+        (1, 1) => a.iter().zip(b).fold(true, |all, (&a, &b)| all & same(a, b)),
+        (1, _) => a.iter().fold(true, |all, &a| all & same(a, b[0])),
+        (_, 1) => b.iter().fold(true, |all, &b| all & same(a[0], b)),
+        _ => same(a[0], b[0]),
+    }
+}
+
+/// What comes out otherwise for a point, if something does.
+fn check<T: Reading>(guard: &PointGuard, values: &[T], point: usize) -> Option<BranchChange> {
+    let [left, right] = guard.strides;
+    let (a, b) = (values[guard.check.lhs + point * left], values[guard.check.rhs + point * right]);
+    let now = guard.check.comparison.ask(a, b);
+    (now != guard.check.comparison).then(|| changed(&guard.check, now, a, b))
+}

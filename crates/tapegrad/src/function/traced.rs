@@ -1,0 +1,245 @@
+//! A closure recorded once for each way its branches can come out.
+
+use super::{inputs, second_derivatives};
+use crate::error::{CompileError, ReplayError};
+use crate::exec::State;
+use crate::ir::{Tape, Var};
+use crate::program::{CompileOptions, Program};
+use std::fmt;
+
+/// How many programs are kept unless said otherwise.
+const CAPACITY: usize = 16;
+
+/// A closure that is recorded at its first call and replayed at the next ones; where a comparison it made comes out
+/// otherwise, another recording is made and kept beside the first. So control flow is free to change from call to call, at
+/// the speed of replay.
+///
+/// The programs are kept by the outcome of their branches, at most [`Traced::with_capacity`] of them; the one not used for
+/// longest makes room. What decides a branch must be a comparison of recorded values (`x[0] > 0.0`): a decision by a bare
+/// number, such as [`item`](crate::Var::item), is not seen, and neither is what else the closure reads.
+///
+/// ```
+/// use tapegrad::Traced;
+/// let mut f = Traced::new(|x| if x[0] > 0.0 { x[0] * x[1] } else { -x[0] });
+/// assert_eq!(f.call(&[2.0, 5.0])?.gradient, [5.0, 2.0]);
+/// assert_eq!(f.call(&[-2.0, 5.0])?.gradient, [-1.0, 0.0]);
+/// assert_eq!(f.call(&[3.0, 4.0])?.value, 12.0);
+/// assert_eq!((f.programs(), f.hits(), f.misses()), (2, 1, 2));
+/// # Ok::<(), tapegrad::CompileError>(())
+/// ```
+pub struct Traced<F> {
+    function: F,
+    options: CompileOptions,
+    capacity: usize,
+    /// The one used last comes first.
+    recorded: Vec<Recorded>,
+    hits: u64,
+    misses: u64,
+}
+
+/// The value and the gradient of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation<'a> {
+    /// The value of the function.
+    pub value: f64,
+    /// Its derivative by each input.
+    pub gradient: &'a [f64],
+}
+
+/// One way through the function.
+struct Recorded {
+    program: Program<f64>,
+    state: State<f64>,
+    /// Where each input stands, but for those that nothing depends on.
+    inputs: Vec<Option<usize>>,
+    value: usize,
+    gradient: Vec<usize>,
+    /// The second derivatives, row by row, where the program has them.
+    hessian: Option<Vec<usize>>,
+    /// The gradient of the last call, or its Hessian, side by side.
+    slopes: Vec<f64>,
+}
+
+impl Recorded {
+    fn new(
+        f: &impl Fn(&[Var]) -> Var,
+        x: &[f64],
+        options: &CompileOptions,
+        second: bool,
+    ) -> Result<Self, CompileError> {
+        let tape = Tape::new();
+        let x = inputs(&tape, x);
+        let y = f(&x);
+        let gradient = tape.grad(y, &x);
+        let hessian = second.then(|| second_derivatives(&tape, &gradient, &x));
+        let outputs = [y].into_iter().chain(gradient.iter().chain(hessian.iter().flatten()).copied());
+        let outputs: Vec<Var> = outputs.collect();
+        let program = tape.compile_with::<f64>(&outputs, options)?;
+        let state = program.state();
+        let place = |var: Var| state.place(var).expect("an output has a place");
+        let (value, gradient) = (place(y), gradient.into_iter().map(place).collect());
+        let hessian = hessian.map(|hessian| hessian.into_iter().map(place).collect());
+        let inputs = x.iter().map(|&var| state.place(var)).collect();
+        Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes: Vec::new() })
+    }
+
+    /// Whether the program has what is wanted: gradients are not replayed with second derivatives nobody asked for.
+    fn serves(&self, second: bool) -> bool {
+        self.hessian.is_some() == second
+    }
+
+    /// Whether all branches come out as recorded; if so, the results stand in the state.
+    fn replay(&mut self, x: &[f64]) -> bool {
+        if self.inputs.len() != x.len() {
+            return false;
+        }
+        let values = self.state.values_mut();
+        for (&place, &x) in self.inputs.iter().zip(x) {
+            if let Some(place) = place {
+                values[place] = x;
+            }
+        }
+        match self.program.replay(&mut self.state) {
+            Ok(()) => true,
+            Err(ReplayError::BranchChanged(_)) => false,
+            Err(ReplayError::ForeignState) => unreachable!("the state was made for this program"),
+        }
+    }
+
+    fn evaluation(&mut self) -> Evaluation<'_> {
+        let values = self.state.values();
+        gather(values, &self.gradient, &mut self.slopes);
+        Evaluation { value: values[self.value], gradient: &self.slopes }
+    }
+}
+
+/// Brings numbers side by side.
+fn gather(values: &[f64], places: &[usize], to: &mut Vec<f64>) {
+    to.clear();
+    to.extend(places.iter().map(|&place| values[place]));
+}
+
+impl<F: Fn(&[Var]) -> Var> Traced<F> {
+    /// A function that has not been recorded yet.
+    #[must_use]
+    pub fn new(function: F) -> Self {
+        Traced {
+            function,
+            options: CompileOptions::default(),
+            capacity: CAPACITY,
+            recorded: Vec::new(),
+            hits: 0,
+            misses: 0,
+        }
+    }
+
+    /// How many programs are kept at most; 16 unless said otherwise.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn with_capacity(mut self, capacity: usize) -> Self {
+        assert!(capacity > 0, "with_capacity: expected room for at least one program, found 0");
+        self.capacity = capacity;
+        self.recorded.truncate(capacity);
+        self
+    }
+
+    /// How programs are compiled from now on.
+    #[must_use]
+    pub fn with_options(mut self, options: CompileOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The value and the gradient at `x`: by replay if a program of these branches is kept, else by recording one. A replay
+    /// allocates nothing.
+    ///
+    /// # Errors
+    /// If the recording cannot be compiled.
+    ///
+    /// # Panics
+    /// If the function does, or does not return a scalar recorded from what it is given.
+    pub fn call(&mut self, x: &[f64]) -> Result<Evaluation<'_>, CompileError> {
+        self.replay_or_record(x, false)?;
+        Ok(self.recorded[0].evaluation())
+    }
+
+    /// The second derivatives at `x`, row by row; as [`Traced::call`], by programs of their own, which are kept beside those
+    /// for gradients.
+    ///
+    /// # Errors
+    /// As [`Traced::call`].
+    ///
+    /// # Panics
+    /// As [`Traced::call`].
+    pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
+        self.replay_or_record(x, true)?;
+        let Recorded { state, hessian, slopes, .. } = &mut self.recorded[0];
+        gather(state.values(), hessian.as_ref().map_or(&[][..], |places| places), slopes);
+        Ok(slopes)
+    }
+
+    /// Afterwards the results for `x` stand in the state of the first program.
+    fn replay_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
+        if let Some(found) =
+            (0..self.recorded.len()).find(|&i| self.recorded[i].serves(second) && self.recorded[i].replay(x))
+        {
+            self.hits += 1;
+            self.recorded[..=found].rotate_right(1);
+        } else {
+            let mut new = Recorded::new(&self.function, x, &self.options, second)?;
+            self.misses += 1;
+            // Rounding alone may decide a comparison otherwise on replay; then there is nothing that could be replayed.
+            if !new.replay(x) {
+                return Err(CompileError::new(
+                    "a comparison comes out otherwise when replayed at the point it was recorded at: its sides are equal \
+                     but for rounding",
+                ));
+            }
+            self.recorded.truncate(self.capacity - 1);
+            self.recorded.insert(0, new);
+        }
+        Ok(())
+    }
+
+    /// Forgets all programs; the counts stay.
+    pub fn clear(&mut self) {
+        self.recorded.clear();
+    }
+}
+
+impl<F> Traced<F> {
+    /// How many programs are kept.
+    #[must_use]
+    pub fn programs(&self) -> usize {
+        self.recorded.len()
+    }
+
+    /// How many calls were replays.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// How many calls recorded.
+    #[must_use]
+    pub fn misses(&self) -> u64 {
+        self.misses
+    }
+
+    /// The part of all calls that were replays, from 0 to 1; 0 before the first.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)] // a ratio
+    pub fn hit_rate(&self) -> f64 {
+        self.hits as f64 / (self.hits + self.misses).max(1) as f64
+    }
+}
+
+impl<F> fmt::Debug for Traced<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Traced { capacity, hits, misses, .. } = self;
+        write!(f, "Traced({} of {capacity} programs, {hits} hits, {misses} misses)", self.programs())
+    }
+}

@@ -1,0 +1,196 @@
+//! `Tape::compile_map`: a program for a fixed number of points, to be run chunk by chunk over columns of any length.
+
+use super::batch::Batch;
+use super::compile::{CompileOptions, Extract, Program};
+use super::lanes;
+use super::layout::Layout;
+use super::step::GuardCheck;
+use crate::error::CompileError;
+use crate::ir::leaf::{INPUT, PARAM};
+use crate::ir::{DType, NodeId, Reading, Tape, Var};
+use crate::pass;
+use std::collections::HashSet;
+use std::panic::Location;
+
+/// A program for [`Mapped::points`] points, and where their numbers stand in its states.
+#[derive(Debug)]
+pub(crate) struct Mapped<T> {
+    pub(crate) program: Program<T>,
+    pub(crate) points: usize,
+    pub(crate) inputs: Vec<Place>,
+    pub(crate) outputs: Vec<Place>,
+    /// Comparisons to be made for each point.
+    pub(crate) guards: Vec<PointGuard>,
+}
+
+/// Where the numbers of an input or output stand.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// `None` for an input that nothing depends on.
+    pub(crate) offset: Option<usize>,
+    /// How many numbers there are for each point.
+    pub(crate) each: usize,
+    /// Whether all points share them.
+    pub(crate) shared: bool,
+    /// What it is called in messages.
+    pub(crate) title: String,
+}
+
+/// A comparison, and whether its sides are there for each point or once for all.
+#[derive(Clone, Debug)]
+pub(crate) struct PointGuard {
+    pub(crate) check: GuardCheck,
+    pub(crate) strides: [usize; 2],
+}
+
+/// The most points at a time: enough to hide what a chunk costs by itself.
+const MOST_POINTS: usize = 256;
+/// The fewest: below it each instruction of the interpreter costs more than its arithmetic.
+const FEWEST_POINTS: usize = 32;
+/// The columns of machine code should stay in the first-level cache, or little more.
+const COLUMNS: usize = 64 << 10;
+/// What the interpreter has in hand at a time should stay in the second-level cache.
+const IN_HAND: usize = 256 << 10;
+
+/// As many points as fit in so many bytes with so many numbers for each, a power of two.
+fn fitting(bytes: usize, numbers: usize, element: usize) -> usize {
+    let points = bytes / (numbers.max(1) * element).max(1);
+    let power = if points.is_power_of_two() { points } else { points.next_power_of_two() / 2 };
+    power.clamp(FEWEST_POINTS, MOST_POINTS)
+}
+
+impl Extract {
+    /// The largest number of numbers, for each point, that are needed at one time.
+    fn numbers_in_hand(&self) -> usize {
+        let graph = &self.graph;
+        let mut last = vec![usize::MAX; graph.index_bound()];
+        for (position, &id) in graph.order().iter().enumerate() {
+            graph.node(id).inputs.iter().for_each(|input| last[input.index()] = position);
+        }
+        let mut ends = vec![0; graph.len()];
+        let (mut now, mut most) = (0, 0);
+        for (position, &id) in graph.order().iter().enumerate() {
+            let numel = graph.shape(id).numel();
+            now += numel;
+            most = most.max(now);
+            if let Some(end) = ends.get_mut(last[id.index()]) {
+                *end += numel;
+            }
+            now -= ends[position];
+        }
+        most
+    }
+
+    /// This extract for many points; outputs and sides of guards are there for each.
+    fn batched(&self, mapped: &HashSet<NodeId>, points: usize) -> Result<(Extract, lanes::Rows), CompileError> {
+        let mut batch = Batch::new(&self.graph, mapped, points)?;
+        let (wanted, leaves) = self.roots.split_at(self.roots.len() - self.leaves.len());
+        let mut roots: Vec<NodeId> = wanted.iter().map(|&id| batch.for_all(id)).collect();
+        roots.extend(leaves.iter().map(|&id| batch.id(id)));
+        let rows = lanes::Rows { axis: batch.axes(), count: points };
+        let mut names = self.names.clone();
+        names.resize(wanted.len(), None);
+        let extract = Extract {
+            graph: batch.graph,
+            roots,
+            outputs: wanted.len(),
+            names,
+            leaves: self.leaves.clone(),
+            assigned: Vec::new(),
+            guards: Vec::new(),
+            gradients: self.gradients.clone(),
+        };
+        Ok((extract, rows))
+    }
+}
+
+impl Tape {
+    /// What a `Map` is made of.
+    pub(crate) fn compile_mapped<T: Reading>(
+        &self,
+        inputs: &[Var],
+        outputs: &[Var],
+        options: &CompileOptions,
+        at: &'static Location<'static>,
+    ) -> Result<Mapped<T>, CompileError> {
+        let err = |message: String| CompileError::new(message).at(at);
+        let ids = self.ids("compile_map", outputs, at).map_err(|error| err(error.to_string()))?;
+        let mapped = self.ids("compile_map", inputs, at).map_err(|error| err(error.to_string()))?;
+        if mapped.is_empty() {
+            return Err(err("expected at least one input that differs from point to point, found none".to_owned()));
+        }
+        let (mut extract, sizes, titles) = self.with(|r| {
+            let is_leaf = |id: NodeId| r.graph.node(id).op.is(&INPUT) || r.graph.node(id).op.is(&PARAM);
+            if let Some(&id) = mapped.iter().find(|&&id| !is_leaf(id) || r.graph.ty(id).dtype == DType::Index) {
+                let message = format!("expected inputs of real numbers to map over, found {}", r.graph.describe(id));
+                return Err(err(message));
+            }
+            let twice = (1..mapped.len()).find(|&i| mapped[..i].contains(&mapped[i]));
+            if let Some(twice) = twice {
+                return Err(err(format!("expected each input once, found twice: {}", r.graph.describe(mapped[twice]))));
+            }
+            if let Some(&id) = ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
+                return Err(err(format!("expected outputs of real numbers, found {}", r.graph.describe(id))));
+            }
+            let all = || mapped.iter().chain(&ids);
+            let sizes: Vec<usize> = all().map(|&id| r.graph.shape(id).numel()).collect();
+            let titles: Vec<String> = all().map(|&id| r.graph.title(id)).collect();
+            Ok((Extract::new(&r.graph, &ids, &[], &r.guards, &r.gradients), sizes, titles))
+        })?;
+        pass::run(&mut extract.graph, &mut extract.roots, options.passes);
+        let compiled = extract.roots.split_off(extract.roots.len() - extract.leaves.len());
+        let of_user = |id: &NodeId| extract.leaves.iter().position(|leaf| leaf == id);
+        let leaves: HashSet<NodeId> = mapped.iter().filter_map(of_user).map(|place| compiled[place]).collect();
+        // Sides of comparisons are outputs, each once, but for those that stand somewhere as they are.
+        let sides: Vec<NodeId> = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]).collect();
+        let mut known: HashSet<NodeId> = extract.leaves.iter().chain(&ids).copied().collect();
+        let computed = extract.roots.split_off(ids.len());
+        let mut users: Vec<NodeId> = ids.to_vec();
+        for (user, root) in sides.into_iter().zip(computed) {
+            if known.insert(user) {
+                users.push(user);
+                extract.roots.push(root);
+            }
+        }
+        extract.roots.extend(compiled);
+        let element = if T::is_f32() { 4 } else { 8 };
+        let columns: usize = sizes.iter().sum();
+        let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
+        let mut program = None;
+        let mut chunk = points;
+        if options.machine_code {
+            let (batched, rows) = extract.batched(&leaves, points).map_err(|error| error.at(at))?;
+            program = batched.lower_rows_to_lanes(self.key(), &users, &rows).map_err(|error| error.at(at))?;
+        }
+        let program = match program {
+            Some(program) => program,
+            None => {
+                let numbers = extract.numbers_in_hand();
+                chunk = options.points.unwrap_or_else(|| fitting(IN_HAND, numbers, element));
+                let (batched, _) = extract.batched(&leaves, chunk).map_err(|error| error.at(at))?;
+                batched.lower(self.key(), &users, options.machine_code).map_err(|error| error.at(at))?
+            }
+        };
+        let layout = &program.0.layout;
+        let place = |((&id, &each), title): ((&NodeId, &usize), &String)| {
+            let slot = layout.slots.get(id);
+            let shared = slot.is_some_and(|slot| slot.len != each * chunk);
+            Place { offset: slot.map(|slot| slot.offset), each, shared, title: title.clone() }
+        };
+        let mut places = mapped.iter().chain(&ids).zip(&sizes).zip(&titles).map(place);
+        let inputs: Vec<Place> = places.by_ref().take(mapped.len()).collect();
+        let outputs = places.collect();
+        let guards = extract.guards.iter().map(|(guard, sides)| point_guard(layout, guard, sides, chunk)).collect();
+        Ok(Mapped { program, points: chunk, inputs, outputs, guards })
+    }
+}
+
+fn point_guard(layout: &Layout, guard: &crate::ir::Guard, sides: &[String; 2], points: usize) -> PointGuard {
+    let side = |id: NodeId| {
+        let slot = layout.slots.get(id).expect("the sides of comparisons are outputs or leaves");
+        (slot.offset, usize::from(slot.len == points))
+    };
+    let ((lhs, left), (rhs, right)) = (side(guard.lhs), side(guard.rhs));
+    let check = GuardCheck { lhs, rhs, comparison: guard.comparison, location: guard.location, sides: sides.clone() };
+    PointGuard { check, strides: [left, right] }
+}
