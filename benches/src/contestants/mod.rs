@@ -106,7 +106,7 @@ pub const ALL: &[Contestant] = &[
         "ndarray, every buffer made once, products by general_mat_mul"
     ),
     contestant!(
-        tapegrad, any_net: true, threads: tapegrad::HAS_THREADS,
+        tapegrad, any_net: true, threads: true,
         "the step recorded once, compiled and replayed"
     ),
     contestant!(

@@ -7,17 +7,6 @@ use crate::cases::{Activation, Case, Loss, Optimizer};
 use ::tapegrad::{Element, Program, State, Tape, Tensor, Var};
 use tapegrad_nn::{Adam, AdamW, Mlp, Module, Momentum, Nesterov, Reduction, RmsProp, Sgd};
 
-/// Whether a replay can use several threads.
-pub const HAS_THREADS: bool = false;
-
-/// Lets replays of `state` use that many threads.
-///
-/// # Panics
-/// If there are to be several, which this engine does not have yet.
-fn set_threads<T>(_state: &mut State<T>, threads: usize) {
-    assert_eq!(threads, 1, "a replay has one thread");
-}
-
 /// A recorded training step.
 pub struct Recorded {
     /// The tape it is recorded on.
@@ -144,7 +133,7 @@ impl<T: Element> Replayed<T> {
         let recorded = Recorded::new(case);
         let program = recorded.compile::<T>();
         let mut state = program.state();
-        set_threads(&mut state, threads);
+        state.set_threads(threads).expect("the system has that many threads");
         Replayed { program, state, loss: recorded.loss }
     }
 }

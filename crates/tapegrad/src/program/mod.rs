@@ -37,8 +37,8 @@ pub use compile::{CompileOptions, Program};
 pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
-pub(crate) use passes::Pass;
 pub(crate) use map::{Mapped, Place, PointGuard};
+pub(crate) use passes::Pass;
 pub(crate) use step::{
     Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
 };

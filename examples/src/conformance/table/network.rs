@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Entry] = &[
         let axes: Vec<isize> = (1..=axes).map(|a| -a).collect();
         let mut y = c.x()?.try_layer_norm(&axes, c.number("eps")?.unwrap_or(1e-5))?;
         if let Some(weight) = c.maybe_var("weight")? {
-            y = y * weight;
+            y *= weight;
         }
         with_bias(c, y, 0)
     }),
