@@ -2,7 +2,7 @@
 
 use crate::formula::{Function, Meaning};
 use tapegrad::ir::OpDef;
-use tapegrad::ops::{MASKED_MUL, OPS, POWF, POWI};
+use tapegrad::ops::{BESSEL_I, MASKED_MUL, OPS, POLYGAMMA, POWF, POWI, SINC_DERIVATIVE};
 
 /// The table of functions, and the operation that each call stands for.
 #[derive(Debug)]
@@ -19,8 +19,10 @@ impl Functions {
     pub(super) fn new() -> Self {
         let mut functions = Functions { table: Vec::new(), ops: Vec::new() };
         for &op in OPS {
-            // `masked_mul` is what the engine writes into gradients, not what anybody computes with.
-            if op.elementwise().is_none() || op.is(&MASKED_MUL) {
+            // `masked_mul` is what the engine writes into gradients, not what anybody computes with. Functions of a whole order
+            // have it as a part of the operation, as `powi` has its exponent, and no notation of their own.
+            let of_order = [&BESSEL_I, &POLYGAMMA, &SINC_DERIVATIVE].iter().any(|other| op.is(other));
+            if op.elementwise().is_none() || op.is(&MASKED_MUL) || of_order {
                 continue;
             }
             let (arity, meaning) = if op.is(&POWF) {

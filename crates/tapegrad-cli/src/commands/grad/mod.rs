@@ -139,8 +139,10 @@ mod tests {
                 (name, 2) => format!("{name}(x, y)"),
                 (name, _) => format!("{name}(x, y, x*y)"),
             };
-            let found = json(&call, &["x=0.7", "y=1.3"]);
-            assert!(found["value"].is_f64(), "{call}");
+            // Some are defined only above 1, as acosh.
+            let points = [["x=0.7", "y=1.3"], ["x=1.7", "y=1.3"]];
+            let found = points.map(|point| json(&call, &point)).into_iter().find(|found| found["value"].is_f64());
+            let found = found.expect("it has a value at one of these points");
             // What stops the gradient shows no gradient, and finite differences rightly disagree.
             let agree = function.name != "stop_gradient";
             assert_eq!(found["finite_differences"]["agree"], Value::Bool(agree), "{call}: {found}");
