@@ -1,4 +1,5 @@
-//! Machine code for small programs: blocks of scalar code and of rows in lanes go in, a callable function comes out.
+//! Machine code: blocks of scalar code and of rows in lanes, for small programs, or passes over the elements of tensors go in,
+//! callable functions come out.
 //!
 //! ```text
 //!   Source ─▶ verify ─▶ expand ─────────────▶ allocate, encode ─▶ Code::run(arena, scratch)
