@@ -7,15 +7,20 @@ use crate::alloc::{Bases, emit};
 use crate::code::Code;
 use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
+use crate::join::{join, may_overtake};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::schedule::schedule;
 use crate::verify::{Defect, verify};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
 /// instructions, and is long enough to keep the CPU busy.
 const LONG: usize = 1600;
+
+/// Straight code is joined with what follows it no further than this.
+const MOST_JOINED: usize = 16;
 
 /// Why there is no machine code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +85,12 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
             compiler.asm.mov(to, from);
         }
     }
-    for block in &source.blocks {
+    let mut left: VecDeque<&Block> = source.blocks.iter().collect();
+    while let Some(block) = left.pop_front() {
         match block.rows {
             None => compiler.scalars(block),
             Some(0) => compiler.no_rows(block),
-            Some(rows) => compiler.rows(block, rows),
+            Some(rows) => compiler.rows(block, rows, &mut left),
         }
     }
     if calls {
@@ -127,10 +133,37 @@ impl Compiler {
         self.scratch = self.scratch.max(used);
     }
 
-    fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32) {
+    /// Ends a block with its sums, and goes on with what of the blocks `left` is straight code of the same shape.
+    fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32, left: &mut VecDeque<&Block>) {
         let sums: Vec<(V, u32)> = expanded.sums.into_iter().zip(block.sums()).collect();
-        let code = Expander::reduce(expanded.code, shape, &mut self.pool, &sums);
+        let mut code = Expander::reduce(expanded.code, shape, &mut self.pool, &sums);
+        let mut overtaken: Vec<&Block> = Vec::new();
+        for _ in 0..left.len().min(MOST_JOINED) {
+            let next = left.pop_front().expect("counted");
+            let straight = next
+                .rows
+                .and_then(|rows| self.straight(next, rows))
+                .filter(|range| range.shape == shape && next.sums().next().is_none() && may_overtake(next, &overtaken));
+            let joined = straight.and_then(|range| {
+                let next = Expander::new(shape, &mut self.pool).rows(&next.code, range.rows);
+                join(&code, &next.code, shape)
+            });
+            match joined {
+                Some(joined) => code = joined,
+                None => overtaken.push(next),
+            }
+        }
+        overtaken.into_iter().rev().for_each(|block| left.push_front(block));
         self.emit(&schedule(&code, shape), shape, scratch);
+    }
+
+    /// How a block runs as straight code, if it has few enough rows.
+    fn straight(&self, block: &Block, rows: usize) -> Option<Straight> {
+        let lanes = lanes(self.elem, rows).min(self.written);
+        let vectors = rows.div_ceil(lanes);
+        let last = rows - vectors.saturating_sub(1) * lanes;
+        let rows = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
+        ((1..=side_by_side(block)).contains(&vectors)).then(|| Straight { shape: self.shape(lanes), rows })
     }
 
     /// Sums over nothing are zero.
@@ -157,21 +190,21 @@ impl Compiler {
         self.asm.vex(store, 0, 0, Rm::Mem(crate::encode::Mem { base, index: None, disp }), None);
     }
 
-    fn rows(&mut self, block: &Block, rows: usize) {
+    fn rows(&mut self, block: &Block, rows: usize, following: &mut VecDeque<&Block>) {
+        let straight = self.straight(block, rows);
         let lanes = lanes(self.elem, rows).min(self.written);
         if block.sums().next().is_some() {
             self.written = lanes;
         }
+        if let Some(Straight { shape, rows }) = straight {
+            let expanded = Expander::new(shape, &mut self.pool).rows(&block.code, rows);
+            self.reduce(expanded, shape, block, 0, following);
+            return;
+        }
         let shape = self.shape(lanes);
         let vectors = rows.div_ceil(lanes);
         let last = rows - (vectors - 1) * lanes;
-        let side = (LONG / block.code.len().max(1)).clamp(1, SIDE_BY_SIDE);
-        if vectors <= side {
-            let range = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
-            let expanded = Expander::new(shape, &mut self.pool).rows(&block.code, range);
-            self.reduce(expanded, shape, block, 0);
-            return;
-        }
+        let side = side_by_side(block);
         let sums = block.sums().count();
         let scratch = i32::try_from(sums * Pool::BYTES).expect("a program has fewer than 2^26 sums");
         for k in 0..sums {
@@ -198,9 +231,20 @@ impl Compiler {
         }
         if sums > 0 {
             let (code, sums) = Expander::scratch_sums(sums);
-            self.reduce(Expanded { code, sums }, shape, block, scratch);
+            self.reduce(Expanded { code, sums }, shape, block, scratch, following);
         }
     }
+}
+
+/// A block as straight code.
+struct Straight {
+    shape: Shape,
+    rows: Rows,
+}
+
+/// How many vectors a turn of a block's loop handles.
+fn side_by_side(block: &Block) -> usize {
+    (LONG / block.code.len().max(1)).clamp(1, SIDE_BY_SIDE)
 }
 
 /// How many rows stand side by side in a vector.

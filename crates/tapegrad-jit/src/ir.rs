@@ -80,6 +80,8 @@ pub enum Op {
     Equal,
     /// `b` where `a` is not zero, else `c`.
     Pick,
+    /// `b` where the sign bit of `a` is set, else `c`; for NaN, either.
+    PickNegative,
     /// The bits of `a` plus the low bits of `b` moved to where the exponent is.
     AddExponent,
     /// For positive normal `a = m · 2^e` with m in [√½, √2): e.
@@ -125,15 +127,15 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Row,
-            Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick,
+            PickNegative, Row, Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
             Const | Scalar | Row | Temporary => (0, 0),
             Store | StoreRow => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
             | Call1(_) | Sum => (0, 1),
-            MulAdd | MulSub | NegMulAdd | Pick => (0, 3),
+            MulAdd | MulSub | NegMulAdd | Pick | PickNegative => (0, 3),
             _ => (0, 2),
         }
     }

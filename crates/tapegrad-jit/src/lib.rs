@@ -40,6 +40,8 @@ mod compile;
 #[cfg(target_arch = "x86_64")]
 mod encode;
 #[cfg(target_arch = "x86_64")]
+mod join;
+#[cfg(target_arch = "x86_64")]
 mod library;
 #[cfg(target_arch = "x86_64")]
 mod memory;

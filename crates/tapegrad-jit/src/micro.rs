@@ -87,6 +87,21 @@ pub(crate) enum Micro {
     Store { to: Place, value: V },
 }
 
+impl Micro {
+    /// The same micro-operation with its operands renamed. Those it does not have are left as they are.
+    pub(crate) fn with_operands(self, rename: impl Fn(V) -> V) -> Micro {
+        match self {
+            Micro::Mem(_) => self,
+            Micro::Do { kind, imm, mut args, arity } => {
+                args[..arity as usize].iter_mut().for_each(|v| *v = rename(*v));
+                Micro::Do { kind, imm, args, arity }
+            }
+            Micro::Call { op, args } => Micro::Call { op, args: args.map(rename) },
+            Micro::Store { to, value } => Micro::Store { to, value: rename(value) },
+        }
+    }
+}
+
 /// Constants, each filling a vector of 32 bytes.
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -308,6 +323,7 @@ impl<'a> Expander<'a> {
                 });
                 self.three(Kind::Blend, mask, b, c)
             }
+            Op::PickNegative => self.three(Kind::Blend, a, b, c),
             Op::AddExponent => {
                 let moved = self.one(Kind::ShiftLeft, self.mantissa_bits(), b);
                 // A power of two is written as zero with an exponent.

@@ -43,7 +43,7 @@ fn operands(micro: &Micro) -> Vec<V> {
 }
 
 /// Which memory a place is in, and which bytes of it.
-fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
+pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
     let vector = i32::try_from(shape.lanes * shape.elem.bytes()).expect("at most 32");
     let number = i32::try_from(shape.elem.bytes()).expect("4 or 8");
     match place {
@@ -120,13 +120,7 @@ fn renumber(code: &[Micro], order: &[usize]) -> Vec<Micro> {
     for (at, &v) in order.iter().enumerate() {
         new[v] = V::try_from(at).expect("as many as before");
     }
-    let moved = |micro: Micro| match micro {
-        Micro::Mem(_) => micro,
-        Micro::Do { kind, imm, args, arity } => Micro::Do { kind, imm, args: args.map(|v| new[v as usize]), arity },
-        Micro::Call { op, args } => Micro::Call { op, args: args.map(|v| new[v as usize]) },
-        Micro::Store { to, value } => Micro::Store { to, value: new[value as usize] },
-    };
-    order.iter().map(|&v| moved(code[v])).collect()
+    order.iter().map(|&v| code[v].with_operands(|operand| new[operand as usize])).collect()
 }
 
 #[cfg(test)]

@@ -182,3 +182,35 @@ fn a_sum_sees_the_column_as_it_was_before_an_update_in_place() {
         assert_eq!((arena[16], &arena[..4]), (10.0, &[-1.0, -2.0, -3.0, -4.0][..]));
     }
 }
+
+#[test]
+fn a_side_is_picked_by_the_sign_of_zeros_and_infinities_too() {
+    fn check<T: Float>(rows: Option<usize>) {
+        let (load, store) = if rows.is_some() { (Op::Row, Op::StoreRow) } else { (Op::Scalar, Op::Store) };
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let code = vec![
+            inst(load, 0, 0, 0),
+            inst(load, 128, 0, 0),
+            inst(load, 256, 0, 0),
+            inst(Op::PickNegative, 0, 1, 2),
+            inst(store, 384, 3, 0),
+        ];
+        let source = Source { elem: T::ELEM, arena: 512, functions: &[], blocks: vec![Block { rows, code }] };
+        let compiled = compile(&source).unwrap();
+        let signs = [1.0, -1.0, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1e-30, -1e-30];
+        for shift in 0..signs.len() {
+            let mut arena: Vec<T> = (0..512).map(|i| T::of(if i < 256 { 7.0 } else { 9.0 })).collect();
+            let sign = |i: usize| signs[(i + shift) % signs.len()];
+            (0..128).for_each(|i| arena[i] = T::of(sign(i)));
+            compiled.run(&mut arena, &mut compiled.scratch());
+            for i in 0..rows.unwrap_or(1) {
+                let wanted = if sign(i).is_sign_negative() { 7.0 } else { 9.0 };
+                assert_eq!(arena[384 + i].wide(), wanted, "{}", sign(i));
+            }
+        }
+    }
+    for rows in [None, Some(3), Some(8), Some(100)] {
+        check::<f32>(rows);
+        check::<f64>(rows);
+    }
+}

@@ -81,6 +81,7 @@ macro_rules! float {
 float!(f32, 23);
 float!(f64, 52);
 
+/// All but `PickNegative`, which may give either operand for NaN, whose sign is nobody's promise.
 pub(crate) const OPS: [Op; 21] = [
     Op::Add,
     Op::Sub,

@@ -109,6 +109,8 @@ macro_rules! float {
             fn powi(self, n: i32) -> Self;
             /// Whether this is not a number.
             fn is_nan(self) -> bool;
+            /// Whether the sign bit is set.
+            fn is_sign_negative(self) -> bool;
             /// Whether this type is `f32`.
             #[inline(always)]
             fn is_f32() -> bool {
@@ -164,6 +166,10 @@ macro_rules! float {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn is_sign_negative(self) -> bool {
+                $t::is_sign_negative(self)
             }
             #[inline(always)]
             fn add_exponent(self, k: Self) -> Self {

@@ -54,6 +54,8 @@ macro_rules! prims {
             at_least,
             /// `b` where `b < a`, else `a`
             at_most,
+            /// `b` where the sign bit of `a` is set, else `c`; for NaN, either
+            pick_negative,
             /// [`Float::add_exponent`]
             add_exponent,
             /// [`Float::exponent`]
@@ -74,7 +76,7 @@ macro_rules! prims {
             pub fn arity(self) -> usize {
                 match self {
                     Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* $(| Prim::$s)* => 1,
-                    Prim::pick | Prim::mul_add => 3,
+                    Prim::pick | Prim::pick_negative | Prim::mul_add => 3,
                     _ => 2,
                 }
             }
@@ -98,6 +100,7 @@ macro_rules! prims {
                     Prim::mul_add => a.mul_add(b, c),
                     Prim::at_least => a.at_least(b),
                     Prim::at_most => a.at_most(b),
+                    Prim::pick_negative => a.pick_negative(b, c),
                     Prim::add_exponent => a.add_exponent(b),
                     Prim::exponent => a.exponent(),
                     Prim::significand => a.significand(),

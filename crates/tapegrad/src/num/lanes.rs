@@ -182,6 +182,14 @@ impl<T: Float, const W: usize, const FMA: bool> Machine for Lanes<T, W, FMA> {
         self.zip(high, |x, high| if high < x { high } else { x })
     }
     #[inline(always)]
+    fn pick_negative(self, yes: Self, no: Self) -> Self {
+        let mut out = no.0;
+        for ((lane, &x), &y) in out.iter_mut().zip(&self.0).zip(&yes.0) {
+            *lane = if Float::is_sign_negative(x) { y } else { *lane };
+        }
+        Lanes(out)
+    }
+    #[inline(always)]
     fn add_exponent(self, k: Self) -> Self {
         self.zip(k, Float::add_exponent)
     }

@@ -19,6 +19,9 @@ impl Machine for Traced {
     fn at_most(self, high: Self) -> Self {
         Traced::record(Prim::at_most, [self, high, high])
     }
+    fn pick_negative(self, yes: Self, no: Self) -> Self {
+        Traced::record(Prim::pick_negative, [self, yes, no])
+    }
     fn add_exponent(self, k: Self) -> Self {
         Traced::record(Prim::add_exponent, [self, k, k])
     }
@@ -68,6 +71,19 @@ fn powi(x: Traced, n: i32) -> Traced {
 }
 
 impl Formula {
+    /// For the logistic function and its derivative: the formula that shares most of its steps with `softplus` of the same
+    /// number or its negative, whose first step is the absolute value.
+    pub(crate) fn lowered_by_size<T: Float>(&self) -> Option<Formula> {
+        let form = match self.steps() {
+            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic, _)] => elementary::logistic_by_size::<T, Traced>,
+            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic_slope, _)] => {
+                elementary::logistic_slope_by_size::<T, Traced>
+            }
+            _ => return None,
+        };
+        Some(Formula::trace(1, |args| form(args[0])))
+    }
+
     /// The formula with the elementary functions written out for element type `T`, and powers with a literal exponent
     /// multiplied out. Of functions only `sin`, `cos`, `tan`, `powf`, other powers and those that
     /// [`crate::num`] calls are left.

@@ -12,7 +12,7 @@
 //! ```
 
 use super::inst::{ADVANCE, Inst, Opcode};
-use super::lanes::{CodeList, Kind, Val, apply_formula, arity};
+use super::lanes::{CodeList, Formulas, Kind, Val, arity};
 use super::memory::ALIGN;
 use super::step::{Fused, Load, Step};
 use crate::ir::Reading;
@@ -51,9 +51,10 @@ struct Draft {
 pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: usize) -> Result<usize, CompileError> {
     let mut found = Vec::new();
     let mut sources = Vec::new();
+    let mut formulas = Formulas::new::<T>();
     for step in steps {
         if let Step::Fused(f) = step
-            && let Some(draft) = draft(f, end)
+            && let Some(draft) = draft(f, end, &mut formulas)
         {
             sources.push(draft.source);
             found.push((f, draft.loads));
@@ -74,12 +75,12 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: us
 }
 
 /// The pass of a group, if it is one of tensors that have padding behind them, and calls nothing from the standard library.
-fn draft<T: Reading>(f: &Fused<T>, end: usize) -> Option<Draft> {
+fn draft<T: Reading>(f: &Fused<T>, end: usize, formulas: &mut Formulas) -> Option<Draft> {
     if f.numel < ALIGN || f.body.len() > MOST_INSTRUCTIONS {
         return None;
     }
-    let mut t =
-        Translation { f, code: CodeList::new(f.numel), current: HashMap::new(), loads: Vec::new(), stores: vec![] };
+    let code = CodeList::new(f.numel);
+    let mut t = Translation { f, code, formulas, current: HashMap::new(), loads: Vec::new(), stores: vec![] };
     for inst in &f.prologue {
         let splat = &f.loads[inst.a as usize];
         let value = t.code.scalar(u32::try_from(splat.offset).ok()?);
@@ -124,6 +125,7 @@ fn lcm(a: usize, b: usize) -> usize {
 struct Translation<'a, T> {
     f: &'a Fused<T>,
     code: CodeList,
+    formulas: &'a mut Formulas,
     /// What stands in registers, and in the tensors written so far.
     current: HashMap<u32, Val>,
     /// The loads that are no single number.
@@ -182,9 +184,7 @@ impl<T: Reading> Translation<'_, T> {
             Opcode::Call => {
                 let call = &self.f.calls[inst.aux as usize];
                 let args = [Some(a), Some(b), *third].into_iter().take(call.arity).collect::<Option<Vec<Val>>>()?;
-                let formula = (call.elementwise.formula)();
-                let lowered = if T::is_f32() { formula.lowered::<f32>() } else { formula.lowered::<f64>() };
-                let value = apply_formula(&mut self.code, &lowered, &args)?;
+                let value = self.formulas.apply(&mut self.code, call.elementwise, &args)?;
                 self.write(inst.dst, value);
                 return Some(());
             }

@@ -2,6 +2,9 @@
 //!
 //! With x = r − n·ln 2, e^−x is 2^n·L/U. In `f32` L is a polynomial and U is 1; in `f64` tanh(r/2) = r·P(r²)/Q(r²), L is
 //! Q − rP and U is Q + rP. So the logistic function is U/(U + 2^n·L): one division in all, and no cancellation at either end.
+//!
+//! There is a second form of it, made of e^−|x| as its integral is. Where several functions of x and −x are wanted, as a
+//! cross-entropy wants them, nearly all of the work is the same; for one alone the first form is there a little earlier.
 
 use super::{Machine, Reduced, cubic, power_of_two, reduce_in_parts};
 use crate::num::Float;
@@ -16,14 +19,19 @@ pub(super) fn rational<T: Float>() -> [[f64; 2]; 2] {
     }
 }
 
-/// U and N with e^−x = N/U; N is 0 or ∞ where 2^n would not be a normal number.
+/// Where 2^n is just ∞ for the first form, and just 0.
+#[inline(always)]
+fn ends<T: Float>() -> [f64; 2] {
+    // U·(1/U) is rounded to 1 at the second.
+    if T::is_f32() { [-88.75, 88.0] } else { [-709.8, 709.1] }
+}
+
+/// U and N with e^−x = N/U for x between the [`ends`]; N is 0 or ∞ where 2^n would not be a normal number.
 ///
 /// Only the linear term needs the whole of r; the others make do with its high part, which is there earlier.
 #[inline(always)]
 fn ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
-    // The ends are where 2^n is just 0 and just ∞; the upper one is such that U·(1/U) is rounded to 1.
-    let [low, high] = if T::is_f32() { [-88.75, 88.0] } else { [-709.8, 709.1] };
-    let Reduced { k, high: t, low } = reduce_in_parts::<T, M>(x.at_least(x.lit(low)).at_most(x.lit(high)), -1.0);
+    let Reduced { k, high: t, low } = reduce_in_parts::<T, M>(x, -1.0);
     let (w, one) = (t * t, t.lit(1.0));
     let [u, l] = if T::is_f32() {
         let c = [0.499_992_3, -0.166_671_15, 0.041_890_33, -8.312_501e-3].map(|c| t.lit(c));
@@ -42,7 +50,8 @@ fn ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
 /// 1/(1 + e^−x), and U, N and 1/(U + N).
 #[inline(always)]
 fn quotient<T: Float, M: Machine>(x: M) -> (M, [M; 3]) {
-    let [u, n] = ratio::<T, M>(x);
+    let [least, most] = ends::<T>();
+    let [u, n] = ratio::<T, M>(x.at_least(x.lit(least)).at_most(x.lit(most)));
     let inverse = u.lit(1.0) / (u + n);
     (if T::is_f32() { inverse } else { u * inverse }, [u, n, inverse])
 }
@@ -66,15 +75,42 @@ pub(crate) fn logistic_slope<T: Float, M: Machine>(x: M) -> M {
     sigma * (inverse * n.at_most(n.lit(most)))
 }
 
+/// U and N with e^−|x| = N/U.
+#[inline(always)]
+fn ratio_of_size<T: Float, M: Machine>(x: M) -> [M; 2] {
+    let [_, most] = ends::<T>();
+    ratio::<T, M>(x.abs().at_most(x.lit(most)))
+}
+
+/// The logistic function of |x| and of −|x|.
+#[inline(always)]
+fn both_sides<T: Float, M: Machine>(x: M) -> [M; 2] {
+    let [u, n] = ratio_of_size::<T, M>(x);
+    let inverse = u.lit(1.0) / (u + n);
+    [if T::is_f32() { inverse } else { u * inverse }, n * inverse]
+}
+
+/// The second form of [`logistic`], as exact as the first.
+#[inline(always)]
+pub(crate) fn logistic_by_size<T: Float, M: Machine>(x: M) -> M {
+    let [right, left] = both_sides::<T, M>(x);
+    x.pick_negative(left, right)
+}
+
+/// The second form of [`logistic_slope`], as exact as the first.
+#[inline(always)]
+pub(crate) fn logistic_slope_by_size<T: Float, M: Machine>(x: M) -> M {
+    let [right, left] = both_sides::<T, M>(x);
+    right * left
+}
+
 /// ln(1 + e^x), to 3.9 ULP where it is a normal number.
 ///
-/// It is max(x, 0) + ln(1 + e^−|x|), and where e^−|x| is a/b, the logarithm is 2·atanh(a / (2b + a)). One of a and b is N,
-/// the other U of [`logistic`]'s e^−x = N/U.
+/// It is max(x, 0) + ln(1 + e^−|x|), and e^−|x| being N/U, the logarithm is 2·atanh(N / (2U + N)).
 #[inline(always)]
 pub(crate) fn softplus<T: Float, M: Machine>(x: M) -> M {
-    let [u, n] = ratio::<T, M>(x);
-    let (a, b) = (u.at_most(n), u.at_least(n));
-    let z = a / (b + b + a);
+    let [u, n] = ratio_of_size::<T, M>(x);
+    let z = n / (u + u + n);
     let w = z * z;
     let w2 = w * w;
     // (atanh z / z − 1) · 2 / z²

@@ -16,6 +16,8 @@ pub(crate) trait Machine: Num {
     fn at_least(self, low: Self) -> Self;
     /// `high` where it is smaller than `self`, else `self`; so NaN stays NaN.
     fn at_most(self, high: Self) -> Self;
+    /// `yes` where the sign bit of `self` is set, else `no`; for NaN, either.
+    fn pick_negative(self, yes: Self, no: Self) -> Self;
     /// [`Float::add_exponent`]
     fn add_exponent(self, k: Self) -> Self;
     /// [`Float::exponent`]

@@ -25,7 +25,7 @@ mod tests;
 use super::float::Float;
 pub(crate) use exp::{exp, exp_m1};
 pub(crate) use ln::{ln, ln_1p};
-pub(crate) use logistic::{logistic, logistic_slope, softplus};
+pub(crate) use logistic::{logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, softplus};
 pub(crate) use machine::Machine;
 pub(crate) use tanh::tanh;
 

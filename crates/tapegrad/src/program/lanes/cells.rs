@@ -2,8 +2,9 @@
 
 use super::axes::Rows;
 use super::code::{CodeList, Val};
-use crate::ir::{Attrs, Elementwise, Graph, Kernel, Node, NodeId, Reading, Shape};
-use crate::num::{Formula, FormulaStep, Prim};
+use super::formulas::Formulas;
+use crate::ir::{Attrs, Graph, Kernel, Node, NodeId, Reading, Shape};
+use crate::num::Prim;
 use std::collections::HashMap;
 use tapegrad_jit::Op;
 
@@ -24,8 +25,7 @@ pub(super) struct Builder<'a> {
     pub(super) rows: &'a Rows,
     pub(super) code: CodeList,
     cells: HashMap<NodeId, Cells>,
-    formulas: HashMap<*const Elementwise, Formula>,
-    is_f32: bool,
+    formulas: Formulas,
     most_values: usize,
 }
 
@@ -56,8 +56,7 @@ impl<'a> Builder<'a> {
             rows,
             code: CodeList::new(rows.count),
             cells: HashMap::new(),
-            formulas: HashMap::new(),
-            is_f32: T::is_f32(),
+            formulas: Formulas::new::<T>(),
             most_values,
         }
     }
@@ -250,42 +249,16 @@ impl<'a> Builder<'a> {
     fn elementwise(&mut self, id: NodeId, args: &[Val]) -> Result<Val> {
         let node = self.graph.node(id);
         let Kernel::Elementwise(e) = node.op.kernel else { return Err(Unsuitable) };
-        let is_f32 = self.is_f32;
-        let formula = self.formulas.entry(e).or_insert_with(|| lowered(&(e.formula)(), is_f32)).clone();
         let mut args = args.to_vec();
         if let Attrs::Scalar(x) = self.graph.attrs(id) {
             args.push(self.code.literal(*x));
         }
-        apply_formula(&mut self.code, &formula, &args).ok_or(Unsuitable)
+        self.formulas.apply(&mut self.code, e, &args).ok_or(Unsuitable)
     }
 }
 
-/// The value of a lowered formula.
-pub(in super::super) fn apply_formula(code: &mut CodeList, formula: &Formula, args: &[Val]) -> Option<Val> {
-    let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
-    for step in formula.steps() {
-        let value = match *step {
-            FormulaStep::Arg(i) => *args.get(i)?,
-            FormulaStep::Lit(x) => code.literal(x),
-            FormulaStep::Apply(prim, operands) => {
-                let mut given = [0; 3];
-                for (to, o) in given.iter_mut().zip(operands).take(prim.arity()) {
-                    *to = values[o as usize];
-                }
-                code.apply(op_of(prim), given)
-            }
-        };
-        values.push(value);
-    }
-    Some(values[formula.result()])
-}
-
-/// The formula in what machines compute.
-fn lowered(formula: &Formula, is_f32: bool) -> Formula {
-    if is_f32 { formula.lowered::<f32>() } else { formula.lowered::<f64>() }
-}
-
-fn op_of(prim: Prim) -> Op {
+/// The instruction that computes a primitive of lowered formulas.
+pub(super) fn op_of(prim: Prim) -> Op {
     match prim {
         Prim::add => Op::Add,
         Prim::sub => Op::Sub,
@@ -314,6 +287,7 @@ fn op_of(prim: Prim) -> Op {
         Prim::mul_add => Op::MulAdd,
         Prim::at_least => Op::AtLeast,
         Prim::at_most => Op::AtMost,
+        Prim::pick_negative => Op::PickNegative,
         Prim::add_exponent => Op::AddExponent,
         Prim::exponent => Op::Exponent,
         Prim::significand => Op::Significand,

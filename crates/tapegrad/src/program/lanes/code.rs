@@ -50,13 +50,13 @@ pub(in super::super) struct CodeList {
 /// How many operands an instruction has.
 pub(in super::super) fn arity(op: Op) -> usize {
     use Op::{
-        Abs, Call1, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, Significand, Sin,
-        Sqrt, Tan, Tanh,
+        Abs, Call1, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick, PickNegative,
+        Significand, Sin, Sqrt, Tan, Tanh,
     };
     match op {
         Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
         | Call1(_) => 1,
-        MulAdd | MulSub | NegMulAdd | Pick => 3,
+        MulAdd | MulSub | NegMulAdd | Pick | PickNegative => 3,
         _ => 2,
     }
 }
@@ -106,6 +106,15 @@ impl CodeList {
         if row { needed | 1 } else { needed.next_multiple_of(2) }
     }
 
+    /// Whether the absolute value of `v` is there already.
+    pub(super) fn knows_size(&self, v: Val) -> bool {
+        let x = match self.kind(v) {
+            Kind::Do(Op::Neg, [x, ..]) => x,
+            _ => v,
+        };
+        self.known.contains_key(&Kind::Do(Op::Abs, [x, 0, 0]))
+    }
+
     /// Applies an instruction. Signs go into fused products and sums.
     pub(in super::super) fn apply(&mut self, op: Op, mut args: [Val; 3]) -> Val {
         let negated = |s: &Self, v: Val| match s.kind(v) {
@@ -122,6 +131,17 @@ impl CodeList {
             Op::Sub => {
                 if let Some(b) = negated(self, args[1]) {
                     (op, args) = (Op::Add, [args[0], b, 0]);
+                }
+            }
+            // Functions of |x| are the same of x and −x, and what their results are chosen by is the other way round.
+            Op::Abs => {
+                if let Some(a) = negated(self, args[0]) {
+                    args[0] = a;
+                }
+            }
+            Op::PickNegative => {
+                if let Some(a) = negated(self, args[0]) {
+                    args = [a, args[2], args[1]];
                 }
             }
             Op::MulAdd => {

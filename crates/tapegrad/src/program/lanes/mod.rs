@@ -16,6 +16,7 @@ mod axes;
 mod blocks;
 mod cells;
 mod code;
+mod formulas;
 mod packs;
 mod text;
 
@@ -25,9 +26,9 @@ use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
 use crate::num::CALLED;
 use blocks::{Arena, Sink, Update, assemble};
-pub(super) use cells::apply_formula;
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
+pub(super) use formulas::Formulas;
 use std::collections::HashMap;
 use tapegrad_jit::{Elem, LANES, Source};
 

@@ -1,0 +1,124 @@
+//! Straight code of several blocks as one.
+//!
+//! The sums of a block of rows are written to memory, and the updates that follow it would read them from there at once:
+//! they would wait for the CPU's store buffer. Joined, they go on from the registers.
+
+use crate::ir::{Block, LANES, Op};
+use crate::micro::{Micro, Place, Shape, V};
+use crate::schedule::bytes;
+use std::ops::Range;
+
+/// `second` after `first`, with what `first` has just stored taken from where it was computed; nothing if `second` reads
+/// parts of it, or more than it.
+pub(crate) fn join(first: &[Micro], second: &[Micro], shape: Shape) -> Option<Vec<Micro>> {
+    let mut code = first.to_vec();
+    let stores: Vec<(Place, V)> = first
+        .iter()
+        .filter_map(|micro| match *micro {
+            Micro::Store { to, value } => Some((to, value)),
+            _ => None,
+        })
+        .collect();
+    let mut new: Vec<V> = Vec::with_capacity(second.len());
+    for &micro in second {
+        if let Micro::Mem(place) = micro
+            && let Some(&(to, value)) = stores.iter().rev().find(|(to, _)| overlap(*to, place, shape))
+        {
+            if to != place {
+                return None;
+            }
+            new.push(value);
+            continue;
+        }
+        new.push(V::try_from(code.len()).expect("fewer than 2^32 micro-operations"));
+        code.push(micro.with_operands(|v| new[v as usize]));
+    }
+    Some(code)
+}
+
+fn overlap(a: Place, b: Place, shape: Shape) -> bool {
+    let ((memory, from, end), (other, other_from, other_end)) = (bytes(a, shape), bytes(b, shape));
+    memory == other && from < other_end && other_from < end
+}
+
+/// Whether a block may be run before others that stand before it: none of them writes what it reads or writes, or reads
+/// what it writes.
+pub(crate) fn may_overtake(block: &Block, others: &[&Block]) -> bool {
+    let [reads, writes] = touched(block);
+    others.iter().all(|other| {
+        let [their_reads, their_writes] = touched(other);
+        apart(&reads, &their_writes) && apart(&writes, &their_writes) && apart(&writes, &their_reads)
+    })
+}
+
+fn apart(a: &[Range<u32>], b: &[Range<u32>]) -> bool {
+    a.iter().all(|a| b.iter().all(|b| a.end <= b.start || b.end <= a.start))
+}
+
+/// The places of the arena that a block reads and those that it writes, with padding.
+fn touched(block: &Block) -> [Vec<Range<u32>>; 2] {
+    let column = block.rows.unwrap_or(1).next_multiple_of(LANES);
+    let column = u32::try_from(column).expect("checked: the arena is below 2^30 bytes");
+    let vector = u32::try_from(LANES).expect("a few");
+    let [mut reads, mut writes] = [Vec::new(), Vec::new()];
+    for inst in &block.code {
+        match inst.op {
+            Op::Scalar => reads.push(inst.a..inst.a + 1),
+            Op::Row => reads.push(inst.a..inst.a + column),
+            Op::Store => writes.push(inst.a..inst.a + 1),
+            Op::StoreRow => writes.push(inst.a..inst.a + column),
+            Op::Sum | Op::SumProduct => writes.push(inst.c..inst.c + vector),
+            _ => {}
+        }
+    }
+    [reads, writes]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Elem, Inst};
+    use crate::micro::Kind;
+
+    const SHAPE: Shape = Shape { elem: Elem::F64, lanes: 4 };
+
+    fn add(a: V, b: V) -> Micro {
+        Micro::Do { kind: Kind::Add, imm: 0, args: [a, b, 0], arity: 2 }
+    }
+
+    #[test]
+    fn what_was_just_stored_is_not_read_again() {
+        let first = [Micro::Mem(Place::Arena(0)), add(0, 0), Micro::Store { to: Place::Arena(64), value: 1 }];
+        let second = [Micro::Mem(Place::Arena(64)), Micro::Mem(Place::Arena(128)), add(0, 1)];
+        let joined = join(&first, &second, SHAPE).unwrap();
+        assert_eq!(joined[3..], [Micro::Mem(Place::Arena(128)), add(1, 3)]);
+    }
+
+    #[test]
+    fn part_of_what_was_just_stored_is_left_to_memory() {
+        let first = [Micro::Mem(Place::Arena(0)), add(0, 0), Micro::Store { to: Place::Arena(64), value: 1 }];
+        assert_eq!(join(&first, &[Micro::Mem(Place::Arena(72))], SHAPE), None);
+        assert_eq!(join(&first, &[Micro::Mem(Place::Splat(88))], SHAPE), None);
+        assert!(join(&first, &[Micro::Mem(Place::Splat(96))], SHAPE).is_some());
+    }
+
+    #[test]
+    fn a_block_overtakes_only_those_that_share_nothing_with_it() {
+        let block = |rows, ops: &[(Op, u32)]| {
+            let inst = |&(op, at)| match op {
+                Op::Sum => Inst { op, a: 0, b: 0, c: at },
+                _ => Inst { op, a: at, b: 0, c: 0 },
+            };
+            Block { rows, code: ops.iter().map(inst).collect() }
+        };
+        let update = block(Some(2), &[(Op::Row, 32), (Op::StoreRow, 64)]);
+        let may = |other: &[(Op, u32)]| may_overtake(&update, &[&block(None, other)]);
+        assert!(may(&[(Op::Scalar, 8), (Op::Store, 16)]));
+        // It reads what the other writes, writes what the other reads, and writes what the other writes.
+        assert!(!may(&[(Op::Store, 33)]) && !may(&[(Op::Scalar, 65)]) && !may(&[(Op::Store, 65)]));
+        // Sums are written in whole vectors.
+        assert!(!may(&[(Op::Sum, 26)]) && may(&[(Op::Sum, 24)]));
+        // Both may read.
+        assert!(may(&[(Op::Scalar, 33)]));
+    }
+}
