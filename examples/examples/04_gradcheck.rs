@@ -1,7 +1,7 @@
 //! Trust, but check: a gradient against differences of values, and what happens when it is wrong.
 
 use std::error::Error;
-use tapegrad::check::{GradcheckOptions, derivative, gradcheck};
+use tapegrad::check::{Cause, GradcheckOptions, derivative, gradcheck, gradgradcheck};
 use tapegrad::{Tape, Tensor};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,16 +34,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     println!("\na 3-4-1 network: right");
 
-    // Second derivatives are checked by returning a gradient.
-    let cube = |tape: &Tape, x: &[tapegrad::Var]| tape.grad((x[0].powi(3) * x[1]).sum(), &[x[0]])[0];
-    gradcheck(cube, &[Tensor::from([0.5, -1.5]), Tensor::from(2.0)], GradcheckOptions::default())?;
+    // Second derivatives, by reverse and by forward mode.
+    let inputs = [Tensor::from([0.5, -1.5]), Tensor::from(2.0)];
+    gradgradcheck(|_, x| x[0].powi(3) * x[1], &inputs, GradcheckOptions::default())?;
     println!("second derivatives of x³y: right");
 
     // A wrong gradient on purpose: `stop_gradient` hides one of the two places where x stands.
-    let wrong =
-        gradcheck(|_, x| (x[0] * x[0].stop_gradient()).sum(), &[Tensor::from([1.0, 4.0])], GradcheckOptions::default());
-    let message = wrong.expect_err("the derivative of x·x is 2x").to_string();
-    println!("\n{message}");
-    assert!(message.contains("input 0 at element [1]"));
+    let wrong = gradcheck(
+        |_, x| (x[0].named("x") * x[0].stop_gradient()).sum(),
+        &[Tensor::from([1.0, 4.0])],
+        GradcheckOptions::default(),
+    );
+    let error = wrong.expect_err("the derivative of x·x is 2x");
+    println!("\n{error}");
+    assert!(error.to_string().starts_with("wrong derivative by `x` (input 0) at element [1]"));
+    let mismatch = error.mismatch().expect("an element is wrong");
+    assert_eq!(mismatch.cause, Cause::Factor { factor: 0.5, size: None });
     Ok(())
 }

@@ -20,6 +20,7 @@ mod book {
         record "../../docs/src/record.md"
         differentiate "../../docs/src/differentiate.md"
         replay "../../docs/src/replay.md"
+        checking "../../docs/src/checking.md"
         formulas "../../docs/src/formulas.md"
         adding_an_operation "../../docs/src/adding-an-operation.md"
         networks "../../docs/src/networks.md"

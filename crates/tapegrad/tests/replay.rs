@@ -278,3 +278,21 @@ fn an_output_that_is_a_parameter_in_disguise_is_the_old_value() {
     program.replay(&mut state).unwrap();
     assert_eq!((state.get(old), state.get(w)), (&[1.0, 2.0][..], &[2.0, 3.0][..]));
 }
+
+#[test]
+fn what_only_an_output_without_elements_needs_changes_no_other() {
+    // The sum is computed for nobody; machine code once moved it into the products that the other output needs.
+    let tape = Tape::new();
+    let (a, b) = (tape.input(1.5), tape.input(-0.75));
+    let products = a * a + b * 0.3;
+    let needed = products.sin();
+    let for_nobody = (products + 0.0625).broadcast_to([0]);
+    for machine_code in [false, true] {
+        let options = CompileOptions::default().machine_code(machine_code);
+        let program = tape.compile_with::<f64>(&[needed, for_nobody], &options).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert!((state.item(needed) - (1.5f64 * 1.5 - 0.75 * 0.3).sin()).abs() < 1e-15, "{program}");
+        assert!(state.get(for_nobody).is_empty());
+    }
+}

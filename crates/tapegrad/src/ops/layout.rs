@@ -1,5 +1,6 @@
 //! Operations that only move elements. Each is linear; its transpose moves them back.
 
+use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, Sample, Shape, Tensor, TensorType, Var};
 use smallvec::SmallVec;
@@ -86,7 +87,7 @@ pub static PERMUTE: OpDef = OpDef {
     variadic: false,
     onnx: Some("Transpose"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Axes(axes)) = (operands[0], attrs) else { unreachable!("permute is recorded with axes") };
+        let (ty, Attrs::Axes(axes)) = (operands[0], attrs) else { return Err(wrong_attrs("axes", attrs)) };
         need_real(ty)?;
         let mut sorted = axes.clone();
         sorted.sort_unstable();
@@ -124,7 +125,7 @@ pub static RESHAPE: OpDef = OpDef {
     variadic: false,
     onnx: Some("Reshape"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else { unreachable!("reshape is recorded with a shape") };
+        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else { return Err(wrong_attrs("a shape", attrs)) };
         if shape.checked_numel() == Some(ty.shape.numel()) {
             return Ok(TensorType { shape: shape.clone(), dtype: ty.dtype });
         }
@@ -148,9 +149,7 @@ pub static BROADCAST_TO: OpDef = OpDef {
     variadic: false,
     onnx: Some("Expand"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else {
-            unreachable!("broadcast is recorded with a shape")
-        };
+        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else { return Err(wrong_attrs("a shape", attrs)) };
         need_real(ty)?;
         if ty.shape.broadcast(shape).as_ref() == Some(shape) {
             return Ok(TensorType { shape: shape.clone(), dtype: ty.dtype });
@@ -187,7 +186,7 @@ pub static SLICE: OpDef = OpDef {
     onnx: Some("Slice"),
     infer: |operands, attrs| {
         let (ty, &Attrs::Slice { axis, start, stop }) = (operands[0], attrs) else {
-            unreachable!("slice is recorded with a range")
+            return Err(wrong_attrs("a range along an axis", attrs));
         };
         if axis > 0 {
             need_real(ty)?;
@@ -241,7 +240,7 @@ pub static CONCAT: OpDef = OpDef {
     variadic: true,
     onnx: Some("Concat"),
     infer: |operands, attrs| {
-        let &Attrs::Int(axis) = attrs else { unreachable!("concat is recorded with an axis") };
+        let &Attrs::Int(axis) = attrs else { return Err(wrong_attrs("an axis", attrs)) };
         let first = operands[0];
         need_axis(axis, first)?;
         let mut size = 0usize;

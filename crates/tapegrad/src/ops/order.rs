@@ -1,6 +1,6 @@
 //! Functions of a whole order that is fixed when they are recorded: an attribute of the node, handed to the kernel after the operand.
 
-use super::power::attribute;
+use super::power::{attribute, need_whole};
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Dual, Float, Formula, Lanes, Num, Prim, Traced, for_each_lane};
 
@@ -86,7 +86,10 @@ macro_rules! of_order {
                     args: &[stringify!($x)],
                     variadic: false,
                     onnx: None,
-                    infer: infer_elementwise,
+                    infer: |operands, attrs| {
+                        need_whole(attrs, 0.0, f64::from(u32::MAX))?;
+                        infer_elementwise(operands, attrs)
+                    },
                     rule: Rule::Custom {
                         vjp: |args, _, ct| args.times(ct, rule(args)),
                         jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * rule(args),

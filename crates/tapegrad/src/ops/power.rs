@@ -1,5 +1,7 @@
 //! `powi`: a whole exponent, fixed when recorded. It is an attribute of the node, handed to the kernel after the operand.
 
+use super::record::wrong_attrs;
+use crate::error::Issue;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Float, Formula, LaneFn, Lanes, Num, for_each_lane};
 
@@ -12,7 +14,10 @@ pub static POWI: OpDef = OpDef {
     args: &["x"],
     variadic: false,
     onnx: Some("Pow"),
-    infer: infer_elementwise,
+    infer: |operands, attrs| {
+        need_whole(attrs, f64::from(i32::MIN), f64::from(i32::MAX))?;
+        infer_elementwise(operands, attrs)
+    },
     rule: Rule::Custom {
         vjp: |args, _, ct| args.times(ct, partial(args)),
         jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * partial(args),
@@ -53,6 +58,14 @@ pub(super) fn attribute(attrs: &Attrs) -> f64 {
     match attrs {
         Attrs::Scalar(n) => *n,
         _ => unreachable!("recorded with a number"),
+    }
+}
+
+/// The fixed argument must be a whole number from `least` to `most`.
+pub(super) fn need_whole(attrs: &Attrs, least: f64, most: f64) -> Result<(), Issue> {
+    match *attrs {
+        Attrs::Scalar(n) if n.fract() == 0.0 && (least..=most).contains(&n) => Ok(()),
+        _ => Err(wrong_attrs(&format!("a whole number from {least} to {most}"), attrs)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running sums.
 
 use super::compose::twins;
+use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, OpDef, Operand, Rule, Sample, Shape, Tensor, TensorType, Var,
@@ -16,7 +17,8 @@ fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
     if operands[0].dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
-    super::layout::need_axis(axis_of(attrs), operands[0])?;
+    let &Attrs::Int(axis) = attrs else { return Err(wrong_attrs("an axis", attrs)) };
+    super::layout::need_axis(axis, operands[0])?;
     Ok(operands[0].clone())
 }
 

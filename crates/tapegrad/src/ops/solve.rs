@@ -2,6 +2,7 @@
 
 use super::compose::{Call, twins};
 use super::elimination::{Pivoting, System};
+use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, OpDef, Operand, Rule, RuleArgs, Sample, Shape, Tensor, TensorType,
@@ -138,7 +139,10 @@ pub static SOLVE_TRIANGULAR: OpDef = OpDef {
     args: &["a", "b"],
     variadic: false,
     onnx: None,
-    infer,
+    infer: |operands, attrs| match attrs {
+        Attrs::Int(0 | 1) => infer(operands, attrs),
+        _ => Err(wrong_attrs("0 (lower) or 1 (upper)", attrs)),
+    },
     rule: Rule::Custom {
         vjp: |args, which, ct| {
             let flipped = Attrs::Int(usize::from(!is_upper(args.attrs)));

@@ -5,6 +5,7 @@
 //!   position (i, j)  ──▶  element  offset + i·stride₀ + j·stride₁  of the row-major operand
 //! ```
 
+use super::record::wrong_attrs;
 use crate::error::{Issue, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, MAX_RANK, OpDef, Operand, Rule, Sample, Shape, Strided, Tensor,
@@ -117,7 +118,7 @@ pub static STRIDED: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let s = strided(attrs);
+        let Attrs::Strided(s) = attrs else { return Err(wrong_attrs("an arrangement", attrs)) };
         check(operands[0], &s.whole, s)?;
         Ok(TensorType::real(&s.dims[..]))
     },
@@ -138,7 +139,7 @@ pub static STRIDED_ADD: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let s = strided(attrs);
+        let Attrs::Strided(s) = attrs else { return Err(wrong_attrs("an arrangement", attrs)) };
         check(operands[0], &Shape::from(&s.dims[..]), s)?;
         Ok(TensorType::real(&s.whole))
     },

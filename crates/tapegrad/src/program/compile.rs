@@ -4,7 +4,8 @@ use super::accumulate::{Accumulation, accumulate};
 use super::lanes::{self, Wanted};
 use super::layout::{Layout, Role, Slot};
 use super::legalise::{copy, legalise};
-use super::memory::align;
+use super::meant::{self, Meant};
+use super::memory::{self, Pack, align};
 use super::plan::{Plan, check_size, tolerate_defects};
 use super::schedule::schedule;
 use super::step::{GuardCheck, Machine, Move, Step};
@@ -329,7 +330,7 @@ impl Extract {
         let mut steps = vec![Step::Machine(Machine { source: lowered.source, code })];
         steps.extend(lowered.finish.into_iter().map(|m| Step::Moves(vec![m])));
         let (image, prepare) = (lowered.image, lowered.prepare);
-        finish(Inner {
+        let inner = Inner {
             layout,
             prepare,
             steps,
@@ -342,8 +343,8 @@ impl Extract {
             scratch: arena,
             index_image: Vec::new(),
             index_arena: 0,
-        })
-        .map(Some)
+        };
+        finish(inner, None).map(Some)
     }
 
     fn layout(&self, tape: crate::ir::TapeKey) -> Layout {
@@ -351,11 +352,23 @@ impl Extract {
     }
 
     pub(super) fn lower<T: Reading>(
-        mut self,
+        self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],
         machine_code: bool,
     ) -> Result<Program<T>, CompileError> {
+        let (inner, meant) = self.lower_packed(tape, outputs, machine_code, &memory::pack)?;
+        finish(inner, Some(&meant))
+    }
+
+    /// The program, not yet verified, with values placed as `pack` says; and what its steps mean to read.
+    pub(super) fn lower_packed<T: Reading>(
+        mut self,
+        tape: crate::ir::TapeKey,
+        outputs: &[NodeId],
+        machine_code: bool,
+        pack: Pack<'_>,
+    ) -> Result<(Inner<T>, Vec<Meant>), CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
             node.op.kernel.custom().is_some() && node.inputs.len() > MOST_CUSTOM_OPERANDS
@@ -402,7 +415,7 @@ impl Extract {
             let title = graph.title(*param);
             return Err(CompileError::new(format!("defect of the compiler: no place for the update of {title}")));
         }
-        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct)?;
+        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, pack)?;
 
         let (mut steps, scratch) = plan.emit::<T>(machine_code)?;
         let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
@@ -436,7 +449,10 @@ impl Extract {
         }
         let arena = plan.end + scratch;
         check_size(arena)?;
-        finish(Inner {
+        let moved: Vec<NodeId> =
+            pairs.iter().filter(|(param, _)| !in_place.contains(param)).map(|&(_, value)| value).collect();
+        let meant = plan.meant(outs, guard_ends, updates, &moved);
+        let inner = Inner {
             layout,
             prepare: Vec::new(),
             steps,
@@ -449,13 +465,15 @@ impl Extract {
             scratch: align(plan.end, usize::MAX),
             index_image: plan.index_image.clone(),
             index_arena: plan.index_end,
-        })
+        };
+        Ok((inner, meant))
     }
 }
 
-/// The program, once it has passed the verifier.
-fn finish<T>(inner: Inner<T>) -> Result<Program<T>, CompileError> {
-    verify::verify(&inner).map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
+/// The program, once it has passed the verifier. What machine code for the whole of it means to read, its own verifier knows.
+fn finish<T>(inner: Inner<T>, meant: Option<&[Meant]>) -> Result<Program<T>, CompileError> {
+    let verified = verify::verify(&inner).and_then(|()| meant.map_or(Ok(()), |meant| meant::verify(&inner, meant)));
+    verified.map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
     Ok(Program(Arc::new(inner)))
 }
 

@@ -18,6 +18,9 @@ pub(crate) struct Lifetime {
     pub(crate) last: u32,
 }
 
+/// A way to place lifetimes that are sorted by first step: offsets from a base on, and the end of what is used.
+pub(super) type Pack<'a> = &'a dyn Fn(&[Lifetime], usize) -> (Vec<usize>, usize);
+
 /// More values than this are placed in one go along time: looking at every pair would take too long.
 const FEW: usize = 2000;
 

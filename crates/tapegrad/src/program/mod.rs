@@ -17,11 +17,14 @@ mod batch;
 mod compile;
 mod dot;
 mod emit;
+#[cfg(test)]
+mod faults;
 mod inst;
 mod lanes;
 mod layout;
 mod legalise;
 mod map;
+mod meant;
 mod memory;
 mod names;
 mod passes;

@@ -4,7 +4,7 @@ use super::accumulate::Accumulation;
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
-use super::memory::{Lifetime, align, most_alive, pack};
+use super::memory::{Lifetime, Pack, align, most_alive};
 use super::passes;
 use super::schedule::{BEFORE, Planned, Schedule};
 use super::step::{GuardCheck, Step};
@@ -71,6 +71,17 @@ impl<'a> Plan<'a> {
 
     pub(super) fn step(&self, id: NodeId) -> u32 {
         self.schedule.step(self.views, id)
+    }
+
+    /// The number of steps, without those that move values into parameters at the end.
+    pub(super) fn steps(&self) -> usize {
+        self.schedule.steps.len()
+    }
+
+    /// Where the buffer of a value begins, if it has one.
+    pub(super) fn place(&self, id: NodeId) -> Option<usize> {
+        let offset = self.offset[self.views.root(id).index()];
+        (offset != NOWHERE).then_some(offset as usize)
     }
 
     fn set_offset(&mut self, id: NodeId, offset: usize) {
@@ -244,11 +255,12 @@ impl<'a> Plan<'a> {
         reads
     }
 
-    /// Gives every value that is read outside its own group a buffer. `kept` live to the end.
+    /// Gives every value that is read outside its own group a buffer, as `pack` says. `kept` live to the end.
     pub(super) fn place_values(
         &mut self,
         kept: impl Iterator<Item = NodeId>,
         direct: &[(NodeId, NodeId)],
+        pack: Pack<'_>,
     ) -> Result<(), CompileError> {
         let (graph, views) = (self.graph, self.views);
         let end = u32::try_from(self.schedule.steps.len()).expect("fewer than 2^32 steps");

@@ -10,6 +10,8 @@
 //! 6. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
 //!    value is meant; and then it comes after.
 //!
+//! That every step finds what it means to read is checked in `meant`.
+//!
 //! Checked for every program compiled, in release builds too: it costs a fraction of compiling.
 
 use super::compile::Inner;

@@ -1,6 +1,6 @@
 //! Forward mode.
 
-use super::{Blame, Seen, scale, visit};
+use super::{Blame, Seen, check_shape, scale, visit};
 use crate::error::RecordError;
 use crate::ir::{NodeId, Rule, RuleArgs, TapeKey, Var, with};
 use smallvec::SmallVec;
@@ -28,7 +28,7 @@ pub(crate) fn jvp(
         let seen = visit(tape, position)?;
         let of_inputs: SmallVec<[Option<Var>; 3]> = seen.inputs.iter().map(|i| tangents[i.index()]).collect();
         if of_inputs.iter().any(Option::is_some) {
-            tangents[id.index()] = push_forward(tape, &seen, &of_inputs);
+            tangents[id.index()] = push_forward(tape, &seen, &of_inputs, at)?;
         }
     }
     drop(blame);
@@ -36,11 +36,16 @@ pub(crate) fn jvp(
 }
 
 /// The tangent of one node from those of its inputs, at least one of which is not zero.
-fn push_forward(tape: TapeKey, seen: &Seen, tangents: &[Option<Var>]) -> Option<Var> {
+fn push_forward(
+    tape: TapeKey,
+    seen: &Seen,
+    tangents: &[Option<Var>],
+    at: &'static Location<'static>,
+) -> Result<Option<Var>, RecordError> {
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
     let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked: seen.op.masks };
     let given = || tangents.iter().enumerate().filter_map(|(i, t)| t.map(|t| (i, t)));
-    match seen.op.rule {
+    Ok(match seen.op.rule {
         Rule::Zero => None,
         Rule::Partials(partials) => {
             given().filter_map(|(i, t)| scale(t, partials[i](&inputs, args.output), seen.op.masks)).reduce(|a, b| a + b)
@@ -63,9 +68,11 @@ fn push_forward(tape: TapeKey, seen: &Seen, tangents: &[Option<Var>]) -> Option<
             .reduce(|a, b| a + b),
         Rule::Custom { jvp, .. } => {
             let tangent = jvp(&args, tangents);
-            (tangent.as_scalar_const() != Some(0.0)).then_some(tangent)
+            let some = (tangent.as_scalar_const() != Some(0.0)).then_some(tangent);
+            some.map_or(Ok(()), |tangent| check_shape("tangent", seen, None, tangent, at))?;
+            some
         }
-    }
+    })
 }
 
 fn zeros_like(input: Var) -> Var {

@@ -14,8 +14,8 @@ mod vjp;
 pub(crate) use jvp::jvp;
 pub(crate) use vjp::vjp;
 
-use crate::error::RecordError;
-use crate::ir::{Attrs, Inputs, NodeId, OpDef, TapeKey, Var, with};
+use crate::error::{Issue, RecordError};
+use crate::ir::{Attrs, Inputs, NodeId, OpDef, Shape, TapeKey, TensorType, Var, with};
 use std::panic::Location;
 
 /// What a transform reads of a node before it lets the rule record.
@@ -66,4 +66,49 @@ fn scale(a: Var, p: Var, masked: bool) -> Option<Var> {
         _ if masked => Some(a.masked_mul(p)),
         _ => Some(a * p),
     }
+}
+
+/// Checks what a rule recorded: a cotangent is of the type of operand `which`, a tangent of that of the result. A rule that does not keep to
+/// this, as one that forgets to sum over an axis along which it broadcasts, would spoil everything behind it.
+fn check_shape(
+    what: &str,
+    seen: &Seen,
+    which: Option<usize>,
+    found: Var,
+    at: &'static Location<'static>,
+) -> Result<(), RecordError> {
+    let of = which.map_or(seen.id, |which| seen.inputs[which]);
+    let found_ty = found.with("grad", at, |r| r.graph.ty(found.id()).clone())?;
+    with(found.tape(), "grad", at, |r| {
+        let wanted = r.graph.ty(of);
+        if *wanted == found_ty {
+            return Ok(());
+        }
+        let named = match which {
+            Some(which) => format!("operand `{}`", seen.op.args.get(which).or(seen.op.args.last()).unwrap_or(&"x")),
+            None => "the result".to_owned(),
+        };
+        let message =
+            format!("the rule of `{}` gives a {what} of shape {found_ty} for {named} of shape {wanted}", seen.op.name);
+        let issue = match advice(&found_ty, wanted) {
+            Some(help) => Issue::shape(message).help(help),
+            None => Issue::shape(message),
+        };
+        Err(RecordError::new("grad", issue, at).with_operands(vec![r.graph.describe(seen.id)]))
+    })?
+}
+
+/// How to make one shape of the other.
+fn advice(found: &TensorType, wanted: &TensorType) -> Option<String> {
+    let (from, to): (&Shape, &Shape) = (&found.shape, &wanted.shape);
+    if to.broadcast(from).as_ref() == Some(from) {
+        let new = from.rank() - to.rank();
+        let spread = |&a: &usize| a < new || from.dims()[a] != to.dims()[a - new];
+        let axes: Vec<usize> = (0..from.rank()).filter(spread).collect();
+        return Some(format!("sum it over axes {axes:?}, along which the operand is broadcast"));
+    }
+    let (mut from, mut to) = (from.dims().to_vec(), to.dims().to_vec());
+    from.sort_unstable();
+    to.sort_unstable();
+    (from == to).then(|| "the same dimensions in another order: transpose it".to_owned())
 }

@@ -1,6 +1,6 @@
 //! Reverse mode.
 
-use super::{Blame, Seen, scale, visit};
+use super::{Blame, Seen, check_shape, scale, visit};
 use crate::error::RecordError;
 use crate::ir::{NodeId, Rule, RuleArgs, TapeKey, Var, with};
 use smallvec::SmallVec;
@@ -62,16 +62,23 @@ pub(crate) fn vjp(
         let slot = &mut cotangents[id.index()];
         let Some(ct) = (if is_wrt[id.index()] { *slot } else { slot.take() }) else { continue };
         let seen = visit(tape, position)?;
-        pull_back(tape, &seen, ct, &between, &mut cotangents);
+        pull_back(tape, &seen, ct, &between, &mut cotangents, at)?;
     }
     drop(blame);
     Ok(wrt.iter().map(|id| cotangents[id.index()].map(|ct| ct.var)).collect())
 }
 
 /// Sends the cotangent of one node on to its inputs.
-fn pull_back(tape: TapeKey, seen: &Seen, ct: Cotangent, between: &[bool], cotangents: &mut [Option<Cotangent>]) {
+fn pull_back(
+    tape: TapeKey,
+    seen: &Seen,
+    ct: Cotangent,
+    between: &[bool],
+    cotangents: &mut [Option<Cotangent>],
+    at: &'static Location<'static>,
+) -> Result<(), RecordError> {
     if matches!(seen.op.rule, Rule::Zero) {
-        return;
+        return Ok(());
     }
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
     let masked = ct.masked || seen.op.masks;
@@ -85,13 +92,16 @@ fn pull_back(tape: TapeKey, seen: &Seen, ct: Cotangent, between: &[bool], cotang
             Rule::Partials(partials) => scale(ct.var, partials[which](&inputs, args.output), masked),
             Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
                 let var = vjp(&args, which, ct.var);
-                (var.as_scalar_const() != Some(0.0)).then_some(var)
+                let some = (var.as_scalar_const() != Some(0.0)).then_some(var);
+                some.map_or(Ok(()), |var| check_shape("cotangent", seen, Some(which), var, at))?;
+                some
             }
         };
         if let Some(var) = var {
             accumulate(cotangents, *input, Cotangent { var, masked });
         }
     }
+    Ok(())
 }
 
 fn accumulate(cotangents: &mut [Option<Cotangent>], id: NodeId, more: Cotangent) {

@@ -7,8 +7,6 @@ use crate::ir::Attrs;
 use crate::ops::SCATTER_ADD;
 use crate::{Indices, Shape, Tape, Tensor, Var};
 
-/// A program has at most this many nodes before it is differentiated.
-const MOST_NODES: usize = 200;
 /// A value has at most this many elements.
 const MOST_ELEMENTS: usize = 400;
 /// Larger values are scaled down: what overflows tells nothing.
@@ -64,7 +62,7 @@ pub(super) fn build(recipe: &Recipe) -> Case {
     }
     let leaves = b.values.clone();
     for step in &recipe.steps {
-        if b.tape.len() > MOST_NODES - 40 {
+        if b.tape.len() > recipe.size.most_nodes() - 40 {
             break;
         }
         if let Some(v) = b.record(*step).filter(|v| v.shape().numel() <= MOST_ELEMENTS)
@@ -424,7 +422,7 @@ mod tests {
             let case = build(recipe);
             nodes.set(nodes.get() + case.tape.len());
             count.set(count.get() + 1);
-            assert!(case.tape.len() <= MOST_NODES);
+            assert!(case.tape.len() <= recipe.size.most_nodes());
             let _ = case.tape.grad(case.loss, &case.leaves);
             let graph = case.tape.graph();
             seen.borrow_mut().extend(graph.order().iter().map(|&id| graph.node(id).op.name));

@@ -5,38 +5,42 @@ use super::build::{Case, build};
 use super::oracle::set_all;
 use super::recipe::for_all;
 use crate::check::derivative;
-use crate::{Program, State, Tensor, Var};
+use crate::{Passes, Program, State, Tensor, Var};
 use proptest::test_runner::TestCaseError;
 use std::cell::Cell;
 
 const CASES: u32 = 400;
 
-fn fail(case: &Case, what: &str) -> TestCaseError {
+pub(super) fn fail(case: &Case, what: &str) -> TestCaseError {
     TestCaseError::fail(format!("{what}\n{}", case.tape.graph()))
 }
 
 /// A number computed by a program.
-struct Replayed<'a, B> {
+pub(super) struct Replayed<'a, B> {
     case: &'a Case,
     program: Program<f64>,
-    state: State<f64>,
+    pub(super) state: State<f64>,
     backend: std::marker::PhantomData<B>,
 }
 
 impl<'a, B: Backend> Replayed<'a, B> {
-    fn new(case: &'a Case, outputs: &[Var]) -> Result<Self, TestCaseError> {
-        let program = case.tape.compile_with::<f64>(outputs, &B::options());
+    pub(super) fn new(case: &'a Case, outputs: &[Var]) -> Result<Self, TestCaseError> {
+        Self::with_passes(case, outputs, Passes::default())
+    }
+
+    pub(super) fn with_passes(case: &'a Case, outputs: &[Var], passes: Passes) -> Result<Self, TestCaseError> {
+        let program = case.tape.compile_with::<f64>(outputs, &B::options().passes(passes));
         let program = program.map_err(|error| fail(case, &error.to_string()))?;
         Ok(Replayed { case, state: program.state(), program, backend: std::marker::PhantomData })
     }
 
-    fn replay(&mut self) {
+    pub(super) fn replay(&mut self) {
         B::replay(&self.program, &mut self.state).expect("random programs have no guards");
     }
 
     /// The derivative of an output as all leaves move along a direction, if differences of values can tell it: not where
     /// estimates from two step sizes differ, because of a kink nearby. Also how large a difference is allowed.
-    fn along(&mut self, of: Var, direction: &[Tensor]) -> Option<(f64, f64)> {
+    pub(super) fn along(&mut self, of: Var, direction: &[Tensor]) -> Option<(f64, f64)> {
         let start: Vec<Tensor> = self.case.leaves.iter().map(|v| v.value().into()).collect();
         let mut at = |t: f64| {
             let moved =
@@ -55,19 +59,19 @@ impl<'a, B: Backend> Replayed<'a, B> {
     }
 }
 
-fn dot(a: &[Tensor], b: &[Vec<f64>]) -> f64 {
+pub(super) fn dot(a: &[Tensor], b: &[Vec<f64>]) -> f64 {
     a.iter().flat_map(Tensor::data).zip(b.iter().flatten()).map(|(x, y)| x * y).sum()
 }
 
-fn magnitude(a: &[Tensor], b: &[Vec<f64>]) -> f64 {
+pub(super) fn magnitude(a: &[Tensor], b: &[Vec<f64>]) -> f64 {
     a.iter().flat_map(Tensor::data).zip(b.iter().flatten()).map(|(x, y)| (x * y).abs()).sum()
 }
 
-fn constants(case: &Case, values: &[Tensor]) -> Vec<Var> {
+pub(super) fn constants(case: &Case, values: &[Tensor]) -> Vec<Var> {
     values.iter().map(|t| case.tape.constant(t)).collect()
 }
 
-fn get_all(state: &State<f64>, vars: &[Var]) -> Vec<Vec<f64>> {
+pub(super) fn get_all(state: &State<f64>, vars: &[Var]) -> Vec<Vec<f64>> {
     vars.iter().map(|&v| state.get(v).to_vec()).collect()
 }
 

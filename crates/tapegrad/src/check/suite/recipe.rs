@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 /// A program to be recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
+    pub(super) size: Size,
     /// The sizes from which shapes are made.
     pub(super) dims: [usize; 3],
     pub(super) leaves: Vec<Leaf>,
@@ -32,13 +33,47 @@ pub(super) struct Step {
     pub(super) how: u16,
 }
 
-fn recipe() -> impl Strategy<Value = Recipe> {
+/// How large random programs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Up to 200 nodes, of tensors of all shapes.
+    Small,
+    /// Up to 400 nodes; every fourth has scalar inputs only.
+    Large,
+}
+
+impl Size {
+    /// The most nodes of a program before it is differentiated.
+    pub(super) fn most_nodes(self) -> usize {
+        match self {
+            Size::Small => 200,
+            Size::Large => 400,
+        }
+    }
+}
+
+fn recipe(size: Size) -> impl Strategy<Value = Recipe> {
     let dim = || prop_oneof![12 => 1..=4usize, 2 => Just(1usize), 1 => Just(0usize), 1 => 5..=19usize];
     let leaf = (any::<u8>(), any::<bool>()).prop_map(|(shape, param)| Leaf { shape, param });
     let step =
         (any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>()).prop_map(|(op, a, b, how)| Step { op, a, b, how });
-    ([dim(), dim(), dim()], vec(leaf, 1..5), vec(step, 1..50), any::<u64>())
-        .prop_map(|(dims, leaves, steps, seed)| Recipe { dims, leaves, steps, seed })
+    let steps = if size == Size::Small { 1..50 } else { 1..150 };
+    ([dim(), dim(), dim()], vec(leaf, 1..5), vec(step, steps), any::<u64>()).prop_map(
+        move |(dims, mut leaves, steps, seed)| {
+            if size == Size::Large && seed % 4 == 0 {
+                leaves.iter_mut().for_each(|leaf| leaf.shape = 0);
+            }
+            Recipe { size, dims, leaves, steps, seed }
+        },
+    )
+}
+
+/// How many cases to try: `TAPEGRAD_CASES`, if it is set.
+///
+/// # Panics
+/// If it is no number.
+fn cases(usual: u32) -> u32 {
+    std::env::var("TAPEGRAD_CASES").map_or(usual, |n| n.parse().expect("TAPEGRAD_CASES is a number"))
 }
 
 /// Tries a property on random recipes, always the same ones; `TAPEGRAD_CASES` says how many.
@@ -46,10 +81,28 @@ fn recipe() -> impl Strategy<Value = Recipe> {
 /// # Panics
 /// If the property fails on one, with the shortest such recipe that was found.
 pub(super) fn for_all(cases: u32, property: impl Fn(&Recipe) -> Result<(), TestCaseError>) {
-    let cases = std::env::var("TAPEGRAD_CASES").map_or(cases, |n| n.parse().expect("TAPEGRAD_CASES is a number"));
+    run(self::cases(cases), Size::Small, TestRng::deterministic_rng(RngAlgorithm::ChaCha), property);
+}
+
+/// [`for_all`], for one of several parts that share the cases; each has recipes of its own.
+///
+/// # Panics
+/// As [`for_all`].
+pub(super) fn for_all_from(
+    part: u32,
+    cases: u32,
+    parts: u32,
+    size: Size,
+    property: impl Fn(&Recipe) -> Result<(), TestCaseError>,
+) {
+    let seed: [u8; 32] = std::array::from_fn(|i| (part as usize + i) as u8);
+    run(self::cases(cases).div_ceil(parts), size, TestRng::from_seed(RngAlgorithm::ChaCha, &seed), property);
+}
+
+fn run(cases: u32, size: Size, rng: TestRng, property: impl Fn(&Recipe) -> Result<(), TestCaseError>) {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    if let Err(failure) = runner.run(&recipe(), |recipe| property(&recipe)) {
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    if let Err(failure) = runner.run(&recipe(size), |recipe| property(&recipe)) {
         panic!("{failure}");
     }
 }

@@ -247,6 +247,10 @@ impl CodeList {
     pub(in super::super) fn fuse_products(&mut self, roots: &[Val]) {
         let uses = self.uses(roots);
         for v in 0..self.values.len() {
+            // What nothing needs is no user either, and must not take a product from the one that is.
+            if uses[v] == 0 {
+                continue;
+            }
             let Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) = self.values[v].kind else { continue };
             let product = |s: &Self, p: Val| match s.kind(p) {
                 Kind::Do(Op::Mul, [x, y, _])
