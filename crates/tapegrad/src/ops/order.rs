@@ -1,5 +1,6 @@
 //! Functions of a whole order that is fixed when they are recorded: an attribute of the node, handed to the kernel after the operand.
 
+use super::attributes;
 use super::power::attribute;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Dual, Float, Formula, Lanes, Num, Prim, Traced, for_each_lane};
@@ -86,7 +87,10 @@ macro_rules! of_order {
                     args: &[stringify!($x)],
                     variadic: false,
                     onnx: None,
-                    infer: infer_elementwise,
+                    infer: |operands, attrs| {
+                        attributes::whole_number(attrs, 0.0..=f64::from(u32::MAX))?;
+                        infer_elementwise(operands, attrs)
+                    },
                     rule: Rule::Custom {
                         vjp: |args, _, ct| args.times(ct, rule(args)),
                         jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * rule(args),
@@ -121,17 +125,17 @@ fn whole(n: f64) -> u32 {
 of_order! {
     /// $\psi^{(n)}(x)$, the $n$-th derivative of `digamma`; infinite at 0 and negative whole numbers. NaN for $n$ above 170.
     POLYGAMMA polygamma(x, n) {
-        partial: x.polygamma(n + 1),
+        partial: x.polygamma(n.saturating_add(1)),
         samples: [(1.5, 0.0), (0.75, 1.0), (3.0, 2.0), (-1.25, 3.0)],
     }
     /// Modified Bessel function of the first kind of whole order, $I_n(x)$.
     BESSEL_I bessel_i(x, n) {
-        partial: if n == 0 { x.bessel_i(1) } else { (x.bessel_i(n - 1) + x.bessel_i(n + 1)) * 0.5 },
+        partial: if n == 0 { x.bessel_i(1) } else { (x.bessel_i(n - 1) + x.bessel_i(n.saturating_add(1))) * 0.5 },
         samples: [(1.5, 0.0), (-0.75, 1.0), (3.0, 2.0), (30.0, 3.0)],
     }
     /// The $n$-th derivative of `sinc`.
     SINC_DERIVATIVE sinc_derivative(x, n) {
-        partial: x.sinc_derivative(n + 1),
+        partial: x.sinc_derivative(n.saturating_add(1)),
         samples: [(1.5, 0.0), (-0.25, 1.0), (0.0, 2.0), (5.25, 1.0)],
     }
 }

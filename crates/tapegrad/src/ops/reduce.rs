@@ -1,15 +1,16 @@
 //! Reductions over axes.
 
+use super::attributes;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, TensorType, Var};
 use smallvec::SmallVec;
 
 fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
-    let (ty, Attrs::Axes(axes)) = (operands[0], attrs) else { unreachable!("reductions are recorded with axes") };
+    let ty = operands[0];
     if ty.dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
-    axes.iter().try_for_each(|&axis| super::layout::need_axis(axis, ty))?;
+    let axes = attributes::ascending_axes(attrs, ty)?;
     Ok(TensorType::real(ty.shape.without_axes(axes, false)))
 }
 

@@ -1,5 +1,6 @@
 //! Running sums.
 
+use super::attributes;
 use super::compose::twins;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
@@ -16,7 +17,7 @@ fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
     if operands[0].dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
-    super::layout::need_axis(axis_of(attrs), operands[0])?;
+    super::layout::need_axis(attributes::count(attrs, "an axis")?, operands[0])?;
     Ok(operands[0].clone())
 }
 
