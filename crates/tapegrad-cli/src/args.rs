@@ -89,6 +89,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "MODEL.safetensors")]
     pub save: Option<PathBuf>,
 
+    /// Also write it after every so many epochs, so that a training that is cut short leaves what it had learned.
+    #[arg(long, value_name = "EPOCHS", requires = "save", value_parser = clap::value_parser!(u32).range(1..))]
+    pub save_every: Option<u32>,
+
     /// Show only the results, no progress.
     #[arg(long, short)]
     pub quiet: bool,
@@ -288,6 +292,7 @@ mod tests {
         for bad in [
             "--epochs=0",
             "--epochs=-1",
+            "--save-every=0",
             "--epochs=4294967296",
             "--batch-size=0",
             "--learning-rate=0",
@@ -306,6 +311,12 @@ mod tests {
             assert!(train(&[bad]).is_err(), "{bad}");
         }
         assert_eq!(train(&["--seed=18446744073709551615"]).unwrap().seed, u64::MAX);
+    }
+
+    #[test]
+    fn only_what_is_saved_can_be_saved_often() {
+        assert_eq!(train(&["--save=m", "--save-every=5"]).unwrap().save_every, Some(5));
+        assert!(train(&["--save-every=5"]).is_err());
     }
 
     #[test]

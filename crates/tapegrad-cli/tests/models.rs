@@ -94,6 +94,31 @@ fn a_training_that_diverges_writes_nothing() {
 }
 
 #[test]
+fn a_training_that_is_saved_often_leaves_its_last_good_model() {
+    let scratch = Scratch::new();
+    let table = scratch.file("steep.csv", "x,y\n1,1.5\n2,-700\n3,1e6\n4,12\n5,8\n6,-3\n");
+    let model = scratch.path("model.safetensors");
+    // Diverges after some epochs.
+    let train = ["train", text(&table), "--optimizer=sgd", "--learning-rate=1.5", "--epochs=2000", "--layers=none"];
+    let Ran { code, err, .. } = run(&[&train[..], &["--save-every=1", "--save", text(&model)]].concat());
+    assert_eq!(code, Some(1), "{err}");
+    assert!(last_line(&err).contains("training diverged"), "{err}");
+    run(&["predict", text(&model), text(&table)]).success();
+    assert_eq!(scratch.names(), ["model.safetensors", "steep.csv"]);
+}
+
+#[test]
+fn saving_on_the_way_does_not_change_what_is_saved_at_the_end() {
+    let scratch = Scratch::new();
+    let (once, often) = (small_model(&scratch, "once"), scratch.path("often"));
+    let train = ["train", &data("iris.csv"), "--layers=4", "--epochs=20", "--quiet", "--save-every=3", "--save"];
+    run(&[&train[..], &[text(&often)]].concat()).success();
+    assert_eq!(fs::read(&once).ok(), fs::read(&often).ok());
+    let refusal = run(&["train", &data("iris.csv"), "--save-every=3"]);
+    assert_eq!(refusal.code, Some(2), "{refusal:?}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let scratch = Scratch::new();
     let (one, two) = (small_model(&scratch, "one"), small_model(&scratch, "two"));

@@ -5,6 +5,7 @@
 //! looked at here first; the crate then reads a file that is known to be good.
 
 use super::MAX_HEADER_BYTES;
+use super::checksum::digits_in;
 use super::error::Problem;
 use crate::text::shown;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 /// The eight bytes before the header.
 pub(super) const LENGTH_BYTES: usize = 8;
@@ -21,6 +23,8 @@ pub(super) const LENGTH_BYTES: usize = 8;
 pub(super) struct Header {
     /// The text under `tapegrad` in `__metadata__`, and the byte where `__metadata__` stands.
     pub(super) meta: (String, usize),
+    /// Where in the file the digits of its checksum stand, if it has one.
+    pub(super) digits: Option<Range<usize>>,
     /// The tensors, in the order of their data.
     pub(super) tensors: Vec<Entry>,
 }
@@ -79,7 +83,7 @@ pub(super) fn read_header(file: &[u8]) -> Result<Header, Problem> {
             return Err(Problem::new("is in the header twice").in_tensor(name).at(byte));
         }
         if name == "__metadata__" {
-            meta = Some(read_meta(header, value.get()).map(|text| (text, byte))?);
+            meta = Some(read_meta(header, value.get()).map(|(text, digits)| ((text, byte), digits))?);
             continue;
         }
         let entry: RawEntry = parse(header, value.get()).map_err(|problem| problem.in_tensor(name))?;
@@ -99,12 +103,12 @@ pub(super) fn read_header(file: &[u8]) -> Result<Header, Problem> {
             byte,
         });
     }
-    let Some(meta) = meta else {
+    let Some((meta, digits)) = meta else {
         return Err(Problem::new("no `__metadata__` in the header: not written by tapegrad").at(LENGTH_BYTES));
     };
     tensors.sort_by_key(|entry| (entry.start, entry.length));
     check_tiling(&tensors, data_start, file.len())?;
-    Ok(Header { meta, tensors })
+    Ok(Header { meta, digits, tensors })
 }
 
 /// How many bytes of data a header claims, given the start of a file up to the end of the header:
@@ -143,12 +147,14 @@ fn check_tiling(tensors: &[Entry], data_start: usize, file_end: usize) -> Result
     Ok(())
 }
 
-fn read_meta(header: &str, value: &str) -> Result<String, Problem> {
+/// The metadata text, and where in the file its checksum stands.
+fn read_meta(header: &str, value: &str) -> Result<(String, Option<Range<usize>>), Problem> {
     let Fields(fields) = parse(header, value)?;
     let mut found = None;
     for (key, value) in &fields {
         let text: String = parse(header, value.get())?;
-        if key == "tapegrad" && found.replace(text).is_some() {
+        let digits = digits_in(value.get(), byte_of(header, value.get()));
+        if key == "tapegrad" && found.replace((text, digits)).is_some() {
             return Err(Problem::new("`tapegrad` is in `__metadata__` twice").at(byte_of(header, value.get())));
         }
     }

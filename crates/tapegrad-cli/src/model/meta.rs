@@ -1,5 +1,6 @@
 //! Owns the JSON text that travels in a model file beside the numbers.
 
+use super::checksum;
 use super::error::Problem;
 use super::header::json_problem;
 use super::{Activation, MAX_LAYERS, Model, Output};
@@ -7,13 +8,16 @@ use crate::text::shown;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// The version of the format that is written, and the only one that is read.
-pub const FORMAT_VERSION: u64 = 1;
+/// The version of the format that is written. Version 1, which had no checksum, is read too.
+pub const FORMAT_VERSION: u64 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Meta {
+    // These two come first, for the checksum is found by its place.
     pub(super) version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) checksum: Option<String>,
     /// Sizes from the inputs to the outputs: one more than there are layers.
     pub(super) sizes: Vec<usize>,
     /// One per layer.
@@ -45,6 +49,7 @@ impl Meta {
         let inputs = model.layers.first().map_or(0, |layer| layer.inputs);
         Meta {
             version: FORMAT_VERSION,
+            checksum: Some(checksum::NONE_YET.to_owned()),
             sizes: std::iter::once(inputs).chain(model.layers.iter().map(|layer| layer.outputs)).collect(),
             activations: model.layers.iter().map(|layer| layer.activation).collect(),
             output: match &model.output {
@@ -65,10 +70,15 @@ impl Meta {
             Problem::new(format!("`tapegrad` metadata, line {line}, column {column}: {}", json_problem(error)))
         };
         let AnyVersion { version } = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
-        if version != FORMAT_VERSION {
-            return Err(Problem::new(format!("format version {version}, only {FORMAT_VERSION} is known")));
+        if !(1..=FORMAT_VERSION).contains(&version) {
+            return Err(Problem::new(format!("format version {version}, only 1 to {FORMAT_VERSION} are known")));
         }
         let meta: Meta = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
+        match (version, &meta.checksum) {
+            (1, Some(_)) => return Err(Problem::new("a checksum, which format version 1 does not have")),
+            (2.., None) => return Err(Problem::new(format!("no checksum, which format version {version} has"))),
+            _ => {}
+        }
         meta.check().map_err(Problem::new)?;
         Ok(meta)
     }
@@ -163,11 +173,20 @@ mod tests {
 
     #[test]
     fn an_unknown_version_is_refused_before_anything_else() {
-        assert_eq!(refusal(|meta| meta["version"] = json!(2)), "format version 2, only 1 is known");
+        assert_eq!(refusal(|meta| meta["version"] = json!(3)), "format version 3, only 1 to 2 are known");
+        assert_eq!(refusal(|meta| meta["version"] = json!(0)), "format version 0, only 1 to 2 are known");
         let text = r#"{"version":7,"something":"new"}"#;
-        assert_eq!(Meta::from_json(text).unwrap_err().text, "format version 7, only 1 is known");
+        assert_eq!(Meta::from_json(text).unwrap_err().text, "format version 7, only 1 to 2 are known");
         assert!(refusal(|meta| meta["version"] = json!("1")).contains("invalid type: string"));
         assert!(Meta::from_json("{}").unwrap_err().text.contains("missing field `version`"));
+    }
+
+    #[test]
+    fn a_checksum_is_there_from_the_second_version_on() {
+        let message = refusal(|meta| meta["version"] = json!(1));
+        assert_eq!(message, "a checksum, which format version 1 does not have");
+        let message = refusal(|meta| drop(meta.as_object_mut().unwrap().remove("checksum")));
+        assert_eq!(message, "no checksum, which format version 2 has");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Model ──write──▶ temporary file ──fsync, rename, fsync──▶ model.safetensors
-//!  Model ◀──read─── layout (every tensor there once, right shape, no gap) ◀── header (bytes) ◀──┘
+//!  Model ◀──read─── checksum ◀── layout (every tensor once, right shape, no gap) ◀── header ◀──┘
 //! ```
 //!
 //! The format is safetensors: eight bytes of header length, a JSON header, the numbers. All
@@ -16,9 +16,11 @@
 //! | `layer0.w`, ... | `[inputs, outputs]` | a layer is `activation(x · weight + bias)` |
 //! | `layer0.b`, ... | `[outputs]` | |
 //!
-//! What is not numbers is one JSON text, under the key `tapegrad` of the header's `__metadata__`.
+//! What is not numbers is one JSON text, under the key `tapegrad` of the header's `__metadata__`; among it a checksum of the
+//! whole file, so that a file with a single damaged bit is refused. Files of version 1 have none, and are read as before.
 
 mod atomic;
+mod checksum;
 mod error;
 mod header;
 mod meta;

@@ -1,5 +1,6 @@
 //! Owns the way from bytes to a [`Model`]: nothing in a file is believed before it is checked.
 
+use super::checksum;
 use super::error::Problem;
 use super::header::{Entry, Header, LENGTH_BYTES, claimed_data, read_header};
 use super::meta::{Meta, OutputKind, bias_name, weight_name};
@@ -59,9 +60,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 fn parse(file: &[u8]) -> Result<Model, Problem> {
-    let Header { meta: (text, meta_byte), tensors } = read_header(file)?;
+    let Header { meta: (text, meta_byte), digits, tensors } = read_header(file)?;
     let meta = Meta::from_json(&text).map_err(|problem| problem.at(meta_byte))?;
     check_tensors(&meta, &tensors)?;
+    let has_checksum = meta.checksum.is_some();
     let starts: HashMap<&str, usize> = tensors.iter().map(|entry| (entry.name.as_str(), entry.start)).collect();
     let crate_problem = |error: safetensors::SafeTensorError| Problem::new(error.to_string());
     let views = SafeTensors::deserialize(file).map_err(crate_problem)?;
@@ -98,6 +100,10 @@ fn parse(file: &[u8]) -> Result<Model, Problem> {
         (OutputKind::Sigmoid, Err(_)) => return Err(Problem::new("two labels expected").at(meta_byte)),
     };
     let scaling = scaling("features")?;
+    // Last, because all before it says what is wrong with more words.
+    if has_checksum {
+        checksum::verify(file, digits)?;
+    }
     Ok(Model { output, layers, features: meta.features, scaling, target: meta.target, seed: meta.seed })
 }
 
@@ -188,20 +194,42 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_byte_is_refused_or_changes_only_what_it_says() {
+    fn a_damaged_byte_is_refused_wherever_it_is() {
         let file = sample();
-        let length = 8 + u64::from_le_bytes(*file.first_chunk().unwrap()) as usize;
-        for place in 0..length {
-            for damage in [0x00, 0x01, 0x20, 0x22, 0x39, 0x5c, 0x7b, 0x80, 0xff] {
+        for place in 0..file.len() {
+            for damage in [0x01, 0x20, 0x22, 0x39, 0x5c, 0x7b, 0x80, 0xff] {
                 let mut damaged = file.clone();
                 damaged[place] ^= damage;
-                // Names, labels and the seed may read differently; whatever is read must be whole.
-                if let Ok(model) = from_bytes(&damaged, Path::new("m")) {
-                    assert_eq!(model.layers.len(), 2);
-                    assert!(to_bytes(&model).is_ok());
-                }
+                assert!(from_bytes(&damaged, Path::new("m")).is_err(), "byte {place} with {damage:#x}");
             }
         }
+    }
+
+    #[test]
+    fn damage_that_makes_sense_is_found_by_the_checksum() {
+        let mut file = sample();
+        let digits = file.windows(5).position(|window| window == b"sum\\\"").unwrap() + 8;
+        let last = file.len() - 8;
+        file[last] ^= 1;
+        let message = refusal(&file);
+        assert!(message.starts_with("the file states the checksum "), "{message}");
+        assert!(message.ends_with(&format!(": damaged or edited (byte {digits} of the file)")), "{message}");
+        assert!(refusal(&edited(r#"\"kind\""#, r#"\"mind\""#)).contains("damaged or edited"));
+        assert!(refusal(&edited(r#"{\"version\""#, r#"{\"Version\""#)).contains("missing field `version`"));
+        let message = refusal(&with_header(|header| header.replacen(r#"{\"version\""#, r#"{ \"version\""#, 1)));
+        assert!(
+            message.starts_with("the `tapegrad` metadata does not begin with its version and checksum"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_has_no_checksum_and_is_read() {
+        let file = include_bytes!("../../tests/data/version-1.safetensors");
+        let model = from_bytes(file, Path::new("m")).unwrap();
+        assert_eq!((model.features.join(","), model.layers.len(), model.seed), ("a,b".to_owned(), 2, 5));
+        let again = to_bytes(&model).unwrap();
+        assert_eq!(from_bytes(&again, Path::new("m")).unwrap(), model);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Owns the way from a [`Model`] to the bytes of a file.
 
 use super::atomic::write_atomically;
+use super::checksum;
 use super::error::Problem;
 use super::meta::{Meta, bias_name, weight_name};
 use super::{MAX_HEADER_BYTES, Model, ModelError, Output};
@@ -64,11 +65,13 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>, String> {
     let text = serde_json::to_string(&meta).map_err(|error| error.to_string())?;
     // One key only: the crate writes the map in the order of a hash map, which differs from run to run.
     let metadata = HashMap::from([("tapegrad".to_owned(), text)]);
-    let file = serialize(tensors, Some(metadata)).map_err(|error| error.to_string())?;
+    let mut file = serialize(tensors, Some(metadata)).map_err(|error| error.to_string())?;
     match file.first_chunk().map(|length| u64::from_le_bytes(*length)) {
-        Some(length) if length <= MAX_HEADER_BYTES as u64 => Ok(file),
-        _ => Err(format!("names and labels take more than {} MiB", MAX_HEADER_BYTES >> 20)),
+        Some(length) if length <= MAX_HEADER_BYTES as u64 => {}
+        _ => return Err(format!("names and labels take more than {} MiB", MAX_HEADER_BYTES >> 20)),
     }
+    checksum::seal(&mut file).map_err(|problem| problem.text)?;
+    Ok(file)
 }
 
 /// Numbers as the `safetensors` crate wants to see them.

@@ -6,7 +6,7 @@
 //!  types, attrs                      interned, so that a node is 48 bytes
 //! ```
 
-use super::op::{Attrs, DType, LeafValue, OpDef, TensorType};
+use super::op::{Attrs, DType, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use crate::error::Issue;
 use slotmap::{Key, SecondaryMap, SlotMap, SparseSecondaryMap, new_key_type};
@@ -107,7 +107,10 @@ impl Graph {
         let ty = self.nodes.get(*inputs.first()?)?.ty;
         let same = inputs[1..].iter().all(|&i| self.nodes.get(i).is_some_and(|n| n.ty == ty));
         // What is not so simple takes the way on which everything is checked.
-        let plain = op.elementwise().is_some() && inputs.len() == op.args.len();
+        let plain = op.elementwise().is_some()
+            && inputs.len() == op.args.len()
+            // One whose rule is written out may need an attribute.
+            && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
         if !same || !plain || self.types.get(ty).dtype != DType::Real {
             return None;
         }

@@ -203,7 +203,12 @@ impl<const N: usize> Num for Dual<N> {
     }
     fn powi(self, n: i32) -> Self {
         let value = self.value.powi(n);
-        Dual::chain(value, &[self], |_| if n == 0 { 0.0 } else { f64::from(n) * self.value.powi(n - 1) })
+        Dual::chain(value, &[self], |_| match n {
+            0 => 0.0,
+            // There is no whole number below.
+            i32::MIN => f64::from(n) * value / self.value,
+            _ => f64::from(n) * self.value.powi(n - 1),
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 //!   put   out[o, index[o, j, i], i]  = x[o, j, i]      the last wins
 //! ```
 
+use super::attributes;
 use super::compose::Call;
 use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
@@ -109,7 +110,7 @@ pub static TAKE_ALONG_AXIS: OpDef = OpDef {
     variadic: false,
     onnx: Some("GatherElements"),
     infer: |operands, attrs| {
-        check(operands[0], operands[1], try_axis_of(attrs)?.0, true)?;
+        check(operands[0], operands[1], attributes::range(attrs)?.0, true)?;
         Ok(TensorType::real(&operands[1].shape))
     },
     rule: Rule::Linear(|args, which, ct| match which {
@@ -143,7 +144,7 @@ pub static ADD_ALONG_AXIS: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let (axis, size) = try_axis_of(attrs)?;
+        let (axis, _, size) = attributes::range(attrs)?;
         check(operands[0], operands[1], axis, false)?;
         Ok(TensorType::real(resized(&operands[0].shape, axis, size)))
     },
@@ -171,7 +172,7 @@ pub static PUT_ALONG_AXIS: OpDef = OpDef {
     onnx: Some("ScatterElements"),
     infer: |operands, attrs| {
         let (x, index, values) = (operands[0], operands[1], operands[2]);
-        check(x, index, try_axis_of(attrs)?.0, true)?;
+        check(x, index, attributes::range(attrs)?.0, true)?;
         if values.dtype != DType::Real || values.shape != index.shape {
             return Err(Issue::shape(format!(
                 "expected values shaped like the indices, {}, found {values}",

@@ -1,6 +1,6 @@
 //! Rows by number: `gather`, and its transpose `scatter_add`.
 
-use super::record::wrong_attrs;
+use super::attributes;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, DType, Indices, Kernel, LeafValue, OpDef, Rule, Sample, Shape, Tensor, TensorType, Var};
 
@@ -59,7 +59,7 @@ pub static SCATTER_ADD: OpDef = OpDef {
     onnx: None,
     infer: |operands, attrs| {
         let (x, index) = (operands[0], operands[1]);
-        let &Attrs::Int(rows) = attrs else { return Err(wrong_attrs("a number of rows", attrs)) };
+        let rows = attributes::count(attrs, "a number of rows")?;
         need_index(index)?;
         let rank = index.shape.rank();
         if x.dtype != DType::Real || x.shape.rank() < rank || x.shape.dims()[..rank] != *index.shape.dims() {

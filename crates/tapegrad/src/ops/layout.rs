@@ -1,6 +1,6 @@
 //! Operations that only move elements. Each is linear; its transpose moves them back.
 
-use super::record::wrong_attrs;
+use super::attributes;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, Sample, Shape, Tensor, TensorType, Var};
 use smallvec::SmallVec;
@@ -87,14 +87,14 @@ pub static PERMUTE: OpDef = OpDef {
     variadic: false,
     onnx: Some("Transpose"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Axes(axes)) = (operands[0], attrs) else { return Err(wrong_attrs("axes", attrs)) };
+        let (ty, axes) = (operands[0], attributes::axes(attrs)?);
         need_real(ty)?;
-        let mut sorted = axes.clone();
+        let mut sorted: SmallVec<[usize; 4]> = axes.into();
         sorted.sort_unstable();
         if !sorted.iter().copied().eq(0..ty.shape.rank()) {
             return Err(Issue::new(
                 RecordErrorKind::Axis,
-                format!("{:?} is not an order of the {} axes of shape {ty}", axes.as_slice(), ty.shape.rank()),
+                format!("{axes:?} is not an order of the {} axes of shape {ty}", ty.shape.rank()),
             ));
         }
         Ok(TensorType { shape: axes.iter().map(|&a| ty.shape.dims()[a]).collect(), dtype: ty.dtype })
@@ -125,7 +125,7 @@ pub static RESHAPE: OpDef = OpDef {
     variadic: false,
     onnx: Some("Reshape"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else { return Err(wrong_attrs("a shape", attrs)) };
+        let (ty, shape) = (operands[0], attributes::shape(attrs)?);
         if shape.checked_numel() == Some(ty.shape.numel()) {
             return Ok(TensorType { shape: shape.clone(), dtype: ty.dtype });
         }
@@ -149,7 +149,7 @@ pub static BROADCAST_TO: OpDef = OpDef {
     variadic: false,
     onnx: Some("Expand"),
     infer: |operands, attrs| {
-        let (ty, Attrs::Shape(shape)) = (operands[0], attrs) else { return Err(wrong_attrs("a shape", attrs)) };
+        let (ty, shape) = (operands[0], attributes::shape(attrs)?);
         need_real(ty)?;
         if ty.shape.broadcast(shape).as_ref() == Some(shape) {
             return Ok(TensorType { shape: shape.clone(), dtype: ty.dtype });
@@ -185,9 +185,8 @@ pub static SLICE: OpDef = OpDef {
     variadic: false,
     onnx: Some("Slice"),
     infer: |operands, attrs| {
-        let (ty, &Attrs::Slice { axis, start, stop }) = (operands[0], attrs) else {
-            return Err(wrong_attrs("a range along an axis", attrs));
-        };
+        let ty = operands[0];
+        let (axis, start, stop) = attributes::range(attrs)?;
         if axis > 0 {
             need_real(ty)?;
         }
@@ -240,7 +239,7 @@ pub static CONCAT: OpDef = OpDef {
     variadic: true,
     onnx: Some("Concat"),
     infer: |operands, attrs| {
-        let &Attrs::Int(axis) = attrs else { return Err(wrong_attrs("an axis", attrs)) };
+        let axis = attributes::count(attrs, "an axis")?;
         let first = operands[0];
         need_axis(axis, first)?;
         let mut size = 0usize;

@@ -20,6 +20,7 @@
 //! | `index` | `gather` by row, and its transpose |
 //! | `along` | elements picked and placed along an axis by number |
 //! | `scalar` | what generic code may ask of a number: [`Scalar`] |
+//! | `attributes` | what operations expect of their attributes |
 //! | `composite` | `logsumexp`, `softmax`, `log_softmax`: written with the others |
 //! | `compose` | all other operations that are written with these |
 //!
@@ -27,6 +28,7 @@
 
 mod activation;
 mod along;
+mod attributes;
 mod bounds;
 mod cholesky;
 mod compose;

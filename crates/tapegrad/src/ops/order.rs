@@ -1,6 +1,7 @@
 //! Functions of a whole order that is fixed when they are recorded: an attribute of the node, handed to the kernel after the operand.
 
-use super::power::{attribute, need_whole};
+use super::attributes;
+use super::power::attribute;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Dual, Float, Formula, Lanes, Num, Prim, Traced, for_each_lane};
 
@@ -87,7 +88,7 @@ macro_rules! of_order {
                     variadic: false,
                     onnx: None,
                     infer: |operands, attrs| {
-                        need_whole(attrs, 0.0, f64::from(u32::MAX))?;
+                        attributes::whole_number(attrs, 0.0..=f64::from(u32::MAX))?;
                         infer_elementwise(operands, attrs)
                     },
                     rule: Rule::Custom {
@@ -124,17 +125,17 @@ fn whole(n: f64) -> u32 {
 of_order! {
     /// $\psi^{(n)}(x)$, the $n$-th derivative of `digamma`; infinite at 0 and negative whole numbers. NaN for $n$ above 170.
     POLYGAMMA polygamma(x, n) {
-        partial: x.polygamma(n + 1),
+        partial: x.polygamma(n.saturating_add(1)),
         samples: [(1.5, 0.0), (0.75, 1.0), (3.0, 2.0), (-1.25, 3.0)],
     }
     /// Modified Bessel function of the first kind of whole order, $I_n(x)$.
     BESSEL_I bessel_i(x, n) {
-        partial: if n == 0 { x.bessel_i(1) } else { (x.bessel_i(n - 1) + x.bessel_i(n + 1)) * 0.5 },
+        partial: if n == 0 { x.bessel_i(1) } else { (x.bessel_i(n - 1) + x.bessel_i(n.saturating_add(1))) * 0.5 },
         samples: [(1.5, 0.0), (-0.75, 1.0), (3.0, 2.0), (30.0, 3.0)],
     }
     /// The $n$-th derivative of `sinc`.
     SINC_DERIVATIVE sinc_derivative(x, n) {
-        partial: x.sinc_derivative(n + 1),
+        partial: x.sinc_derivative(n.saturating_add(1)),
         samples: [(1.5, 0.0), (-0.25, 1.0), (0.0, 2.0), (5.25, 1.0)],
     }
 }

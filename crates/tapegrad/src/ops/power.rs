@@ -1,7 +1,6 @@
 //! `powi`: a whole exponent, fixed when recorded. It is an attribute of the node, handed to the kernel after the operand.
 
-use super::record::wrong_attrs;
-use crate::error::Issue;
+use super::attributes;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Float, Formula, LaneFn, Lanes, Num, for_each_lane};
 
@@ -15,7 +14,7 @@ pub static POWI: OpDef = OpDef {
     variadic: false,
     onnx: Some("Pow"),
     infer: |operands, attrs| {
-        need_whole(attrs, f64::from(i32::MIN), f64::from(i32::MAX))?;
+        attributes::whole_number(attrs, f64::from(i32::MIN)..=f64::from(i32::MAX))?;
         infer_elementwise(operands, attrs)
     },
     rule: Rule::Custom {
@@ -29,7 +28,14 @@ pub static POWI: OpDef = OpDef {
         tile_f32: tile::<f32>,
         tile_f64: tile::<f64>,
         formula: || Formula::trace(2, |args| args[0].to_whole_power(args[1])),
-        partials: &[|x, _| if x[1] == 0.0 { 0.0 } else { x[1] * x[0].powi(whole(x[1]) - 1) }, |_, _| 0.0],
+        partials: &[
+            |x, _| match whole(x[1]) {
+                0 => 0.0,
+                i32::MIN => x[1] * x[0].powi(i32::MIN) / x[0],
+                n => x[1] * x[0].powi(n - 1),
+            },
+            |_, _| 0.0,
+        ],
     }),
     samples: || {
         let sample =
@@ -45,6 +51,8 @@ fn partial(args: &RuleArgs<'_>) -> Var {
         0 => x.lit(0.0),
         1 => x.lit(1.0),
         2 => 2.0 * x,
+        // There is no whole number below.
+        i32::MIN => f64::from(n) * x.powi(n) / x,
         _ => f64::from(n) * x.powi(n - 1),
     }
 }

@@ -31,6 +31,9 @@ pub(crate) fn try_record_elementwise_at(
     operands: &[Var],
     at: &'static Location<'static>,
 ) -> Result<Var, RecordError> {
+    if operands.len() != op.args.len() {
+        return Var::try_record_at(op, operands, Attrs::None, at);
+    }
     if let Some(var) = Var::try_record_same_type(op, operands, at)? {
         return Ok(var);
     }

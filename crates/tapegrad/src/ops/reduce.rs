@@ -1,20 +1,16 @@
 //! Reductions over axes.
 
-use super::record::wrong_attrs;
+use super::attributes;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, TensorType, Var};
 use smallvec::SmallVec;
 
 fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
-    let (ty, Attrs::Axes(axes)) = (operands[0], attrs) else { return Err(wrong_attrs("axes", attrs)) };
+    let ty = operands[0];
     if ty.dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
-    axes.iter().try_for_each(|&axis| super::layout::need_axis(axis, ty))?;
-    if !axes.is_sorted_by(|a, b| a < b) {
-        let message = format!("expected each axis once, in order, found {:?}", axes.as_slice());
-        return Err(Issue::new(RecordErrorKind::Axis, message));
-    }
+    let axes = attributes::ascending_axes(attrs, ty)?;
     Ok(TensorType::real(ty.shape.without_axes(axes, false)))
 }
 

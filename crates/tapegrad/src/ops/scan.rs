@@ -1,5 +1,6 @@
 //! Running sums.
 
+use super::attributes;
 use super::compose::twins;
 use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
@@ -17,8 +18,7 @@ fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
     if operands[0].dtype != DType::Real {
         return Err(Issue::new(RecordErrorKind::Type, "indices have no arithmetic"));
     }
-    let &Attrs::Int(axis) = attrs else { return Err(wrong_attrs("an axis", attrs)) };
-    super::layout::need_axis(axis, operands[0])?;
+    super::layout::need_axis(attributes::count(attrs, "an axis")?, operands[0])?;
     Ok(operands[0].clone())
 }
 

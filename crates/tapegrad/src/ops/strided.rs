@@ -5,7 +5,7 @@
 //!   position (i, j)  ──▶  element  offset + i·stride₀ + j·stride₁  of the row-major operand
 //! ```
 
-use super::record::wrong_attrs;
+use super::attributes;
 use crate::error::{Issue, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, MAX_RANK, OpDef, Operand, Rule, Sample, Shape, Strided, Tensor,
@@ -31,16 +31,20 @@ fn check(found: &TensorType, wanted: &Shape, s: &Strided) -> Result<(), Issue> {
     let reach = |s: &Strided| {
         let (mut least, mut most) = (s.offset.cast_signed(), s.offset.cast_signed());
         for (&d, &stride) in s.dims.iter().zip(&s.strides) {
-            let step = stride.checked_mul(d.cast_signed() - 1)?;
-            *(if step < 0 { &mut least } else { &mut most }) += step;
+            let step = stride.checked_mul(d.cast_signed().checked_sub(1)?)?;
+            let end = if step < 0 { &mut least } else { &mut most };
+            *end = end.checked_add(step)?;
         }
         Some((least, most))
     };
-    let within = |(least, most): (isize, isize)| least >= 0 && most < s.whole.numel().cast_signed();
-    if s.dims.contains(&0) || reach(s).is_some_and(within) {
+    let Strided { dims, strides, offset, whole } = s;
+    if dims.len() != strides.len() {
+        return Err(Issue::shape(format!("expected a stride for each dimension, found {strides:?} for {dims:?}")));
+    }
+    let within = |(least, most)| least >= 0 && whole.checked_numel().is_some_and(|numel| most < numel.cast_signed());
+    if dims.contains(&0) || reach(s).is_some_and(within) {
         return Ok(());
     }
-    let Strided { dims, strides, offset, whole } = s;
     Err(Issue::new(
         RecordErrorKind::Axis,
         format!("positions {dims:?} by {strides:?} from {offset} leave a value of shape {whole}"),
@@ -118,7 +122,7 @@ pub static STRIDED: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let Attrs::Strided(s) = attrs else { return Err(wrong_attrs("an arrangement", attrs)) };
+        let s = attributes::arrangement(attrs)?;
         check(operands[0], &s.whole, s)?;
         Ok(TensorType::real(&s.dims[..]))
     },
@@ -139,7 +143,7 @@ pub static STRIDED_ADD: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let Attrs::Strided(s) = attrs else { return Err(wrong_attrs("an arrangement", attrs)) };
+        let s = attributes::arrangement(attrs)?;
         check(operands[0], &Shape::from(&s.dims[..]), s)?;
         Ok(TensorType::real(&s.whole))
     },

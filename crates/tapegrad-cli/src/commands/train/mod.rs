@@ -45,16 +45,16 @@ pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let sizes = sizes(&table, args, &prepared.output)?;
     describe(args, &table, &prepared, &sizes, out)?;
 
-    let (layers, measured) = learn(args, &prepared, &sizes)?;
+    let mut model = Model {
+        output: prepared.output.clone(),
+        layers: Vec::new(),
+        features: table.features,
+        scaling: prepared.scaling.clone(),
+        target: table.target_name,
+        seed: args.seed,
+    };
+    let measured = learn(args, &prepared, &sizes, &mut model)?;
     if let Some(path) = &args.save {
-        let model = Model {
-            output: prepared.output.clone(),
-            layers,
-            features: table.features,
-            scaling: prepared.scaling,
-            target: table.target_name,
-            seed: args.seed,
-        };
         write_model(path, &model).map_err(Failure::other)?;
         writeln!(out, "saved {}", shown_path(path))?;
     }
@@ -71,7 +71,8 @@ struct Measured {
     held_out: Option<Metrics>,
 }
 
-fn learn(args: &TrainArgs, prepared: &Prepared, sizes: &[usize]) -> Result<(Vec<model::Layer>, Measured), Failure> {
+/// Trains, and leaves the layers in the model, which is written on the way as often as was asked for.
+fn learn(args: &TrainArgs, prepared: &Prepared, sizes: &[usize], model: &mut Model) -> Result<Measured, Failure> {
     let tape = Tape::new();
     let net = Mlp::builder(sizes)
         .hidden(activation(args.activation))
@@ -84,20 +85,29 @@ fn learn(args: &TrainArgs, prepared: &Prepared, sizes: &[usize]) -> Result<(Vec<
         TrainError::Data(_) | TrainError::Setting(_) => Failure::Input(about(&args.data, &error)),
         _ => Failure::Other(about(&args.data, &error)),
     };
+    let mut activations = vec![args.activation; sizes.len() - 1];
+    activations[sizes.len() - 2] = model::Activation::Identity;
     let mut training = trainer.start::<f64>(&tape, &net, &prepared.training, None).map_err(failed)?;
     let progress = Progress::new(epochs, args.quiet);
     while training.epochs_done() < epochs {
         let report = training.epoch().inspect_err(|_| progress.end()).map_err(failed)?;
         progress.epoch(report.epoch, report.loss);
+        if let (Some(path), Some(every)) = (&args.save, args.save_every)
+            && report.epoch % every as usize == 0
+        {
+            let weights = training.predictor().map_err(failed)?.weights();
+            // Weights that have just diverged are not worth a file; the next step says so.
+            if weights.iter().all(|(_, tensor)| tensor.data().iter().all(|weight| weight.is_finite())) {
+                model.layers = layers(weights, &activations)?;
+                write_model(path, model).map_err(Failure::other).inspect_err(|_| progress.end())?;
+            }
+        }
     }
     progress.end();
     let held_out = prepared.held_out.as_ref().map(|rows| training.evaluate(rows)).transpose().map_err(failed)?;
     let trained = training.finish(Stopped::AllEpochs).map_err(failed)?;
-
-    let mut activations = vec![args.activation; sizes.len() - 1];
-    activations[sizes.len() - 2] = model::Activation::Identity;
-    let layers = layers(trained.predictor.weights(), &activations)?;
-    Ok((layers, Measured { training: trained.training, held_out }))
+    model.layers = layers(trained.predictor.weights(), &activations)?;
+    Ok(Measured { training: trained.training, held_out })
 }
 
 /// The optimizer and its step size, which falls from the given one to 0 along half a cosine.
