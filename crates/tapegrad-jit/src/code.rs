@@ -11,9 +11,26 @@ pub trait Number: sealed::Sealed + Copy {
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    pub trait Sealed: Sized {
+        /// The address of what calls a function for machine code, with its operands in the first vector registers and the
+        /// function in the first general one.
+        fn call_address() -> u64;
+    }
+    macro_rules! sealed {
+        ($t:ident, $call:ident) => {
+            #[allow(improper_ctypes_definitions)] // whose code it is called from hands the pointer on as it is
+            extern "sysv64" fn $call(a: $t, b: $t, c: $t, function: fn($t, $t, $t) -> $t) -> $t {
+                function(a, b, c)
+            }
+            impl Sealed for $t {
+                fn call_address() -> u64 {
+                    $call as *const () as usize as u64
+                }
+            }
+        };
+    }
+    sealed!(f32, call_single);
+    sealed!(f64, call_double);
 }
 
 impl Number for f32 {

@@ -26,10 +26,12 @@ mod memory;
 mod names;
 mod passes;
 mod plan;
+mod scalars;
 mod schedule;
 mod single;
 mod step;
 mod text;
+mod tier;
 mod verify;
 mod view;
 
@@ -39,6 +41,5 @@ pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
 pub(crate) use map::{Mapped, Place, PointGuard};
 pub(crate) use passes::Pass;
-pub(crate) use step::{
-    Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
-};
+pub(crate) use step::{Adds, Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall};
+pub use tier::Tier;

@@ -6,8 +6,10 @@ use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, align, most_alive, pack};
 use super::passes;
+use super::scalars;
 use super::schedule::{BEFORE, Planned, Schedule};
 use super::step::{GuardCheck, Step};
+use super::tier::Generators;
 use super::view::View;
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
@@ -339,9 +341,9 @@ impl<'a> Plan<'a> {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
     }
 
-    /// Emits all steps, elementwise ones as `machine_code` too where that is possible, and tells how much scratch memory they
-    /// need.
-    pub(super) fn emit<T: Reading>(&self, machine_code: bool) -> Result<(Vec<Step<T>>, usize), CompileError> {
+    /// Emits all steps, elementwise ones as machine code too where that is wanted and possible, and tells how much scratch
+    /// memory they need.
+    pub(super) fn emit<T: Reading>(&self, generators: Generators) -> Result<(Vec<Step<T>>, usize), CompileError> {
         let places = Places {
             graph: self.graph,
             views: self.views,
@@ -367,7 +369,10 @@ impl<'a> Plan<'a> {
             }
         }
         let mut scratch = 0;
-        if machine_code {
+        if generators.scalars > 0 {
+            tolerate_defects(scalars::compile(&mut steps, places.scratch, generators.scalars))?;
+        }
+        if generators.passes {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
             scratch = tolerate_defects(needs)?.unwrap_or(0) + LANES;
         }

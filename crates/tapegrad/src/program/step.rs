@@ -2,6 +2,7 @@
 
 use super::inst::Inst;
 use super::passes::Pass;
+use super::scalars::ScalarCode;
 use super::view::Strides;
 use crate::ir::{Attrs, Comparison, CustomFn, Elementwise, ScalarFn, Shape, TileFn};
 use std::ops::Range;
@@ -48,8 +49,10 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
-    /// The same as machine code.
+    /// The same as machine code, for tensors.
     pub(crate) pass: Option<Pass>,
+    /// The same as machine code, for single numbers.
+    pub(crate) scalars: Option<ScalarCode>,
 }
 
 /// An elementwise function that has no opcode.

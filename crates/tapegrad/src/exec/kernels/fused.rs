@@ -7,6 +7,10 @@ use tapegrad_jit::LANES;
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
+    if let Some(scalars) = &f.scalars {
+        scalars.code.run(scalars.piece, values);
+        return;
+    }
     let base = values.as_mut_ptr();
     if let Some(pass) = &f.pass {
         // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena.
@@ -67,29 +71,15 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
             bring(0, pass.window);
         }
         if pass.cycle || pass.window == 0 {
-            run_code(pass, v, temporary, elements);
+            pass.code.run(pass.index, v, temporary, elements);
             return;
         }
         let mut start = elements.start;
         while start < elements.end {
             let end = elements.end.min(start + pass.window);
             bring(start, end - start);
-            run_code(pass, v, temporary, start..end);
+            pass.code.run(pass.index, v, temporary, start..end);
             start = end;
-        }
-    }
-}
-
-/// # Safety
-/// As [`Passes::run`](tapegrad_jit::Passes::run).
-#[inline(always)]
-unsafe fn run_code<T: Reading>(pass: &Pass, v: *mut T, temporary: *mut T, elements: Range<usize>) {
-    // SAFETY: the caller's contract; each cast is from a type to itself, as in `run_machine`.
-    unsafe {
-        if T::is_f32() {
-            pass.code.run(pass.index, v.cast::<f32>(), temporary.cast(), elements);
-        } else {
-            pass.code.run(pass.index, v.cast::<f64>(), temporary.cast(), elements);
         }
     }
 }
