@@ -287,10 +287,16 @@ pub enum ScalarOp<T> {
     Call {
         /// The function.
         function: fn(T, T, T) -> T,
+        /// The same, with the same bits, for many numbers at a time: called where the function is called several times in a
+        /// row, on operands that do not depend on each other.
+        tile: Option<TileFunction<T>>,
         /// How many operands it looks at, 1 to 3.
         arity: u8,
     },
 }
+
+/// `out[i] = f(a[i], b[i], c[i])`, all slices of one length.
+pub type TileFunction<T> = fn(out: &mut [T], operands: [&[T]; 3]);
 
 /// One instruction: places of the arena, in elements.
 #[derive(Clone, Copy, Debug)]

@@ -65,6 +65,7 @@ pub use code::{Code, Number, Scratch};
 pub use compile::{CompileError, compile, supported};
 pub use ir::{
     Block, CYCLE_UNIT, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
+    TileFunction,
 };
 #[cfg(target_arch = "x86_64")]
 pub use pass::{Passes, compile_passes};

@@ -2,8 +2,8 @@
 
 use super::last_use::{LastUses, UNUSED, bytes};
 use crate::code::Number;
-use crate::encode::{Assembler, Mem, RAX, RBX, RDI, Rm};
-use crate::ir::{ScalarInst, ScalarOp, ScalarSource};
+use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::{ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
@@ -19,6 +19,12 @@ const LESS: u8 = 0x11;
 const LESS_EQUAL: u8 = 0x12;
 const EQUAL: u8 = 0x00;
 const NOT_EQUAL: u8 = 0x04;
+
+/// Functions called in a row are called once for up to so many operands, by way of a frame on the stack: results, then operands.
+const BATCH: usize = 16;
+const FRAME: i32 = 4 * BATCH as i32 * 8;
+/// The number of the stack's register.
+const STACK: u8 = 4;
 
 struct Translator<'a> {
     asm: &'a mut Assembler,
@@ -58,15 +64,43 @@ pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses
         has_one: false,
     };
     t.asm.push(RBX);
+    t.asm.push(RBP);
+    // Two registers and the return address are not a multiple of 16 bytes.
+    t.asm.add_imm(STACK, -(FRAME + 8));
+    t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
-    for (inst, &last) in source.code.iter().zip(last) {
-        if last & UNUSED == 0 {
-            t.instruction(inst, last);
+    let mut at = 0;
+    while at < source.code.len() {
+        let (len, tile) = batch(&source.code[at..]);
+        match tile {
+            Some(tile) => t.calls(&source.code[at..at + len], &last[at..at + len], tile),
+            None if last[at] & UNUSED == 0 => t.instruction(&source.code[at], last[at]),
+            None => {}
         }
+        at += len;
     }
     t.write_back();
+    t.asm.add_imm(STACK, FRAME + 8);
+    t.asm.pop(RBP);
     t.asm.pop(RBX);
     t.asm.ret();
+}
+
+/// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.
+fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
+    let tile_of = |inst: &ScalarInst<T>| match inst.op {
+        ScalarOp::Call { tile, .. } => tile,
+        _ => None,
+    };
+    let Some(tile) = tile_of(&code[0]) else { return (1, None) };
+    let mut len = 1;
+    while len < code.len().min(BATCH)
+        && tile_of(&code[len]).is_some_and(|next| std::ptr::fn_addr_eq(next, tile))
+        && !code[..len].iter().any(|before| code[len].operands().contains(&before.dst))
+    {
+        len += 1;
+    }
+    (len, (len > 1).then_some(tile))
 }
 
 impl Translator<'_> {
@@ -147,11 +181,7 @@ impl Translator<'_> {
 
     /// The register for the result, once the operands have been named: that of one that is not needed any more, if any.
     fn result(&mut self, dst: u32, operands: &[u32], last: u8) -> u8 {
-        for (k, &place) in operands.iter().enumerate() {
-            if last & (1 << k) != 0 && self.register[place as usize] != NONE {
-                self.forget(self.register[place as usize]);
-            }
-        }
+        self.forget_last(operands, last);
         if self.register[dst as usize] != NONE {
             self.forget(self.register[dst as usize]);
         }
@@ -160,6 +190,15 @@ impl Translator<'_> {
         self.bind(register, dst);
         self.dirty |= 1 << register;
         register
+    }
+
+    /// Forgets the operands that are not needed any more, once all of an instruction's have been read.
+    fn forget_last(&mut self, operands: &[u32], last: u8) {
+        for (k, &place) in operands.iter().enumerate() {
+            if last & (1 << k) != 0 && self.register[place as usize] != NONE {
+                self.forget(self.register[place as usize]);
+            }
+        }
     }
 
     fn instruction<T: Number>(&mut self, inst: &ScalarInst<T>, last: u8) {
@@ -277,17 +316,65 @@ impl Translator<'_> {
                 self.load(register, place);
             }
         }
+        self.forget_all();
+        self.asm.load_imm64(RDI, function as usize as u64);
+        self.asm.load_imm64(RAX, T::call_address());
+        self.asm.call(RAX);
+        self.bind(0, inst.dst);
+        self.dirty |= 1;
+    }
+
+    /// What a call leaves of the registers: nothing.
+    fn forget_all(&mut self) {
         for register in 0..REGISTERS {
             if self.holds[register as usize] != NOWHERE {
                 self.forget(register);
             }
         }
         (self.has_sign, self.has_one) = (false, false);
-        self.asm.load_imm64(RDI, function as usize as u64);
-        self.asm.load_imm64(RAX, T::call_address());
+    }
+
+    /// A number in the frame: result (0) or operand, and which of them.
+    fn frame(&self, array: usize, index: usize) -> Mem {
+        let number = i32::try_from(array * BATCH + index).expect("a frame is small");
+        Mem { base: RBP, index: None, disp: number * bytes(self.shape.elem) }
+    }
+
+    /// A function is called once for several instructions.
+    fn calls<T: Number>(&mut self, batch: &[ScalarInst<T>], last: &[u8], tile: TileFunction<T>) {
+        let arity = batch[0].operands().len();
+        let used = || batch.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0);
+        for (index, (inst, last)) in used().enumerate() {
+            for (k, &place) in inst.operands().iter().enumerate() {
+                let register = match self.register[place as usize] {
+                    NONE => {
+                        self.load(MASK, place);
+                        MASK
+                    }
+                    register => register,
+                };
+                let to = Rm::Mem(self.frame(1 + k, index));
+                self.asm.vex(self.shape.store(), register, 0, to, None);
+            }
+            self.forget_last(inst.operands(), *last);
+        }
+        self.write_back();
+        self.forget_all();
+        for (k, to) in [RDI, RSI, RDX, RCX].into_iter().enumerate() {
+            // Operands that are not looked at are whatever they are.
+            let array = if k > arity { 1 } else { k };
+            self.asm.lea(to, self.frame(array, 0));
+        }
+        let count = u32::try_from(used().count()).expect("a batch is small");
+        self.asm.load_imm32(R8, count);
+        self.asm.load_imm64(R9, tile as usize as u64);
+        self.asm.load_imm64(RAX, T::tile_address());
         self.asm.call(RAX);
-        self.bind(0, inst.dst);
-        self.dirty |= 1;
+        for (index, (inst, _)) in used().enumerate() {
+            let dst = self.result(inst.dst, &[], 0);
+            let from = Rm::Mem(self.frame(0, index));
+            self.asm.vex(self.shape.load(), dst, 0, from, None);
+        }
     }
 }
 

@@ -1,10 +1,19 @@
 //! Random straight code over places: machine code against an interpreter, bit for bit.
 
 use crate::common::{Draw, Float};
-use tapegrad_jit::{ScalarInst, ScalarOp, ScalarSource, compile_scalars, supported};
+use tapegrad_jit::{Op, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported};
+
+fn floor<T: Float>(a: T) -> T {
+    T::eval(Op::Floor, a, a, a)
+}
+
+fn largest<T: Float>(out: &mut [T], [a, b, _]: [&[T]; 3]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = T::eval(Op::Max, a[i], b[i], b[i]);
+    }
+}
 
 fn interpret<T: Float>(code: &[ScalarInst<T>], arena: &mut [T]) {
-    use tapegrad_jit::Op;
     for inst in code {
         let [a, b, c] = inst.args.map(|place| arena[place as usize]);
         let of = |op| T::eval(op, a, b, c);
@@ -33,12 +42,12 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     let mut written: Vec<u32> = (0..kept).map(|place| u32::try_from(place).unwrap()).collect();
     let mut code = Vec::with_capacity(length);
     while code.len() < length {
-        let functions: [(fn(T, T, T) -> T, u8); 3] = [
-            (|a, _, _| T::eval(tapegrad_jit::Op::Floor, a, a, a), 1),
-            (|a, b, _| T::eval(tapegrad_jit::Op::Max, a, b, b), 2),
-            (|a, b, c| T::eval(tapegrad_jit::Op::MulAdd, a, b, c), 3),
+        let functions: [(fn(T, T, T) -> T, Option<TileFunction<T>>, u8); 3] = [
+            (|a, _, _| floor(a), Some(|out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a))), 1),
+            (|a, b, _| T::eval(Op::Max, a, b, b), Some(largest), 2),
+            (|a, b, c| T::eval(Op::MulAdd, a, b, c), None, 3),
         ];
-        let (function, arity) = functions[draw.below(3)];
+        let (function, tile, arity) = functions[draw.below(3)];
         let all = [
             ScalarOp::Add,
             ScalarOp::Sub,
@@ -54,16 +63,20 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
             ScalarOp::Equal,
             ScalarOp::Select,
             ScalarOp::Copy,
-            ScalarOp::Call { function, arity },
+            ScalarOp::Call { function, tile, arity },
         ];
         let op = all[draw.below(all.len() - usize::from(!calls))];
-        let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
-        // Near places are written more often, so that values are short-lived, as in real code.
-        let dst = u32::try_from(if draw.below(4) == 0 { draw.below(kept) } else { kept + draw.below(kept) }).unwrap();
-        if !written.contains(&dst) {
-            written.push(dst);
+        // Now and then the same again and again.
+        for _ in 0..if draw.below(8) == 0 { draw.below(40) } else { 1 } {
+            let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
+            // Few places are written for good, so that values are short-lived, as in real code.
+            let to = if draw.below(4) == 0 { draw.below(kept) } else { kept + draw.below(kept) };
+            let dst = u32::try_from(to).unwrap();
+            if !written.contains(&dst) {
+                written.push(dst);
+            }
+            code.push(ScalarInst { op, dst, args });
         }
-        code.push(ScalarInst { op, dst, args });
     }
     code
 }

@@ -427,7 +427,7 @@ impl Extract {
         }
         plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct)?;
 
-        let (mut steps, scratch) = plan.emit::<T>(generators)?;
+        let (mut steps, scratch) = plan.emit::<T>(generators, direct.is_empty())?;
         let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
         let in_place: HashSet<NodeId> = direct.iter().map(|&(param, _)| param).collect();
         for &(param, value) in pairs.iter().filter(|(param, _)| !in_place.contains(param)) {

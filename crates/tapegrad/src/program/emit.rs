@@ -88,6 +88,7 @@ impl Emitter {
                 body: vec![],
                 calls: vec![],
                 loads: vec![],
+                runs: vec![],
                 pass: None,
                 scalars: None,
             },

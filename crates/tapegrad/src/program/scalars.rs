@@ -73,11 +73,12 @@ fn translate<T: Reading>(f: &Fused<T>) -> Vec<ScalarInst<T>> {
             Opcode::Select => ScalarOp::Select,
             Opcode::Copy => ScalarOp::Copy,
             // Which of two zeros is the smaller is what the standard library says it is.
-            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), arity: 2 },
-            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), arity: 2 },
+            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), tile: None, arity: 2 },
+            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), tile: None, arity: 2 },
             Opcode::Call => {
                 let call = &f.calls[aux as usize];
-                ScalarOp::Call { function: call.scalar, arity: u8::try_from(call.arity).unwrap_or(3) }
+                let arity = u8::try_from(call.arity).unwrap_or(3);
+                ScalarOp::Call { function: call.scalar, tile: Some(call.tile), arity }
             }
             Opcode::Load => unreachable!("scalars are read where they are"),
         };
