@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tapegrad_benches::expressions::contestants::{Choice, Row, Tier, measure};
+use tapegrad::Tier;
+use tapegrad_benches::expressions::contestants::{Choice, Row, TIERS, measure};
 use tapegrad_benches::expressions::{Case, NAMES};
 use tapegrad_benches::timing::Plan;
 
@@ -15,7 +16,7 @@ struct Options {
     /// Cases to measure, comma-separated; all but `gmm_d10k25` (some GiB of memory) when not given.
     #[arg(long, value_delimiter = ',', value_parser = case_name)]
     case: Vec<&'static str>,
-    /// Tiers, comma-separated: auto, interpreter; both when not given.
+    /// Tiers, comma-separated: auto, interpreter, template, optimised; the first two when not given.
     #[arg(long, value_delimiter = ',', value_parser = tier)]
     tier: Vec<Tier>,
     /// Points side by side in maps, comma-separated; as many as tapegrad chooses when not given.
@@ -38,8 +39,8 @@ fn case_name(text: &str) -> Result<&'static str, String> {
 }
 
 fn tier(text: &str) -> Result<Tier, String> {
-    let found = Tier::ALL.into_iter().find(|tier| tier.name() == text.trim());
-    found.ok_or_else(|| format!("expected one of {}", Tier::ALL.map(Tier::name).join(", ")))
+    let found = TIERS.into_iter().find(|(_, name)| *name == text.trim()).map(|(tier, _)| tier);
+    found.ok_or_else(|| format!("expected one of {}", TIERS.map(|(_, name)| name).join(", ")))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -60,7 +61,7 @@ fn run(options: &Options) -> Result<(), String> {
     let usual = || NAMES.into_iter().filter(|name| *name != "gmm_d10k25").collect();
     let cases: Vec<&str> = if options.case.is_empty() { usual() } else { options.case.clone() };
     let choice = Choice {
-        tiers: if options.tier.is_empty() { Tier::ALL.to_vec() } else { options.tier.clone() },
+        tiers: if options.tier.is_empty() { vec![Tier::Auto, Tier::Interpreter] } else { options.tier.clone() },
         lanes: options.lanes.clone(),
         threads: options.threads,
         plan: Plan { rounds: options.rounds, ..Plan::default() },

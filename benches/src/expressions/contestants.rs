@@ -4,38 +4,27 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tapegrad::{CompileOptions, Dual, Tape, Traced, Var};
+use tapegrad::{CompileOptions, Dual, Tape, Tier, Traced, Var};
 
 use super::check::Reference;
 use super::with_num_dual;
 use super::{Case, DIRECTIONS};
 use crate::timing::{Plan, Steps, Timing, side_by_side};
 
-/// How a program is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// Whatever tapegrad chooses.
-    Auto,
-    /// The interpreter, without machine code.
-    Interpreter,
+/// The tiers that are measured, with their names.
+pub const TIERS: [(Tier, &str); 4] = [
+    (Tier::Auto, "auto"),
+    (Tier::Interpreter, "interpreter"),
+    (Tier::Template, "template"),
+    (Tier::Optimised, "optimised"),
+];
+
+fn name_of(tier: Tier) -> &'static str {
+    TIERS.iter().find(|(t, _)| *t == tier).map_or("", |(_, name)| name)
 }
 
-impl Tier {
-    /// All of them.
-    pub const ALL: [Tier; 2] = [Tier::Auto, Tier::Interpreter];
-
-    /// `auto` or `interpreter`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Tier::Auto => "auto",
-            Tier::Interpreter => "interpreter",
-        }
-    }
-
-    fn options(self) -> CompileOptions {
-        CompileOptions::default().machine_code(self == Tier::Auto)
-    }
+fn options(tier: Tier) -> CompileOptions {
+    CompileOptions::default().tier(tier)
 }
 
 /// What is measured besides the yardstick.
@@ -95,7 +84,7 @@ impl Entry<'_> {
     /// What it is, in a word or two.
     #[must_use]
     pub fn name(&self) -> String {
-        self.tier.map_or(self.contestant.to_owned(), |tier| format!("{} {}", self.contestant, tier.name()))
+        self.tier.map_or(self.contestant.to_owned(), |tier| format!("{} {}", self.contestant, name_of(tier)))
     }
 }
 
@@ -131,11 +120,11 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
         entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
     }
     for &tier in &choice.tiers {
-        let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(tier.options());
+        let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(options(tier));
         let start = Instant::now();
         let first = traced.call(point).map_err(|error| error.to_string())?;
         let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
-        reference.check(tier.name(), first.value, first.gradient)?;
+        reference.check(name_of(tier), first.value, first.gradient)?;
         let steps = repeat(move || traced.call(black_box(point)).expect("it was recorded at this point").value);
         entries.push(Entry { tier: Some(tier), first_ns, ..alone("replay", steps) });
     }
@@ -174,7 +163,7 @@ pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
         Row {
             case: name.to_owned(),
             contestant: contestant.to_owned(),
-            tier: tier.map(|tier| tier.name().to_owned()),
+            tier: tier.map(|tier| name_of(tier).to_owned()),
             lanes,
             threads,
             median_ns,
@@ -215,7 +204,7 @@ fn map<'a>(
     let x: Vec<Var> = point.iter().map(|&x| tape.input(x)).collect();
     let y = record(&x);
     let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
-    let options = lanes.map_or(tier.options(), |lanes| tier.options().points(lanes));
+    let options = lanes.map_or(options(tier), |lanes| options(tier).points(lanes));
     let start = Instant::now();
     let mut map = tape.compile_map_with::<f64>(&x, &outputs, &options).map_err(|error| error.to_string())?;
     let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);

@@ -1,6 +1,6 @@
 //! Where there is no code generator: the same names, and nothing that can be made.
 
-use crate::ir::{Elem, PassSource, Source};
+use crate::ir::{Elem, PassSource, ScalarSource, Source};
 use crate::verify::Defect;
 use std::fmt;
 
@@ -109,5 +109,30 @@ impl Passes {
 /// # Errors
 /// Always.
 pub fn compile_passes(_: Elem, _: &[PassSource]) -> Result<Passes, CompileError> {
+    Err(CompileError::Unsupported)
+}
+
+/// Compiled straight code; none exists on this platform.
+#[derive(Debug)]
+pub enum Scalars {}
+
+impl Scalars {
+    /// The machine code.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+
+    /// Runs a piece once.
+    pub fn run<T: Number>(&self, _: usize, _: &mut [T]) {
+        match *self {}
+    }
+}
+
+/// Compiles nothing.
+///
+/// # Errors
+/// Always.
+pub fn compile_scalars<T: Number>(_: &[ScalarSource<'_, T>]) -> Result<Scalars, CompileError> {
     Err(CompileError::Unsupported)
 }

@@ -11,9 +11,48 @@ pub trait Number: sealed::Sealed + Copy {
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    pub trait Sealed: Sized {
+        /// The address of what calls a function for machine code, with its operands in the first vector registers and the
+        /// function in the first general one.
+        fn call_address() -> u64;
+        /// The same for a function of many numbers: result, operands, how many, function, all in general registers.
+        fn tile_address() -> u64;
+    }
+    macro_rules! sealed {
+        ($t:ident, $call:ident, $tile:ident) => {
+            #[allow(improper_ctypes_definitions)] // whose code it is called from hands the pointer on as it is
+            extern "sysv64" fn $call(a: $t, b: $t, c: $t, function: fn($t, $t, $t) -> $t) -> $t {
+                function(a, b, c)
+            }
+            /// # Safety
+            /// The pointers must be valid for `len` numbers, and nobody else may use the results meanwhile.
+            #[allow(improper_ctypes_definitions)] // as above
+            unsafe extern "sysv64" fn $tile(
+                out: *mut $t,
+                a: *const $t,
+                b: *const $t,
+                c: *const $t,
+                len: usize,
+                function: crate::ir::TileFunction<$t>,
+            ) {
+                // SAFETY: the caller's contract.
+                unsafe {
+                    let operand = |p: *const $t| std::slice::from_raw_parts(p, len);
+                    function(std::slice::from_raw_parts_mut(out, len), [operand(a), operand(b), operand(c)]);
+                }
+            }
+            impl Sealed for $t {
+                fn tile_address() -> u64 {
+                    $tile as *const () as usize as u64
+                }
+                fn call_address() -> u64 {
+                    $call as *const () as usize as u64
+                }
+            }
+        };
+    }
+    sealed!(f32, call_single, tile_single);
+    sealed!(f64, call_double, tile_double);
 }
 
 impl Number for f32 {

@@ -153,6 +153,12 @@ impl Assembler {
         self.bytes.extend_from_slice(&x.to_le_bytes());
     }
 
+    /// Moves the 64 bits of a general register to the lowest of a vector register.
+    pub(crate) fn move_to_vector(&mut self, to: u8, from: u8) {
+        let v = Vex { prefix: Prefix::P66, map: Map::M0F, opcode: 0x6E, wide: true, bits256: false };
+        self.vex(v, to, 0, Rm::Reg(from), None);
+    }
+
     pub(crate) fn load_imm32(&mut self, reg: u8, x: u32) {
         if reg >= 8 {
             self.bytes.push(0x41);

@@ -253,3 +253,86 @@ pub struct Source {
     /// The blocks.
     pub blocks: Vec<Block>,
 }
+
+/// What an instruction of [`ScalarSource`] does with numbers at places.
+#[derive(Clone, Copy, Debug)]
+pub enum ScalarOp<T> {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `-a`
+    Neg,
+    /// `1 / a`
+    Recip,
+    /// `a * a`
+    Square,
+    /// The square root.
+    Sqrt,
+    /// The absolute value.
+    Abs,
+    /// 1 where `a < b`, else 0.
+    Less,
+    /// 1 where `a <= b`, else 0.
+    LessEqual,
+    /// 1 where `a == b`, else 0.
+    Equal,
+    /// `b` where `a` is not zero, else `c`.
+    Select,
+    /// `a`
+    Copy,
+    /// `function(a, b, c)`; operands beyond `arity` are whatever they are.
+    Call {
+        /// The function.
+        function: fn(T, T, T) -> T,
+        /// The same, with the same bits, for many numbers at a time: called where the function is called several times in a
+        /// row, on operands that do not depend on each other.
+        tile: Option<TileFunction<T>>,
+        /// How many operands it looks at, 1 to 3.
+        arity: u8,
+    },
+}
+
+/// `out[i] = f(a[i], b[i], c[i])`, all slices of one length.
+pub type TileFunction<T> = fn(out: &mut [T], operands: [&[T]; 3]);
+
+/// One instruction: places of the arena, in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalarInst<T> {
+    /// What it does.
+    pub op: ScalarOp<T>,
+    /// Where the result goes; it may be one of the operands.
+    pub dst: u32,
+    /// `a`, `b` and `c`.
+    pub args: [u32; 3],
+}
+
+impl<T> ScalarInst<T> {
+    /// The places it reads.
+    #[must_use]
+    pub fn operands(&self) -> &[u32] {
+        use ScalarOp::{Abs, Call, Copy, Neg, Recip, Select, Sqrt, Square};
+        let count = match self.op {
+            Neg | Recip | Square | Sqrt | Abs | Copy => 1,
+            Select => 3,
+            Call { arity, .. } => arity.clamp(1, 3).into(),
+            _ => 2,
+        };
+        &self.args[..count]
+    }
+}
+
+/// Straight code over scalars, of any length.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalarSource<'a, T> {
+    /// Elements of the arena.
+    pub arena: usize,
+    /// Places from here on are temporary: what stands there in the end is nobody's concern.
+    pub kept: usize,
+    /// The instructions.
+    pub code: &'a [ScalarInst<T>],
+}

@@ -1,10 +1,11 @@
-//! Machine code: blocks of scalar code and of rows in lanes, for small programs, or passes over the elements of tensors go in,
-//! callable functions come out.
+//! Machine code: blocks of scalar code and of rows in lanes, for small programs, passes over the elements of tensors, or scalar
+//! code of any length go in, callable functions come out.
 //!
 //! ```text
 //!   Source ─▶ verify ─▶ expand ─────────────▶ allocate, encode ─▶ Code::run(arena, scratch)
 //!   (ir)                micro-operations      registers by
 //!                       per vector shape      next use
+//!   ScalarSource ───────▶ translate, instruction by instruction ─▶ Scalars::run(arena)
 //! ```
 //!
 //! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose
@@ -50,17 +51,26 @@ mod micro;
 #[cfg(target_arch = "x86_64")]
 mod pass;
 #[cfg(target_arch = "x86_64")]
+mod scalars;
+#[cfg(target_arch = "x86_64")]
 mod schedule;
 #[cfg(target_arch = "x86_64")]
 mod select;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use absent::{Code, CompileError, Number, Passes, Scratch, compile, compile_passes, supported};
+pub use absent::{
+    Code, CompileError, Number, Passes, Scalars, Scratch, compile, compile_passes, compile_scalars, supported,
+};
 #[cfg(target_arch = "x86_64")]
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile, supported};
-pub use ir::{Block, CYCLE_UNIT, Elem, Function, Inst, LANES, Op, PassSource, Source};
+pub use ir::{
+    Block, CYCLE_UNIT, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
+    TileFunction,
+};
 #[cfg(target_arch = "x86_64")]
 pub use pass::{Passes, compile_passes};
+#[cfg(target_arch = "x86_64")]
+pub use scalars::{Scalars, compile_scalars};
 pub use verify::{Defect, verify, verify_pass};

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Min,
     Max,
     And,
+    /// The second operand where the first has no bit.
+    AndNot,
     Or,
     Xor,
     /// Integer sum and difference of the bits.

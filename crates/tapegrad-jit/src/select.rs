@@ -75,6 +75,7 @@ impl Shape {
             Kind::Sqrt => arithmetic(0x51),
             Kind::Compare => arithmetic(0xC2),
             Kind::And => packed(0x54),
+            Kind::AndNot => packed(0x55),
             Kind::Or => packed(0x56),
             Kind::Xor => packed(0x57),
             Kind::IntAdd => integer(0xFE, 0xD4),
@@ -135,6 +136,7 @@ impl Kind {
         matches!(
             self,
             Kind::And
+                | Kind::AndNot
                 | Kind::Or
                 | Kind::Xor
                 | Kind::IntAdd

@@ -15,6 +15,12 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect(String);
 
+impl Defect {
+    pub(crate) fn new(what: &str) -> Self {
+        Defect(what.to_owned())
+    }
+}
+
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -36,7 +42,7 @@ pub fn verify(source: &Source) -> Result<(), Defect> {
 }
 
 /// Offsets are signed 32-bit numbers of bytes.
-fn check_size(elements: usize) -> Result<(), Defect> {
+pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
     let most = i32::MAX as usize / 2 / Elem::F64.bytes();
     if elements > most { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
 }

@@ -88,4 +88,4 @@ pub use ir::{Indices, Shape, Tape, Tensor, Var};
 pub use num::{Dual, Float};
 pub use ops::{Activation, Bounds, Orders, Powers, Real, Rounding, Scalar, Special, Trigonometry};
 pub use pass::Passes;
-pub use program::{CompileOptions, Program};
+pub use program::{CompileOptions, Program, Tier};

@@ -1,13 +1,20 @@
-//! The property suite of back ends, run on the engine's own: the interpreter and machine code; and on two that are wrong,
-//! which it must notice.
+//! The property suite of back ends, run on the engine's own: every tier; and on two that are wrong, which it must notice.
 
-use tapegrad::check::suite::{self, Backend, Interpreter, MachineCode};
+use tapegrad::check::suite::{self, Backend, Interpreter, MachineCode, Optimised, Template};
 use tapegrad::{Element, Program, ReplayError, State};
 
 tapegrad::backend_tests!(Interpreter);
 
 mod machine_code {
     tapegrad::backend_tests!(super::MachineCode);
+}
+
+mod template {
+    tapegrad::backend_tests!(super::Template);
+}
+
+mod optimised {
+    tapegrad::backend_tests!(super::Optimised);
 }
 
 /// A back end that carries out everything twice: right but for assignments.

@@ -6,3 +6,4 @@
 mod blocks;
 mod common;
 mod passes;
+mod scalars;

@@ -399,7 +399,7 @@ pub fn infer_elementwise(operands: &[&TensorType], _: &Attrs) -> Result<TensorTy
 }
 
 /// An element type of replay together with the readings of operations that belong to it: `f32` or `f64`.
-pub trait Reading: Float {
+pub trait Reading: Float + tapegrad_jit::Number {
     /// The scalar reading.
     fn scalar(e: &Elementwise) -> ScalarFn<Self>;
     /// The loop reading.

@@ -10,7 +10,6 @@
 
 use super::attributes;
 use super::compose::Call;
-use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Indices, Kernel, LeafValue, OpDef, Operand, Rule, RuleArgs, Sample, Shape, Tensor,
@@ -20,14 +19,7 @@ use crate::num::Float;
 
 /// The axis, and how many positions the value that is added or put into has along it.
 fn axis_of(attrs: &Attrs) -> (usize, usize) {
-    try_axis_of(attrs).unwrap_or_else(|_| unreachable!("recorded with an axis and a size"))
-}
-
-fn try_axis_of(attrs: &Attrs) -> Result<(usize, usize), Issue> {
-    match *attrs {
-        Attrs::Slice { axis, start: 0, stop } => Ok((axis, stop)),
-        _ => Err(wrong_attrs("a range from 0 along an axis", attrs)),
-    }
+    attributes::positions(attrs).unwrap_or_else(|_| unreachable!("recorded with an axis and a size"))
 }
 
 fn along(axis: usize, size: usize) -> Attrs {
@@ -110,7 +102,7 @@ pub static TAKE_ALONG_AXIS: OpDef = OpDef {
     variadic: false,
     onnx: Some("GatherElements"),
     infer: |operands, attrs| {
-        check(operands[0], operands[1], attributes::range(attrs)?.0, true)?;
+        check(operands[0], operands[1], attributes::positions(attrs)?.0, true)?;
         Ok(TensorType::real(&operands[1].shape))
     },
     rule: Rule::Linear(|args, which, ct| match which {
@@ -144,7 +136,7 @@ pub static ADD_ALONG_AXIS: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: |operands, attrs| {
-        let (axis, _, size) = attributes::range(attrs)?;
+        let (axis, size) = attributes::positions(attrs)?;
         check(operands[0], operands[1], axis, false)?;
         Ok(TensorType::real(resized(&operands[0].shape, axis, size)))
     },
@@ -172,7 +164,7 @@ pub static PUT_ALONG_AXIS: OpDef = OpDef {
     onnx: Some("ScatterElements"),
     infer: |operands, attrs| {
         let (x, index, values) = (operands[0], operands[1], operands[2]);
-        check(x, index, attributes::range(attrs)?.0, true)?;
+        check(x, index, attributes::positions(attrs)?.0, true)?;
         if values.dtype != DType::Real || values.shape != index.shape {
             return Err(Issue::shape(format!(
                 "expected values shaped like the indices, {}, found {values}",

@@ -6,17 +6,8 @@ use crate::ir::{Attrs, Shape, Strided, TensorType};
 use std::ops::RangeInclusive;
 
 fn unfit(expected: &str, found: &Attrs) -> Issue {
-    let found = match found {
-        Attrs::None => "none",
-        Attrs::Scalar(_) => "a number",
-        Attrs::Tensor(_) => "a tensor",
-        Attrs::Axes(_) => "axes",
-        Attrs::Shape(_) => "a shape",
-        Attrs::Slice { .. } => "a range of an axis",
-        Attrs::Int(_) => "a count",
-        Attrs::Strided(_) => "an arrangement",
-    };
-    Issue::new(RecordErrorKind::Request, format!("expected {expected} as the attribute, found {found}"))
+    let found = if matches!(found, Attrs::None) { "none".to_owned() } else { found.to_string() };
+    Issue::new(RecordErrorKind::Request, format!("expected {expected} as fixed argument, found {found}"))
 }
 
 /// Axes to reduce over: they exist and ascend.
@@ -26,7 +17,7 @@ pub(super) fn ascending_axes<'a>(attrs: &'a Attrs, of: &TensorType) -> Result<&'
     if axes.is_sorted_by(|a, b| a < b) {
         return Ok(axes);
     }
-    Err(Issue::new(RecordErrorKind::Axis, format!("expected axes that ascend, found {axes:?}")))
+    Err(Issue::new(RecordErrorKind::Axis, format!("expected each axis once, in order, found {axes:?}")))
 }
 
 pub(super) fn axes(attrs: &Attrs) -> Result<&[usize], Issue> {
@@ -41,7 +32,7 @@ pub(super) fn shape(attrs: &Attrs) -> Result<&Shape, Issue> {
 pub(super) fn range(attrs: &Attrs) -> Result<(usize, usize, usize), Issue> {
     match *attrs {
         Attrs::Slice { axis, start, stop } => Ok((axis, start, stop)),
-        _ => Err(unfit("a range of an axis", attrs)),
+        _ => Err(unfit("a range along an axis", attrs)),
     }
 }
 
@@ -53,12 +44,23 @@ pub(super) fn arrangement(attrs: &Attrs) -> Result<&Strided, Issue> {
     if let Attrs::Strided(arrangement) = attrs { Ok(arrangement) } else { Err(unfit("an arrangement", attrs)) }
 }
 
+/// An axis, and how many positions there are along it.
+pub(super) fn positions(attrs: &Attrs) -> Result<(usize, usize), Issue> {
+    match *attrs {
+        Attrs::Slice { axis, start: 0, stop } => Ok((axis, stop)),
+        _ => Err(unfit("a range from 0 along an axis", attrs)),
+    }
+}
+
+/// Which triangle of a matrix.
+pub(super) fn triangle(attrs: &Attrs) -> Result<(), Issue> {
+    if matches!(attrs, Attrs::Int(0 | 1)) { Ok(()) } else { Err(unfit("0 (lower) or 1 (upper)", attrs)) }
+}
+
 /// A number without fraction, of a kind that all lie in `range`.
 pub(super) fn whole_number(attrs: &Attrs, range: RangeInclusive<f64>) -> Result<(), Issue> {
-    let Attrs::Scalar(n) = *attrs else { return Err(unfit("a whole number", attrs)) };
-    if n.fract() == 0.0 && range.contains(&n) {
-        return Ok(());
+    match *attrs {
+        Attrs::Scalar(n) if n.fract() == 0.0 && range.contains(&n) => Ok(()),
+        _ => Err(unfit(&format!("a whole number from {} to {}", range.start(), range.end()), attrs)),
     }
-    let message = format!("expected a whole number from {} to {}, found {n}", range.start(), range.end());
-    Err(Issue::new(RecordErrorKind::Request, message))
 }

@@ -69,14 +69,6 @@ pub(super) fn attribute(attrs: &Attrs) -> f64 {
     }
 }
 
-/// The fixed argument must be a whole number from `least` to `most`.
-pub(super) fn need_whole(attrs: &Attrs, least: f64, most: f64) -> Result<(), Issue> {
-    match *attrs {
-        Attrs::Scalar(n) if n.fract() == 0.0 && (least..=most).contains(&n) => Ok(()),
-        _ => Err(wrong_attrs(&format!("a whole number from {least} to {most}"), attrs)),
-    }
-}
-
 #[allow(clippy::cast_possible_truncation)] // it was made from an i32
 fn whole(n: f64) -> i32 {
     n as i32

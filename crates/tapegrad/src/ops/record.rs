@@ -1,7 +1,7 @@
 //! Recording elementwise operations: operands are broadcast first, by explicit nodes.
 
 use super::layout::BROADCAST_TO;
-use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use crate::error::{Issue, OrRaise, RecordError};
 use crate::ir::{Attrs, DType, OpDef, Shape, TensorType, Var, infer_elementwise};
 use smallvec::SmallVec;
 use std::panic::Location;
@@ -51,12 +51,6 @@ pub(crate) fn try_record_elementwise_at(
         });
     }
     Var::try_record_at(op, &fitted, Attrs::None, at)
-}
-
-/// The fixed argument is not of the kind that the operation takes.
-pub(super) fn wrong_attrs(expected: &str, found: &Attrs) -> Issue {
-    let found = if matches!(found, Attrs::None) { "none".to_owned() } else { found.to_string() };
-    Issue::new(RecordErrorKind::Request, format!("expected {expected} as fixed argument, found {found}"))
 }
 
 /// An error that describes the operands as the user knows them.

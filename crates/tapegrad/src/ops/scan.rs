@@ -2,7 +2,6 @@
 
 use super::attributes;
 use super::compose::twins;
-use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, OpDef, Operand, Rule, Sample, Shape, Tensor, TensorType, Var,

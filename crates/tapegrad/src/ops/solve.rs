@@ -1,8 +1,8 @@
 //! Linear systems: `solve` by elimination, `solve_triangular` by substitution.
 
+use super::attributes;
 use super::compose::{Call, twins};
 use super::elimination::{Pivoting, System};
-use super::record::wrong_attrs;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, OpDef, Operand, Rule, RuleArgs, Sample, Shape, Tensor, TensorType,
@@ -139,9 +139,9 @@ pub static SOLVE_TRIANGULAR: OpDef = OpDef {
     args: &["a", "b"],
     variadic: false,
     onnx: None,
-    infer: |operands, attrs| match attrs {
-        Attrs::Int(0 | 1) => infer(operands, attrs),
-        _ => Err(wrong_attrs("0 (lower) or 1 (upper)", attrs)),
+    infer: |operands, attrs| {
+        attributes::triangle(attrs)?;
+        infer(operands, attrs)
     },
     rule: Rule::Custom {
         vjp: |args, which, ct| {

@@ -9,6 +9,7 @@ use super::memory::{self, Pack, align};
 use super::plan::{Plan, check_size, tolerate_defects};
 use super::schedule::schedule;
 use super::step::{GuardCheck, Machine, Move, Step};
+use super::tier::{Generators, Lanes, Tier};
 use super::verify;
 use super::view::Strides;
 use crate::error::CompileError;
@@ -28,14 +29,15 @@ pub(crate) const MOST_CUSTOM_OPERANDS: usize = 8;
 pub struct CompileOptions {
     pub(crate) assigns: bool,
     pub(crate) passes: Passes,
-    pub(crate) machine_code: bool,
+    pub(crate) tier: Tier,
+    pub(crate) replays: Option<usize>,
     pub(crate) points: Option<usize>,
 }
 
 impl Default for CompileOptions {
     /// Assignments included, all passes on, machine code where it is possible and pays.
     fn default() -> Self {
-        CompileOptions { assigns: true, passes: Passes::default(), machine_code: true, points: None }
+        CompileOptions { assigns: true, passes: Passes::default(), tier: Tier::Auto, replays: None, points: None }
     }
 }
 
@@ -54,13 +56,30 @@ impl CompileOptions {
         self
     }
 
-    /// Whether small programs become machine code, on CPUs for which there is a code generator. Its results differ from
-    /// the interpreter's by rounding: products and the sums they go into are rounded once, and sums over rows are added up
-    /// in another order.
+    /// Whether programs become machine code, on CPUs for which there is a code generator: [`Tier::Auto`], or
+    /// [`Tier::Interpreter`].
     #[must_use]
-    pub fn machine_code(mut self, machine_code: bool) -> Self {
-        self.machine_code = machine_code;
+    pub fn machine_code(self, machine_code: bool) -> Self {
+        self.tier(if machine_code { Tier::Auto } else { Tier::Interpreter })
+    }
+
+    /// How the program is carried out; [`Tier::Auto`], if nothing is said.
+    #[must_use]
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = tier;
         self
+    }
+
+    /// About how often the program will be replayed, which [`Tier::Auto`] goes by: machine code takes time to make. If nothing
+    /// is said, often enough for all but what takes longest.
+    #[must_use]
+    pub fn replays(mut self, replays: usize) -> Self {
+        self.replays = Some(replays);
+        self
+    }
+
+    pub(super) fn generators(&self) -> Generators {
+        self.tier.generators(self.replays)
     }
 
     /// How many points a [`Map`](crate::Map) computes at a time; by default as many as suit the caches.
@@ -196,12 +215,14 @@ impl Tape {
         })?;
         let mut extract = extract;
         pass::run(&mut extract.graph, &mut extract.roots, options.passes);
-        if options.machine_code
-            && let Some(program) = extract.lower_to_lanes(self.key(), &ids).map_err(|error| error.at(at))?
+        let generators = options.generators();
+        if generators.lanes != Lanes::Never
+            && let Some(program) =
+                extract.lower_to_lanes(self.key(), &ids, generators.lanes).map_err(|error| error.at(at))?
         {
             return Ok(program);
         }
-        extract.lower(self.key(), &ids, options.machine_code).map_err(|error| error.at(at))
+        extract.lower(self.key(), &ids, generators).map_err(|error| error.at(at))
     }
 }
 
@@ -265,8 +286,9 @@ impl Extract {
         &self,
         tape: crate::ir::TapeKey,
         users: &[NodeId],
+        size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, None)
+        self.lower_rows(tape, users, None, size)
     }
 
     /// [`Extract::lower_to_lanes`] over rows that are known.
@@ -276,7 +298,7 @@ impl Extract {
         users: &[NodeId],
         rows: &lanes::Rows,
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, Some(rows))
+        self.lower_rows(tape, users, Some(rows), Lanes::Large)
     }
 
     fn lower_rows<T: Reading>(
@@ -284,6 +306,7 @@ impl Extract {
         tape: crate::ir::TapeKey,
         users: &[NodeId],
         rows: Option<&lanes::Rows>,
+        size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
         if !tapegrad_jit::supported() {
             return Ok(None);
@@ -296,7 +319,7 @@ impl Extract {
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
         let lowered = match rows {
-            None => lanes::lower::<T>(&wanted),
+            None => lanes::lower::<T>(&wanted, if size == Lanes::Large { lanes::LARGE } else { lanes::SMALL }),
             Some(rows) => lanes::lower_points::<T>(&wanted, rows),
         };
         let Some(lowered) = lowered else { return Ok(None) };
@@ -355,9 +378,9 @@ impl Extract {
         self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],
-        machine_code: bool,
+        generators: Generators,
     ) -> Result<Program<T>, CompileError> {
-        let (inner, meant) = self.lower_packed(tape, outputs, machine_code, &memory::pack)?;
+        let (inner, meant) = self.lower_packed(tape, outputs, generators, &memory::pack)?;
         finish(inner, Some(&meant))
     }
 
@@ -366,7 +389,7 @@ impl Extract {
         mut self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],
-        machine_code: bool,
+        generators: Generators,
         pack: Pack<'_>,
     ) -> Result<(Inner<T>, Vec<Meant>), CompileError> {
         let many = |id: &&NodeId| {
@@ -417,7 +440,7 @@ impl Extract {
         }
         plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, pack)?;
 
-        let (mut steps, scratch) = plan.emit::<T>(machine_code)?;
+        let (mut steps, scratch) = plan.emit::<T>(generators, direct.is_empty())?;
         let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
         let in_place: HashSet<NodeId> = direct.iter().map(|&(param, _)| param).collect();
         for &(param, value) in pairs.iter().filter(|(param, _)| !in_place.contains(param)) {

@@ -8,6 +8,7 @@ use super::compile::{Extract, Inner};
 use super::meant::{self, Meant};
 use super::memory::{self, Lifetime};
 use super::schedule::BEFORE;
+use super::tier::Tier;
 use super::verify::{self, Access};
 use crate::ir::{NodeId, Tape, Tensor, Var};
 use crate::pass::{self, Passes};
@@ -72,7 +73,7 @@ fn compile(
     let ids: Vec<NodeId> = outputs.iter().map(|v| v.id()).collect();
     let mut extract = tape.with(|r| Extract::new(&r.graph, &ids, &r.assigns, &r.guards, &r.gradients));
     pass::run(&mut extract.graph, &mut extract.roots, Passes::default());
-    extract.lower_packed(tape.key(), &ids, false, pack).expect("these programs are small")
+    extract.lower_packed(tape.key(), &ids, Tier::Interpreter.generators(None), pack).expect("these programs are small")
 }
 
 fn caught(program: &Inner<f64>, meant: &[Meant]) -> bool {

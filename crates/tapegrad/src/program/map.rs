@@ -5,6 +5,7 @@ use super::compile::{CompileOptions, Extract, Program};
 use super::lanes;
 use super::layout::Layout;
 use super::step::GuardCheck;
+use super::tier::Lanes;
 use crate::error::CompileError;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{DType, NodeId, Reading, Tape, Var};
@@ -158,7 +159,8 @@ impl Tape {
         let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
         let mut program = None;
         let mut chunk = points;
-        if options.machine_code {
+        let generators = options.generators();
+        if generators.lanes != Lanes::Never {
             let (batched, rows) = extract.batched(&leaves, points).map_err(|error| error.at(at))?;
             program = batched.lower_rows_to_lanes(self.key(), &users, &rows).map_err(|error| error.at(at))?;
         }
@@ -168,7 +170,7 @@ impl Tape {
                 let numbers = extract.numbers_in_hand();
                 chunk = options.points.unwrap_or_else(|| fitting(IN_HAND, numbers, element));
                 let (batched, _) = extract.batched(&leaves, chunk).map_err(|error| error.at(at))?;
-                batched.lower(self.key(), &users, options.machine_code).map_err(|error| error.at(at))?
+                batched.lower(self.key(), &users, generators).map_err(|error| error.at(at))?
             }
         };
         let layout = &program.0.layout;

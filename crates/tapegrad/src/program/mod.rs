@@ -27,12 +27,15 @@ mod map;
 mod meant;
 mod memory;
 mod names;
+mod order;
 mod passes;
 mod plan;
+mod scalars;
 mod schedule;
 mod single;
 mod step;
 mod text;
+mod tier;
 mod verify;
 mod view;
 
@@ -42,6 +45,5 @@ pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
 pub(crate) use map::{Mapped, Place, PointGuard};
 pub(crate) use passes::Pass;
-pub(crate) use step::{
-    Adds, Fused, GuardCheck, Load, Machine, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall,
-};
+pub(crate) use step::{Adds, Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Run, Step, UserCall};
+pub use tier::Tier;

@@ -5,14 +5,20 @@ use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, Pack, align, most_alive};
+use super::order::{self, Alike};
 use super::passes;
+use super::scalars;
 use super::schedule::{BEFORE, Planned, Schedule};
-use super::step::{GuardCheck, Step};
+use super::step::{Fused, GuardCheck, Step};
+use super::tier::Generators;
 use super::view::View;
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
 use std::collections::HashMap;
 use tapegrad_jit::LANES;
+
+/// Shorter groups of scalars are left in their order.
+const LONG: usize = 32;
 
 /// Places fit in 30 bits.
 pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
@@ -351,9 +357,35 @@ impl<'a> Plan<'a> {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
     }
 
-    /// Emits all steps, elementwise ones as `machine_code` too where that is possible, and tells how much scratch memory they
-    /// need.
-    pub(super) fn emit<T: Reading>(&self, machine_code: bool) -> Result<(Vec<Step<T>>, usize), CompileError> {
+    /// A group of scalars in an order in which much that is alike stands side by side, if there is such an order.
+    fn scalars<T: Reading>(
+        &self,
+        emitter: &mut Emitter,
+        places: &Places<'_>,
+        step: u32,
+        nodes: &[NodeId],
+        alike: Alike,
+    ) -> (Fused<T>, usize) {
+        if nodes.len() >= LONG {
+            let ordered = order::together(self.graph, self.views, nodes, alike);
+            let (mut fused, needs) = emitter.group(places, step, 1, &ordered);
+            fused.runs = order::runs(&fused);
+            let in_runs: usize = fused.runs.iter().map(|run| run.len).sum();
+            if alike == Alike::Calls || 2 * in_runs >= fused.body.len() {
+                return (fused, needs);
+            }
+        }
+        emitter.group(places, step, 1, nodes)
+    }
+
+    /// Emits all steps, elementwise ones as machine code too where that is wanted and possible, and tells how much scratch
+    /// memory they need. Where scalars are `free`, no parameter is updated among them, and they may change their order.
+    pub(super) fn emit<T: Reading>(
+        &self,
+        generators: Generators,
+        free: bool,
+    ) -> Result<(Vec<Step<T>>, usize), CompileError> {
+        let alike = if generators.scalars > 0 && tapegrad_jit::supported() { Alike::Calls } else { Alike::All };
         let places = Places {
             graph: self.graph,
             views: self.views,
@@ -371,7 +403,10 @@ impl<'a> Plan<'a> {
                 Planned::Group { numel: 0, .. } => steps.push(Step::Moves(vec![])),
                 Planned::Group { numel, nodes } => {
                     let step = u32::try_from(step).expect("fewer than 2^32 steps");
-                    let (fused, needs) = emitter.group(&places, step, *numel, nodes);
+                    let (fused, needs) = match numel {
+                        1 if free => self.scalars(&mut emitter, &places, step, nodes, alike),
+                        _ => emitter.group(&places, step, *numel, nodes),
+                    };
                     registers.push((steps.len(), needs));
                     steps.push(Step::Fused(fused));
                 }
@@ -379,7 +414,10 @@ impl<'a> Plan<'a> {
             }
         }
         let mut scratch = 0;
-        if machine_code {
+        if generators.scalars > 0 {
+            tolerate_defects(scalars::compile(&mut steps, places.scratch, generators.scalars))?;
+        }
+        if generators.passes {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
             scratch = tolerate_defects(needs)?.unwrap_or(0) + LANES;
         }

@@ -2,6 +2,7 @@
 
 use super::inst::Inst;
 use super::passes::Pass;
+use super::scalars::ScalarCode;
 use super::view::Strides;
 use crate::ir::{Attrs, Comparison, CustomFn, Elementwise, ScalarFn, Shape, TileFn};
 use std::ops::Range;
@@ -48,8 +49,24 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
-    /// The same as machine code.
+    /// Where in the body of a group of scalars instructions of one kind follow each other, in order.
+    pub(crate) runs: Vec<Run>,
+    /// The same as machine code, for tensors.
     pub(crate) pass: Option<Pass>,
+    /// The same as machine code, for single numbers.
+    pub(crate) scalars: Option<ScalarCode>,
+}
+
+/// Instructions of one kind: so many from `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+impl Run {
+    /// Calls are brought together in a buffer of so many operands.
+    pub(crate) const MOST_CALLS: usize = 64;
 }
 
 /// An elementwise function that has no opcode.

@@ -58,7 +58,7 @@ pub use values::{
     replay_matches_the_naive_evaluator, single_precision_is_close,
 };
 
-use crate::{CompileOptions, Element, Program, ReplayError, State};
+use crate::{CompileOptions, Element, Program, ReplayError, State, Tier};
 
 /// A way of carrying out programs.
 pub trait Backend {
@@ -88,7 +88,37 @@ impl Backend for Interpreter {
     }
 }
 
-/// The engine's machine code, where a program is small enough for it; else the interpreter.
+/// Scalars as machine code made instruction by instruction, which has the interpreter's bits.
+#[derive(Debug)]
+pub struct Template;
+
+impl Backend for Template {
+    fn options() -> CompileOptions {
+        CompileOptions::default().tier(Tier::Template)
+    }
+
+    fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+        program.replay(state)
+    }
+}
+
+/// Optimised machine code, whatever the size of a program.
+#[derive(Debug)]
+pub struct Optimised;
+
+impl Backend for Optimised {
+    const EXACT: bool = false;
+
+    fn options() -> CompileOptions {
+        CompileOptions::default().tier(Tier::Optimised)
+    }
+
+    fn replay<T: Element>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
+        program.replay(state)
+    }
+}
+
+/// What the engine chooses: optimised machine code, where a program is small enough for it, else parts of all kinds.
 #[derive(Debug)]
 pub struct MachineCode;
 

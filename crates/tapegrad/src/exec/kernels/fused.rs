@@ -1,12 +1,16 @@
 //! The interpreter of fused elementwise code: one instruction at a time over a tile, or over a single number.
 
 use crate::ir::Reading;
-use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass};
+use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass, Run};
 use std::ops::Range;
 use tapegrad_jit::LANES;
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
+    if let Some(scalars) = &f.scalars {
+        scalars.code.run(scalars.piece, values);
+        return;
+    }
     let base = values.as_mut_ptr();
     if let Some(pass) = &f.pass {
         // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena.
@@ -67,40 +71,90 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
             bring(0, pass.window);
         }
         if pass.cycle || pass.window == 0 {
-            run_code(pass, v, temporary, elements);
+            pass.code.run(pass.index, v, temporary, elements);
             return;
         }
         let mut start = elements.start;
         while start < elements.end {
             let end = elements.end.min(start + pass.window);
             bring(start, end - start);
-            run_code(pass, v, temporary, start..end);
+            pass.code.run(pass.index, v, temporary, start..end);
             start = end;
         }
     }
 }
 
-/// # Safety
-/// As [`Passes::run`](tapegrad_jit::Passes::run).
-#[inline(always)]
-unsafe fn run_code<T: Reading>(pass: &Pass, v: *mut T, temporary: *mut T, elements: Range<usize>) {
-    // SAFETY: the caller's contract; each cast is from a type to itself, as in `run_machine`.
-    unsafe {
-        if T::is_f32() {
-            pass.code.run(pass.index, v.cast::<f32>(), temporary.cast(), elements);
-        } else {
-            pass.code.run(pass.index, v.cast::<f64>(), temporary.cast(), elements);
-        }
-    }
-}
-
-/// All instructions on single numbers.
+/// All instructions on single numbers: those of a run together, the others one by one.
 ///
 /// # Safety
 /// Every place of the group, without its mark, must be valid to read and write behind `v`.
 unsafe fn scalars<T: Reading>(f: &Fused<T>, v: *mut T) {
+    let mut done = 0;
+    for run in &f.runs {
+        let end = run.start + run.len;
+        // SAFETY: the caller's contract.
+        unsafe {
+            one_by_one(f, &f.body[done..run.start], v);
+            alike(f, &f.body[run.start..end], v);
+        }
+        done = end;
+    }
+    // SAFETY: as above.
+    unsafe { one_by_one(f, &f.body[done..], v) };
+}
+
+/// Instructions of one kind, in order; calls, which do not depend on each other, all at a time.
+///
+/// # Safety
+/// As [`scalars`].
+unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
+    macro_rules! each {
+        ($($op:ident)*) => {
+            match code[0].op {
+                $(Opcode::$op => {
+                    for inst in code {
+                        // SAFETY: the caller's contract.
+                        unsafe {
+                            let (a, b) = (*v.add(inst.a as usize), *v.add(inst.b as usize));
+                            *v.add(inst.dst as usize) = apply(Opcode::$op, a, b);
+                        }
+                    }
+                })*
+                // SAFETY: the caller's contract.
+                Opcode::Call if code.len() <= Run::MOST_CALLS => unsafe { calls(f, code, v) },
+                // SAFETY: the caller's contract.
+                _ => unsafe { one_by_one(f, code, v) },
+            }
+        };
+    }
+    each!(Add Sub Mul Div Neg Recip Square Sqrt Abs Min Max Less LessEqual Equal Copy);
+}
+
+/// Calls of one function, on operands brought side by side.
+///
+/// # Safety
+/// As [`scalars`].
+unsafe fn calls<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
+    let (mut a, mut b, mut out) = ([T::ZERO; Run::MOST_CALLS], [T::ZERO; Run::MOST_CALLS], [T::ZERO; Run::MOST_CALLS]);
+    for ((inst, a), b) in code.iter().zip(&mut a).zip(&mut b) {
+        // SAFETY: the caller's contract.
+        (*a, *b) = unsafe { (*v.add(inst.a as usize), *v.add(inst.b as usize)) };
+    }
+    let len = code.len();
+    (f.calls[code[0].aux as usize].tile)(&mut out[..len], [&a[..len], &b[..len], &a[..len]]);
+    for (inst, out) in code.iter().zip(&out) {
+        // SAFETY: the caller's contract.
+        unsafe { *v.add(inst.dst as usize) = *out };
+    }
+}
+
+/// Instructions on single numbers, each by itself.
+///
+/// # Safety
+/// As [`scalars`].
+unsafe fn one_by_one<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
     let mut third = T::ZERO;
-    for inst in &f.body {
+    for inst in code {
         // SAFETY: the caller's contract.
         let (a, b) = unsafe { (*v.add(inst.a as usize), *v.add(inst.b as usize)) };
         let result = match inst.op {

@@ -12,7 +12,7 @@ mod share;
 
 use super::state::State;
 use crate::ir::{Operand, Reading};
-use crate::program::{Adds, MOST_CUSTOM_OPERANDS, Machine, MatMul, Move, Step, UserCall};
+use crate::program::{Adds, MOST_CUSTOM_OPERANDS, MatMul, Move, Step, UserCall};
 use std::ops::Range;
 use tapegrad_gemm as gemm;
 
@@ -47,7 +47,7 @@ pub(super) fn run<T: Reading>(steps: &[Step<T>], state: &mut State<T>) {
             Step::GatherIndex(r) => moves::gather_index(r, indices),
             Step::ScatterAdd(r) => moves::scatter_add(r, values, indices),
             Step::Custom(c) => custom(c, values, indices),
-            Step::Machine(m) => run_machine(m, values, machine),
+            Step::Machine(m) => m.code.run(values, machine),
         }
     }
 }
@@ -55,18 +55,6 @@ pub(super) fn run<T: Reading>(steps: &[Step<T>], state: &mut State<T>) {
 /// Carries out strided copies.
 pub(super) fn prepare<T: Reading>(moves: &[Move], state: &mut State<T>) {
     moves.iter().for_each(|m| moves::copy(m, &mut state.values));
-}
-
-#[inline(always)]
-fn run_machine<T: Reading>(m: &Machine, values: &mut [T], scratch: &mut tapegrad_jit::Scratch) {
-    // SAFETY: each cast is from a type to itself: `Float` is sealed, its types are f32 and f64, and the test tells which.
-    unsafe {
-        if T::is_f32() {
-            m.code.run(&mut *(std::ptr::from_mut(values) as *mut [f32]), scratch);
-        } else {
-            m.code.run(&mut *(std::ptr::from_mut(values) as *mut [f64]), scratch);
-        }
-    }
 }
 
 /// Number of products in a stack.

@@ -63,11 +63,16 @@ pub(super) struct Lowered<T> {
 }
 
 /// Lowers a program, if it is one for lanes.
-pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>) -> Option<Lowered<T>> {
-    lower_over(wanted, &axes::choose(wanted.graph, wanted.updates), Limits { work: 6_000, values: 16_000 })
+pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<Lowered<T>> {
+    lower_over(wanted, &axes::choose(wanted.graph, wanted.updates), limits)
 }
 
-/// How large a program may be. Beyond it, it is left to kernels for large tensors.
+/// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
+pub(super) const SMALL: Limits = Limits { work: 6_000, values: 16_000 };
+/// As much as can be compiled in seconds.
+pub(super) const LARGE: Limits = Limits { work: 1 << 20, values: 1 << 21 };
+
+/// How large a program may be.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// Multiplications and elementwise operations per row.
@@ -79,7 +84,7 @@ pub(super) struct Limits {
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
 pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
-    lower_over(wanted, rows, Limits { work: 1 << 20, values: 1 << 21 })
+    lower_over(wanted, rows, LARGE)
 }
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {

@@ -1,0 +1,92 @@
+//! Scalars, from memory to memory: long straight code, translated instruction by instruction in one pass.
+//!
+//! ```text
+//!   ScalarInst ─▶ last uses (backward) ─▶ translate (forward) ─▶ Scalars::run(arena)
+//!                 what is not needed      registers remember what was
+//!                 after an instruction    computed or read last
+//! ```
+//!
+//! [`compile`](crate::compile) orders instructions and chooses registers by looking ahead; for code of millions of instructions
+//! that takes too long. Here each instruction becomes the machine instructions it takes, with operands and result in memory,
+//! and all that is kept in mind is what the registers hold: a number just computed is not read again from memory, and one
+//! whose last use comes before its register is needed is never written there. Every operation is rounded by itself, and
+//! functions are called, so the results have the bits of an interpreter that calls the same functions.
+
+mod last_use;
+mod translate;
+
+use crate::code::Number;
+use crate::compile::{CompileError, supported};
+use crate::encode::Assembler;
+use crate::ir::ScalarSource;
+use crate::memory::Memory;
+use std::fmt;
+
+/// The compiled pieces of a program. Position-independent code, so threads may share it.
+pub struct Scalars {
+    memory: Memory,
+    elem: crate::ir::Elem,
+    pieces: Vec<Piece>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// Where its code begins.
+    start: usize,
+    /// Elements of the arena.
+    arena: usize,
+}
+
+impl fmt::Debug for Scalars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pieces = self.pieces.len();
+        write!(f, "{pieces} piece{}, {} bytes of machine code", if pieces == 1 { "" } else { "s" }, self.bytes().len())
+    }
+}
+
+type Entry = unsafe extern "sysv64" fn(arena: *mut u8);
+
+/// Compiles pieces of straight code.
+///
+/// # Errors
+/// If the CPU is not supported, an instruction names a place outside the arena, or there is no memory.
+pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Scalars, CompileError> {
+    if !supported() {
+        return Err(CompileError::Unsupported);
+    }
+    let mut asm = Assembler::default();
+    let mut pieces = Vec::with_capacity(sources.len());
+    for source in sources {
+        let last = last_use::find(source).map_err(CompileError::Defect)?;
+        pieces.push(Piece { start: asm.bytes.len(), arena: source.arena });
+        translate::translate(source, &last, &mut asm);
+    }
+    let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
+    Ok(Scalars { memory, elem: T::ELEM, pieces })
+}
+
+impl Scalars {
+    /// Runs a piece once.
+    ///
+    /// # Panics
+    /// If there is no such piece, or the number type or the length of the arena is not that of the piece.
+    #[inline]
+    pub fn run<T: Number>(&self, piece: usize, arena: &mut [T]) {
+        let Piece { start, arena: needed } = self.pieces[piece];
+        assert!(T::ELEM == self.elem && arena.len() >= needed, "expected the memory of the piece that is run");
+        // SAFETY: the bytes from there on are a complete function of this type. It reads and writes the arena within the
+        // elements just checked: every place was compared with their number. CPU features were checked before it was
+        // compiled.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.memory.start().add(start));
+            entry(arena.as_mut_ptr().cast());
+        }
+    }
+
+    /// The machine code of all pieces, for disassemblers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+}

@@ -1,0 +1,384 @@
+//! The translation of each instruction, and what the registers hold meanwhile.
+
+use super::last_use::{LastUses, UNUSED, bytes};
+use crate::code::Number;
+use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::{ScalarInst, ScalarOp, ScalarSource, TileFunction};
+use crate::micro::{Kind, Shape};
+
+/// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
+const REGISTERS: u8 = 13;
+const MASK: u8 = 13;
+const SIGN: u8 = 14;
+const ONE: u8 = 15;
+/// No register, no place.
+const NONE: u8 = u8::MAX;
+const NOWHERE: u32 = u32::MAX;
+
+const LESS: u8 = 0x11;
+const LESS_EQUAL: u8 = 0x12;
+const EQUAL: u8 = 0x00;
+const NOT_EQUAL: u8 = 0x04;
+
+/// Functions called in a row are called once for up to so many operands, by way of a frame on the stack: results, then operands.
+const BATCH: usize = 16;
+const FRAME: i32 = 4 * BATCH as i32 * 8;
+/// The number of the stack's register.
+const STACK: u8 = 4;
+
+struct Translator<'a> {
+    asm: &'a mut Assembler,
+    shape: Shape,
+    /// Where the base register points to, in elements: a few temporary places lie within a short distance of it.
+    base: i32,
+    /// The place of what each register holds.
+    holds: [u32; REGISTERS as usize],
+    /// Registers whose numbers are not in memory yet, and those that hold nothing, one bit for each.
+    dirty: u16,
+    free: u16,
+    /// The register of each place.
+    register: Vec<u8>,
+    /// The register that is given up next.
+    next: u8,
+    /// Whether the constants are in their registers.
+    has_sign: bool,
+    has_one: bool,
+}
+
+const ALL: u16 = (1 << REGISTERS) - 1;
+
+/// Appends the function of one piece.
+pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses, asm: &mut Assembler) {
+    let shape = Shape { elem: T::ELEM, lanes: 1 };
+    let base = i32::try_from(source.kept).expect("checked: the arena is below 2^30 bytes") + 128 / bytes(T::ELEM);
+    let mut t = Translator {
+        asm,
+        shape,
+        base,
+        holds: [NOWHERE; REGISTERS as usize],
+        dirty: 0,
+        free: ALL,
+        register: vec![NONE; source.arena],
+        next: 0,
+        has_sign: false,
+        has_one: false,
+    };
+    t.asm.push(RBX);
+    t.asm.push(RBP);
+    // Two registers and the return address are not a multiple of 16 bytes.
+    t.asm.add_imm(STACK, -(FRAME + 8));
+    t.asm.mov(RBP, STACK);
+    t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
+    let mut at = 0;
+    while at < source.code.len() {
+        let (len, tile) = batch(&source.code[at..]);
+        match tile {
+            Some(tile) => t.calls(&source.code[at..at + len], &last[at..at + len], tile),
+            None if last[at] & UNUSED == 0 => t.instruction(&source.code[at], last[at]),
+            None => {}
+        }
+        at += len;
+    }
+    t.write_back();
+    t.asm.add_imm(STACK, FRAME + 8);
+    t.asm.pop(RBP);
+    t.asm.pop(RBX);
+    t.asm.ret();
+}
+
+/// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.
+fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
+    let tile_of = |inst: &ScalarInst<T>| match inst.op {
+        ScalarOp::Call { tile, .. } => tile,
+        _ => None,
+    };
+    let Some(tile) = tile_of(&code[0]) else { return (1, None) };
+    let mut len = 1;
+    while len < code.len().min(BATCH)
+        && tile_of(&code[len]).is_some_and(|next| std::ptr::fn_addr_eq(next, tile))
+        && !code[..len].iter().any(|before| code[len].operands().contains(&before.dst))
+    {
+        len += 1;
+    }
+    (len, (len > 1).then_some(tile))
+}
+
+impl Translator<'_> {
+    fn place(&self, place: u32) -> Rm {
+        let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
+        Rm::Mem(Mem { base: RBX, index: None, disp: (element - self.base) * bytes(self.shape.elem) })
+    }
+
+    fn load(&mut self, register: u8, place: u32) {
+        let from = self.place(place);
+        self.asm.vex(self.shape.load(), register, 0, from, None);
+    }
+
+    /// Writes what a register holds to its place, if it is not there yet.
+    fn store(&mut self, register: u8) {
+        if self.dirty & (1 << register) != 0 {
+            self.dirty &= !(1 << register);
+            let to = self.place(self.holds[register as usize]);
+            self.asm.vex(self.shape.store(), register, 0, to, None);
+        }
+    }
+
+    /// Writes back all that is not in memory.
+    fn write_back(&mut self) {
+        while self.dirty != 0 {
+            self.store(lowest(self.dirty));
+        }
+    }
+
+    /// Forgets what a register holds.
+    fn forget(&mut self, register: u8) {
+        let place = std::mem::replace(&mut self.holds[register as usize], NOWHERE);
+        self.register[place as usize] = NONE;
+        self.dirty &= !(1 << register);
+        self.free |= 1 << register;
+    }
+
+    /// A register to write to, none of `pinned`; what it held is written back.
+    fn take(&mut self, pinned: u16) -> u8 {
+        if self.free & !pinned != 0 {
+            return lowest(self.free & !pinned);
+        }
+        while pinned & (1 << self.next) != 0 {
+            self.next = (self.next + 1) % REGISTERS;
+        }
+        let register = self.next;
+        self.next = (self.next + 1) % REGISTERS;
+        self.store(register);
+        self.forget(register);
+        register
+    }
+
+    fn bind(&mut self, register: u8, place: u32) {
+        self.free &= !(1 << register);
+        self.holds[register as usize] = place;
+        self.register[place as usize] = register;
+    }
+
+    /// The register of what stands at a place, which is read if need be.
+    fn in_register(&mut self, place: u32, pinned: u16) -> u8 {
+        let known = self.register[place as usize];
+        if known != NONE {
+            return known;
+        }
+        let register = self.take(pinned);
+        self.load(register, place);
+        self.bind(register, place);
+        register
+    }
+
+    /// What stands at a place, as an operand that may be in memory.
+    fn operand(&self, place: u32) -> Rm {
+        match self.register[place as usize] {
+            NONE => self.place(place),
+            register => Rm::Reg(register),
+        }
+    }
+
+    /// The register for the result, once the operands have been named: that of one that is not needed any more, if any.
+    fn result(&mut self, dst: u32, operands: &[u32], last: u8) -> u8 {
+        self.forget_last(operands, last);
+        if self.register[dst as usize] != NONE {
+            self.forget(self.register[dst as usize]);
+        }
+        // Sources are read before the result is written, so a register of theirs will do.
+        let register = self.take(0);
+        self.bind(register, dst);
+        self.dirty |= 1 << register;
+        register
+    }
+
+    /// Forgets the operands that are not needed any more, once all of an instruction's have been read.
+    fn forget_last(&mut self, operands: &[u32], last: u8) {
+        for (k, &place) in operands.iter().enumerate() {
+            if last & (1 << k) != 0 && self.register[place as usize] != NONE {
+                self.forget(self.register[place as usize]);
+            }
+        }
+    }
+
+    fn instruction<T: Number>(&mut self, inst: &ScalarInst<T>, last: u8) {
+        match inst.op {
+            ScalarOp::Add => self.binary(Kind::Add, None, inst, last),
+            ScalarOp::Sub => self.binary(Kind::Sub, None, inst, last),
+            ScalarOp::Mul => self.binary(Kind::Mul, None, inst, last),
+            ScalarOp::Div => self.binary(Kind::Div, None, inst, last),
+            ScalarOp::Square => {
+                let a = self.in_register(inst.args[0], 0);
+                let dst = self.result(inst.dst, inst.operands(), last);
+                self.asm.vex(self.shape.of(Kind::Mul), dst, a, Rm::Reg(a), None);
+            }
+            ScalarOp::Recip => {
+                self.need_one();
+                let a = self.operand(inst.args[0]);
+                let dst = self.result(inst.dst, inst.operands(), last);
+                self.asm.vex(self.shape.of(Kind::Div), dst, ONE, a, None);
+            }
+            ScalarOp::Sqrt => {
+                let a = self.in_register(inst.args[0], 0);
+                let dst = self.result(inst.dst, inst.operands(), last);
+                self.asm.vex(self.shape.of(Kind::Sqrt), dst, a, Rm::Reg(a), None);
+            }
+            ScalarOp::Neg => self.with_sign(Kind::Xor, inst, last),
+            ScalarOp::Abs => self.with_sign(Kind::AndNot, inst, last),
+            ScalarOp::Copy => {
+                let a = self.in_register(inst.args[0], 0);
+                let dst = self.result(inst.dst, inst.operands(), last);
+                if dst != a {
+                    self.asm.vex(self.shape.copy(), dst, 0, Rm::Reg(a), None);
+                }
+            }
+            ScalarOp::Less => self.binary(Kind::Compare, Some(LESS), inst, last),
+            ScalarOp::LessEqual => self.binary(Kind::Compare, Some(LESS_EQUAL), inst, last),
+            ScalarOp::Equal => self.binary(Kind::Compare, Some(EQUAL), inst, last),
+            ScalarOp::Select => self.select(inst, last),
+            ScalarOp::Call { function, .. } => self.call(inst, function, last),
+        }
+    }
+
+    /// An instruction of two operands; a comparison gives 1 or 0.
+    fn binary<T>(&mut self, kind: Kind, predicate: Option<u8>, inst: &ScalarInst<T>, last: u8) {
+        let [mut a, mut b, _] = inst.args;
+        if kind.commutes() && self.register[a as usize] == NONE && self.register[b as usize] != NONE {
+            (a, b) = (b, a);
+        }
+        if predicate.is_some() {
+            self.need_one();
+        }
+        let first = self.in_register(a, 0);
+        let second = self.operand(b);
+        let dst = self.result(inst.dst, inst.operands(), last);
+        self.asm.vex(self.shape.of(kind), dst, first, second, predicate);
+        if predicate.is_some() {
+            self.asm.vex(self.shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
+        }
+    }
+
+    /// Changes or clears the sign.
+    fn with_sign<T>(&mut self, kind: Kind, inst: &ScalarInst<T>, last: u8) {
+        if !self.has_sign {
+            let sign = if bytes(self.shape.elem) == 4 { 1 << 31 } else { 1 << 63 };
+            self.constant(SIGN, sign);
+            self.has_sign = true;
+        }
+        let a = self.in_register(inst.args[0], 0);
+        let dst = self.result(inst.dst, inst.operands(), last);
+        self.asm.vex(self.shape.of(kind), dst, SIGN, Rm::Reg(a), None);
+    }
+
+    fn need_one(&mut self) {
+        if !self.has_one {
+            let one = if bytes(self.shape.elem) == 4 { 1f32.to_bits().into() } else { 1f64.to_bits() };
+            self.constant(ONE, one);
+            self.has_one = true;
+        }
+    }
+
+    fn constant(&mut self, register: u8, bits: u64) {
+        self.asm.load_imm64(RAX, bits);
+        self.asm.move_to_vector(register, RAX);
+    }
+
+    /// `b` where `a` is not zero, else `c`.
+    fn select<T>(&mut self, inst: &ScalarInst<T>, last: u8) {
+        let [a, b, c] = inst.args;
+        let condition = self.operand(a);
+        self.asm.vex(self.shape.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
+        self.asm.vex(self.shape.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
+        let yes = self.in_register(b, 0);
+        let no = self.in_register(c, 1 << yes);
+        let dst = self.result(inst.dst, inst.operands(), last);
+        self.asm.vex(self.shape.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
+    }
+
+    /// A function is called with its operands in the first registers; it changes all of them.
+    fn call<T: Number>(&mut self, inst: &ScalarInst<T>, function: fn(T, T, T) -> T, last: u8) {
+        let operands = inst.operands();
+        if let &[a] = operands {
+            // What is in a register and not needed afterwards need not be written back.
+            let register = self.register[a as usize];
+            if register != NONE && last & 1 != 0 {
+                self.dirty &= !(1 << register);
+            }
+            self.write_back();
+            match self.operand(a) {
+                Rm::Reg(0) => {}
+                Rm::Reg(register) => self.asm.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
+                Rm::Mem(_) => self.load(0, a),
+            }
+        } else {
+            self.write_back();
+            for (register, &place) in (0..).zip(operands) {
+                self.load(register, place);
+            }
+        }
+        self.forget_all();
+        self.asm.load_imm64(RDI, function as usize as u64);
+        self.asm.load_imm64(RAX, T::call_address());
+        self.asm.call(RAX);
+        self.bind(0, inst.dst);
+        self.dirty |= 1;
+    }
+
+    /// What a call leaves of the registers: nothing.
+    fn forget_all(&mut self) {
+        for register in 0..REGISTERS {
+            if self.holds[register as usize] != NOWHERE {
+                self.forget(register);
+            }
+        }
+        (self.has_sign, self.has_one) = (false, false);
+    }
+
+    /// A number in the frame: result (0) or operand, and which of them.
+    fn frame(&self, array: usize, index: usize) -> Mem {
+        let number = i32::try_from(array * BATCH + index).expect("a frame is small");
+        Mem { base: RBP, index: None, disp: number * bytes(self.shape.elem) }
+    }
+
+    /// A function is called once for several instructions.
+    fn calls<T: Number>(&mut self, batch: &[ScalarInst<T>], last: &[u8], tile: TileFunction<T>) {
+        let arity = batch[0].operands().len();
+        let used = || batch.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0);
+        for (index, (inst, last)) in used().enumerate() {
+            for (k, &place) in inst.operands().iter().enumerate() {
+                let register = match self.register[place as usize] {
+                    NONE => {
+                        self.load(MASK, place);
+                        MASK
+                    }
+                    register => register,
+                };
+                let to = Rm::Mem(self.frame(1 + k, index));
+                self.asm.vex(self.shape.store(), register, 0, to, None);
+            }
+            self.forget_last(inst.operands(), *last);
+        }
+        self.write_back();
+        self.forget_all();
+        for (k, to) in [RDI, RSI, RDX, RCX].into_iter().enumerate() {
+            // Operands that are not looked at are whatever they are.
+            let array = if k > arity { 1 } else { k };
+            self.asm.lea(to, self.frame(array, 0));
+        }
+        let count = u32::try_from(used().count()).expect("a batch is small");
+        self.asm.load_imm32(R8, count);
+        self.asm.load_imm64(R9, tile as usize as u64);
+        self.asm.load_imm64(RAX, T::tile_address());
+        self.asm.call(RAX);
+        for (index, (inst, _)) in used().enumerate() {
+            let dst = self.result(inst.dst, &[], 0);
+            let from = Rm::Mem(self.frame(0, index));
+            self.asm.vex(self.shape.load(), dst, 0, from, None);
+        }
+    }
+}
+
+/// The lowest of the registers in a set.
+fn lowest(set: u16) -> u8 {
+    u8::try_from(set.trailing_zeros()).expect("there are 16")
+}

@@ -1,0 +1,164 @@
+//! Random straight code over places: machine code against an interpreter, bit for bit.
+
+use crate::common::{Draw, Float};
+use tapegrad_jit::{Op, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported};
+
+fn floor<T: Float>(a: T) -> T {
+    T::eval(Op::Floor, a, a, a)
+}
+
+fn largest<T: Float>(out: &mut [T], [a, b, _]: [&[T]; 3]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = T::eval(Op::Max, a[i], b[i], b[i]);
+    }
+}
+
+fn interpret<T: Float>(code: &[ScalarInst<T>], arena: &mut [T]) {
+    for inst in code {
+        let [a, b, c] = inst.args.map(|place| arena[place as usize]);
+        let of = |op| T::eval(op, a, b, c);
+        arena[inst.dst as usize] = match inst.op {
+            ScalarOp::Add => of(Op::Add),
+            ScalarOp::Sub => of(Op::Sub),
+            ScalarOp::Mul => of(Op::Mul),
+            ScalarOp::Div => of(Op::Div),
+            ScalarOp::Neg => of(Op::Neg),
+            ScalarOp::Recip => T::eval(Op::Div, T::of(1.0), a, a),
+            ScalarOp::Square => T::eval(Op::Mul, a, a, a),
+            ScalarOp::Sqrt => of(Op::Sqrt),
+            ScalarOp::Abs => of(Op::Abs),
+            ScalarOp::Less => of(Op::Less),
+            ScalarOp::LessEqual => of(Op::LessEqual),
+            ScalarOp::Equal => of(Op::Equal),
+            ScalarOp::Select => of(Op::Pick),
+            ScalarOp::Copy => a,
+            ScalarOp::Call { function, .. } => function(a, b, c),
+        };
+    }
+}
+
+/// Code over `kept` places and as many temporary ones, all of which are written before they are read.
+fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) -> Vec<ScalarInst<T>> {
+    let mut written: Vec<u32> = (0..kept).map(|place| u32::try_from(place).unwrap()).collect();
+    let mut code = Vec::with_capacity(length);
+    while code.len() < length {
+        let functions: [(fn(T, T, T) -> T, Option<TileFunction<T>>, u8); 3] = [
+            (|a, _, _| floor(a), Some(|out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a))), 1),
+            (|a, b, _| T::eval(Op::Max, a, b, b), Some(largest), 2),
+            (|a, b, c| T::eval(Op::MulAdd, a, b, c), None, 3),
+        ];
+        let (function, tile, arity) = functions[draw.below(3)];
+        let all = [
+            ScalarOp::Add,
+            ScalarOp::Sub,
+            ScalarOp::Mul,
+            ScalarOp::Div,
+            ScalarOp::Neg,
+            ScalarOp::Recip,
+            ScalarOp::Square,
+            ScalarOp::Sqrt,
+            ScalarOp::Abs,
+            ScalarOp::Less,
+            ScalarOp::LessEqual,
+            ScalarOp::Equal,
+            ScalarOp::Select,
+            ScalarOp::Copy,
+            ScalarOp::Call { function, tile, arity },
+        ];
+        let op = all[draw.below(all.len() - usize::from(!calls))];
+        // Now and then the same again and again.
+        for _ in 0..if draw.below(8) == 0 { draw.below(40) } else { 1 } {
+            let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
+            // Few places are written for good, so that values are short-lived, as in real code.
+            let to = if draw.below(4) == 0 { draw.below(kept) } else { kept + draw.below(kept) };
+            let dst = u32::try_from(to).unwrap();
+            if !written.contains(&dst) {
+                written.push(dst);
+            }
+            code.push(ScalarInst { op, dst, args });
+        }
+    }
+    code
+}
+
+fn check<T: Float>(seed: u64) {
+    let mut draw = Draw(seed);
+    let kept = [3, 10, 60][draw.below(3)];
+    let length = [1, 12, 200, 1500][draw.below(4)];
+    // Several pieces in one piece of memory.
+    let pieces: Vec<_> = (0..3).map(|n| random::<T>(&mut draw, kept, length, n > 0)).collect();
+    let source = |code| ScalarSource { arena: 2 * kept, kept, code };
+    let sources: Vec<_> = pieces.iter().map(|code| source(&code[..])).collect();
+    let compiled = compile_scalars(&sources).unwrap();
+    for (number, code) in pieces.iter().enumerate() {
+        let mut want: Vec<T> = (0..2 * kept).map(|_| T::of(draw.number())).collect();
+        let mut got = want.clone();
+        interpret(code, &mut want);
+        compiled.run(number, &mut got);
+        for place in 0..kept {
+            let (got, want) = (got[place], want[place]);
+            assert_eq!(got.bits(), want.bits(), "seed {seed}, piece {number}, place {place}: {got:?}, not {want:?}");
+        }
+    }
+}
+
+#[test]
+fn random_scalars_compute_what_an_interpreter_computes() {
+    if supported() {
+        for seed in 0..1000 {
+            check::<f32>(seed);
+            check::<f64>(seed);
+        }
+    }
+}
+
+#[test]
+fn places_outside_the_arena_are_refused() {
+    if !supported() {
+        return;
+    }
+    let code = [ScalarInst::<f64> { op: ScalarOp::Add, dst: 1, args: [0, 2, 9] }];
+    let refused = |arena, kept, code: &[ScalarInst<f64>]| {
+        compile_scalars(&[ScalarSource { arena, kept, code }]).err().map_or(String::new(), |error| error.to_string())
+    };
+    assert_eq!(refused(3, 3, &code), "", "the third operand of a sum is no operand");
+    assert!(refused(2, 2, &code).contains("instruction 0 reaches outside the arena"));
+    assert!(refused(3, 4, &code).contains("more is kept than there is"));
+    let select = [ScalarInst { op: ScalarOp::Select, ..code[0] }];
+    assert!(refused(3, 3, &select).contains("outside the arena"));
+}
+
+#[test]
+fn numbers_needed_only_in_between_are_not_written_to_memory() {
+    if !supported() {
+        return;
+    }
+    // Place 3 is temporary, and its only reader follows.
+    let code = [
+        ScalarInst::<f64> { op: ScalarOp::Mul, dst: 3, args: [0, 1, 0] },
+        ScalarInst { op: ScalarOp::Add, dst: 2, args: [3, 0, 0] },
+    ];
+    let compiled = compile_scalars(&[ScalarSource { arena: 4, kept: 3, code: &code }]).unwrap();
+    let mut arena = [3.0, 5.0, 0.0, -1.0];
+    compiled.run(0, &mut arena);
+    assert_eq!(arena, [3.0, 5.0, 18.0, -1.0]);
+}
+
+#[test]
+fn every_instruction_of_scalars_is_one_that_a_disassembler_knows() {
+    if !supported() {
+        return;
+    }
+    for seed in 0..50 {
+        let code = random::<f64>(&mut Draw(seed), 60, 300, true);
+        let compiled = compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap();
+        let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
+        let mut last = iced_x86::Mnemonic::INVALID;
+        while decoder.can_decode() && last != iced_x86::Mnemonic::Ret {
+            let inst = decoder.decode();
+            assert!(!inst.is_invalid(), "byte {:#x} of seed {seed}", inst.ip());
+            last = inst.mnemonic();
+        }
+        assert_eq!(last, iced_x86::Mnemonic::Ret);
+    }
+}

@@ -1,0 +1,88 @@
+//! Groups of scalars as machine code, instruction by instruction.
+//!
+//! The group itself stays: it is what is printed and verified, and what is interpreted where there is no machine code. Functions
+//! that have no opcode are called as the interpreter calls them, so the results have its bits.
+
+use super::inst::{Inst, Opcode};
+use super::step::{Fused, Step};
+use crate::ir::Reading;
+use std::sync::Arc;
+use tapegrad_jit::{CompileError, ScalarInst, ScalarOp, ScalarSource, Scalars};
+
+/// How a group of scalars is run as machine code.
+#[derive(Clone, Debug)]
+pub(crate) struct ScalarCode {
+    pub(crate) code: Arc<Scalars>,
+    pub(crate) piece: usize,
+}
+
+/// Compiles the groups of scalars, of at most `most` instructions together; places from `scratch` on are registers.
+pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: usize) -> Result<(), CompileError> {
+    let groups: Vec<&mut Fused<T>> = steps.iter_mut().filter_map(scalars).collect();
+    let total: usize = groups.iter().map(|f| f.body.len()).sum();
+    if total == 0 || total > most {
+        return Ok(());
+    }
+    let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f)).collect();
+    let source = |code| {
+        let arena = reach(code).max(scratch);
+        ScalarSource { arena, kept: scratch, code }
+    };
+    let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
+    let code = Arc::new(tapegrad_jit::compile_scalars(&sources)?);
+    for (piece, f) in groups.into_iter().enumerate() {
+        f.scalars = Some(ScalarCode { code: Arc::clone(&code), piece });
+    }
+    Ok(())
+}
+
+fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
+    match step {
+        Step::Fused(f) if f.numel == 1 => Some(f),
+        _ => None,
+    }
+}
+
+/// The end of the last place that is named.
+fn reach<T>(code: &[ScalarInst<T>]) -> usize {
+    let last = code.iter().flat_map(|inst| inst.operands().iter().chain([&inst.dst])).max();
+    last.map_or(0, |&place| place as usize + 1)
+}
+
+fn translate<T: Reading>(f: &Fused<T>) -> Vec<ScalarInst<T>> {
+    let mut third = 0;
+    let mut code = Vec::with_capacity(f.body.len());
+    for &Inst { op, aux, dst, a, b } in &f.body {
+        let op = match op {
+            Opcode::More => {
+                third = a;
+                continue;
+            }
+            Opcode::Add => ScalarOp::Add,
+            Opcode::Sub => ScalarOp::Sub,
+            Opcode::Mul => ScalarOp::Mul,
+            Opcode::Div => ScalarOp::Div,
+            Opcode::Neg => ScalarOp::Neg,
+            Opcode::Recip => ScalarOp::Recip,
+            Opcode::Square => ScalarOp::Square,
+            Opcode::Sqrt => ScalarOp::Sqrt,
+            Opcode::Abs => ScalarOp::Abs,
+            Opcode::Less => ScalarOp::Less,
+            Opcode::LessEqual => ScalarOp::LessEqual,
+            Opcode::Equal => ScalarOp::Equal,
+            Opcode::Select => ScalarOp::Select,
+            Opcode::Copy => ScalarOp::Copy,
+            // Which of two zeros is the smaller is what the standard library says it is.
+            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), tile: None, arity: 2 },
+            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), tile: None, arity: 2 },
+            Opcode::Call => {
+                let call = &f.calls[aux as usize];
+                let arity = u8::try_from(call.arity).unwrap_or(3);
+                ScalarOp::Call { function: call.scalar, tile: Some(call.tile), arity }
+            }
+            Opcode::Load => unreachable!("scalars are read where they are"),
+        };
+        code.push(ScalarInst { op, dst, args: [a, b, third] });
+    }
+    code
+}

@@ -1,0 +1,83 @@
+//! How a program is carried out, and who decides it.
+
+/// How a program is carried out.
+///
+/// | tier | made of | bits |
+/// |---|---|---|
+/// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
+/// | `Template` | machine code for scalars, instruction by instruction, of any length; tensors as the interpreter does them | those of the interpreter |
+/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
+/// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code | those of the parts |
+///
+/// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
+/// interpreter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// Chosen by the size of the program and how often it will be replayed.
+    #[default]
+    Auto,
+    /// No machine code.
+    Interpreter,
+    /// Machine code that is quick to make.
+    Template,
+    /// Machine code that is quick to run, up to about a million operations.
+    Optimised,
+}
+
+/// The parts of the compiler that make machine code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generators {
+    /// The whole program as lane code: never, if it is small, or always.
+    pub(super) lanes: Lanes,
+    /// Groups of tensors as passes.
+    pub(super) passes: bool,
+    /// Groups of scalars, up to so many instructions.
+    pub(super) scalars: usize,
+}
+
+/// Which programs become lane code as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lanes {
+    Never,
+    Small,
+    Large,
+}
+
+/// Scalar code is about 25 bytes an instruction as machine code, 16 as the interpreter's. More than this does not stay in a
+/// third-level cache, and then the shorter code is as fast.
+const MOST_SCALARS: usize = 1 << 19;
+/// A program replayed less often is interpreted sooner than it is translated.
+const FEW: usize = 32;
+/// And a long one replayed more often is worth the time that looking ahead takes.
+const MANY: usize = 20_000;
+
+impl Tier {
+    /// What is made of a program that is replayed about so often, if that is known.
+    pub(super) fn generators(self, replays: Option<usize>) -> Generators {
+        let none = Generators { lanes: Lanes::Never, passes: false, scalars: 0 };
+        match self {
+            Tier::Interpreter => none,
+            Tier::Template => Generators { scalars: usize::MAX, ..none },
+            Tier::Optimised => Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX },
+            Tier::Auto => match replays {
+                Some(few) if few < FEW => none,
+                Some(many) if many >= MANY => Generators { lanes: Lanes::Large, passes: true, scalars: MOST_SCALARS },
+                _ => Generators { lanes: Lanes::Small, passes: true, scalars: MOST_SCALARS },
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replayed_a_few_times_is_interpreted_and_what_is_replayed_for_long_is_optimised() {
+        let of = |replays| Tier::Auto.generators(replays);
+        assert_eq!(of(Some(1)), Tier::Interpreter.generators(None));
+        assert_eq!((of(None).lanes, of(None).passes), (Lanes::Small, true));
+        assert_eq!(of(Some(1_000_000)).lanes, Lanes::Large);
+        assert_eq!(Tier::Interpreter.generators(Some(1_000_000)), Tier::Interpreter.generators(None), "forced");
+    }
+}
