@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use tapegrad::check::{Accuracy, GradcheckOptions, Worst, accuracy, gradcheck};
+use tapegrad::check::{Accuracy, GradcheckOptions, Worst, accuracy, gradgradcheck, jvp_check};
 use tapegrad::ir::{Kernel, LeafValue, OpDef, Sample};
 use tapegrad::{Tape, Tensor, Var, ops::OPS};
 
@@ -17,7 +17,7 @@ fn edges(name: &str) -> usize {
     EDGES.lines().filter(of_it).map(|line| line.split(' ').count() - 2).sum()
 }
 
-/// The derivatives of one sample, against differences.
+/// The derivatives of one sample, against differences: first and second ones, by reverse and by forward mode, element by element.
 fn differences(op: &'static OpDef, sample: &Sample) -> Result<(), String> {
     let real = |v: &LeafValue| if let LeafValue::Real(t) = v { Some(t.clone()) } else { None };
     let inputs: Vec<Tensor> = sample.inputs.iter().filter_map(real).collect();
@@ -30,7 +30,9 @@ fn differences(op: &'static OpDef, sample: &Sample) -> Result<(), String> {
         let operands: Vec<Var> = sample.inputs.iter().map(operand).collect();
         Var::record(op, &operands, sample.attrs.clone())
     };
-    gradcheck(record, &inputs, GradcheckOptions::default().every_element(true)).map_err(|e| format!("{}: {e}", op.name))
+    let each = GradcheckOptions::default().every_element(true);
+    let first = jvp_check(&record, &inputs, each);
+    first.and_then(|()| gradgradcheck(&record, &inputs, each)).map_err(|e| format!("{}: {e}", op.name))
 }
 
 /// The row of an operation: by references of many digits, else by differences, else by its edges alone (what jumps).
@@ -42,7 +44,7 @@ fn row(op: &'static OpDef, references: &[[Accuracy; 2]]) -> Result<String, Strin
     }
     if measured.is_empty() {
         samples.iter().try_for_each(|sample| differences(op, sample))?;
-        return Ok(format!("| `{name}` | 1 by differences | {} | – | – | – | – | – |", samples.len()));
+        return Ok(format!("| `{name}` | 1, 2 by differences | {} | – | – | – | – | – |", samples.len()));
     }
     let rows: usize = measured.iter().map(|a| a.samples).sum();
     let worst = |order: usize| measured.iter().map(|a| a.worst[order].error).fold(0.0, f64::max);

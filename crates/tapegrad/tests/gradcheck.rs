@@ -20,7 +20,7 @@ tapegrad::elementwise! {
     /// The exponential function, which forgets its argument.
     EXP_NOTHING exp_nothing(x) -> y { forward: x.exp(), partials: [0.0 * x], onnx: None, samples: [[0.5]], }
     /// The logarithm, with a derivative that is 1/0.
-    LN_POLE ln_pole(x) -> y { forward: x.ln(), partials: [1.0 / (x - x)], onnx: None, samples: [[0.5]], }
+    LN_POLE ln_pole(x) -> y { forward: x.ln(), partials: [1.0 / (0.0 * x)], onnx: None, samples: [[0.5]], }
     /// The sine, with the derivative of another function.
     SIN_OTHER sin_other(x) -> y { forward: x.sin(), partials: [x.exp()], onnx: None, samples: [[0.5]], }
     /// The cosine, with the negative of its derivative.

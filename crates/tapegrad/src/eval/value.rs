@@ -134,6 +134,7 @@ impl Var {
 }
 
 /// Compares two scalars and remembers the outcome on the tape.
+#[track_caller]
 fn guarded<R>(
     lhs: Var,
     rhs: Var,
@@ -149,10 +150,10 @@ fn guarded<R>(
                 Err(RecordError::new("comparison", issue, at).with_operands(vec![r.graph.describe(v.id())]))
             }
         });
-        value.and_then(|v| v).or_raise()
+        value.and_then(|v| v)
     };
     check_one_tape("comparison", &["lhs", "rhs"], &[lhs, rhs], at).or_raise();
-    let (answer, comparison) = compare(number(lhs), number(rhs));
+    let (answer, comparison) = compare(number(lhs).or_raise(), number(rhs).or_raise());
     lhs.with("comparison", at, |r| {
         r.guards.push(Guard { lhs: lhs.id(), rhs: rhs.id(), comparison, location: at });
     })

@@ -303,10 +303,12 @@ impl<T: Element> Index<Var> for Gradients<'_, T> {
     type Output = [T];
     #[track_caller]
     fn index(&self, var: Var) -> &[T] {
-        self.get(var).unwrap_or_else(|| match self.state.outputs {
-            Outputs::Computed => panic!("no gradient by {var:?} is among the outputs of the program"),
-            Outputs::NotYet => panic!("the gradient by {var:?} is not computed: there was no replay yet"),
-            Outputs::Refused => panic!("the gradient by {var:?} is not computed: the last replay was refused"),
-        })
+        // Not in a closure, so that the panic is in the line of the caller.
+        match (self.get(var), self.state.outputs) {
+            (Some(gradient), _) => gradient,
+            (None, Outputs::Computed) => panic!("no gradient by {var:?} is among the outputs of the program"),
+            (None, Outputs::NotYet) => panic!("the gradient by {var:?} is not computed: there was no replay yet"),
+            (None, Outputs::Refused) => panic!("the gradient by {var:?} is not computed: the last replay was refused"),
+        }
     }
 }

@@ -389,7 +389,7 @@ impl Tape {
     #[track_caller]
     pub fn unassign(&self, param: Var) {
         let at = Location::caller();
-        let ids = self.ids("unassign", &[param], at).unwrap_or_else(|error| error.raise());
+        let ids = self.ids("unassign", &[param], at).or_raise();
         self.with(|r| {
             if let Some(place) = r.assigned.remove(ids[0]) {
                 r.assigns.swap_remove(place);
