@@ -15,6 +15,7 @@
 //! | `oracle` | the naive evaluator's values, and how far a computed value may be from them |
 //! | `values` | replay equals the naive evaluator, whatever the passes, in `f64` and `f32` |
 //! | `derivatives` | reverse equals forward equals differences, also second derivatives |
+//! | `expressions` | formulas of numbers have the interpreter's bits |
 //! | `updates` | assignments see the parameters as they were |
 //!
 //! A crate with a back end depends on this one with the feature `backend-tests` and says, in an integration test:
@@ -39,6 +40,7 @@
 
 mod build;
 mod derivatives;
+mod expressions;
 mod functions;
 mod oracle;
 mod recipe;
@@ -49,6 +51,7 @@ mod values;
 pub use derivatives::{
     reverse_mode_equals_differences, reverse_mode_equals_forward_mode, second_derivatives_are_right,
 };
+pub use expressions::expressions_agree_with_the_interpreter;
 pub use updates::assignments_see_the_parameters_as_they_were;
 pub use values::{
     changed_inputs_replay_like_a_new_recording, compiling_twice_gives_the_same_program, every_choice_of_passes_agrees,
@@ -145,6 +148,7 @@ macro_rules! backend_tests {
             reverse_mode_equals_differences,
             second_derivatives_are_right,
             assignments_see_the_parameters_as_they_were,
+            expressions_agree_with_the_interpreter,
         }
     };
     ($Backend:ty: $($property:ident,)+) => {$(
