@@ -71,7 +71,7 @@ impl CompileOptions {
     }
 
     /// About how often the program will be replayed, which [`Tier::Auto`] goes by: machine code takes time to make. If nothing
-    /// is said, often enough for all but what takes longest.
+    /// is said, often enough.
     #[must_use]
     pub fn replays(mut self, replays: usize) -> Self {
         self.replays = Some(replays);

@@ -139,10 +139,11 @@ impl Emitter {
             // A called function must not write where it reads; that can only be asked of a parameter updated in place.
             let direct = home.filter(|h| scalar || opcode != Opcode::Call || !operands.contains(h));
             let dst = direct.unwrap_or_else(|| group.registers.take() | REGISTER);
-            group.push(opcode, node.op, dst, &operands);
+            let literal = matches!(at.graph.attrs(id), Attrs::Scalar(_));
+            group.push(opcode, (node.op, literal), dst, &operands);
             match home {
                 Some(home) if direct.is_none() => {
-                    group.push(Opcode::Copy, node.op, home, &[dst]);
+                    group.push(Opcode::Copy, (node.op, literal), home, &[dst]);
                     group.registers.free.push(dst & !REGISTER);
                     self.place[id.index()] = home;
                 }
@@ -251,8 +252,9 @@ impl<T: Reading> Group<'_, T> {
         place
     }
 
-    fn push(&mut self, op: Opcode, def: &'static OpDef, dst: u32, operands: &[u32]) {
-        let aux = if op == Opcode::Call { self.call(def) } else { 0 };
+    /// An instruction of an operation, which may have a literal as its last operand.
+    fn push(&mut self, op: Opcode, (def, literal): (&'static OpDef, bool), dst: u32, operands: &[u32]) {
+        let aux = if op == Opcode::Call { self.call(def, literal) } else { 0 };
         let get = |i: usize| operands.get(i).copied().unwrap_or(operands[0]);
         if let Some(&c) = operands.get(2) {
             self.out.body.push(Inst { op: Opcode::More, aux: 0, dst: c, a: c, b: c });
@@ -260,12 +262,13 @@ impl<T: Reading> Group<'_, T> {
         self.out.body.push(Inst { op, aux, dst, a: get(0), b: get(1) });
     }
 
-    fn call(&mut self, def: &'static OpDef) -> u16 {
+    fn call(&mut self, def: &'static OpDef, literal: bool) -> u16 {
         let Kernel::Elementwise(e) = &def.kernel else { unreachable!("only elementwise nodes are fused") };
         let calls = &mut self.out.calls;
         *self.calls.entry(std::ptr::from_ref(def)).or_insert_with(|| {
             let arity = (e.formula)().steps().iter().filter(|s| matches!(s, crate::num::FormulaStep::Arg(_))).count();
-            calls.push(Call { name: def.name, arity, scalar: T::scalar(e), tile: T::tile(e), elementwise: e });
+            let (scalar, tile) = (T::scalar(e), T::tile(e));
+            calls.push(Call { name: def.name, arity, literal, scalar, tile, elementwise: e });
             u16::try_from(calls.len() - 1).expect("fewer than 2^16 operations exist")
         })
     }

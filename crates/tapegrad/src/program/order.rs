@@ -68,14 +68,14 @@ pub(super) fn runs<T>(f: &Fused<T>) -> Vec<Run> {
     let mut start = 0;
     while start < f.body.len() {
         let first = f.body[start];
-        let call = first.op == Opcode::Call;
-        let three =
-            first.op == Opcode::More || first.op == Opcode::Select || (call && f.calls[first.aux as usize].arity > 2);
+        let call = (first.op == Opcode::Call).then(|| &f.calls[first.aux as usize]);
+        // Neither are calls with different literals made together.
+        let alone = matches!(first.op, Opcode::More | Opcode::Select) || call.is_some_and(|c| c.arity > 2 || c.literal);
         let mut end = start + 1;
-        while !three && end < f.body.len() && (f.body[end].op, f.body[end].aux) == (first.op, first.aux) {
+        while !alone && end < f.body.len() && (f.body[end].op, f.body[end].aux) == (first.op, first.aux) {
             let inst = f.body[end];
             let depends = || f.body[start..end].iter().any(|before| before.dst == inst.a || before.dst == inst.b);
-            if call && (end - start == Run::MOST_CALLS || depends()) {
+            if call.is_some() && (end - start == Run::MOST_CALLS || depends()) {
                 break;
             }
             end += 1;

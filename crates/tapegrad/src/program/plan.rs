@@ -19,6 +19,9 @@ use tapegrad_jit::LANES;
 
 /// Shorter groups of scalars are left in their order.
 const LONG: usize = 32;
+/// An order in which runs are shorter than this on average is slower to interpret than the original one, in which numbers are
+/// used soon after they are computed.
+const MEAN_RUN: usize = 8;
 
 /// Places fit in 30 bits.
 pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
@@ -371,7 +374,8 @@ impl<'a> Plan<'a> {
             let (mut fused, needs) = emitter.group(places, step, 1, &ordered);
             fused.runs = order::runs(&fused);
             let in_runs: usize = fused.runs.iter().map(|run| run.len).sum();
-            if alike == Alike::Calls || 2 * in_runs >= fused.body.len() {
+            let worthwhile = 2 * in_runs >= fused.body.len() && in_runs >= MEAN_RUN * fused.runs.len();
+            if alike == Alike::Calls || worthwhile {
                 return (fused, needs);
             }
         }

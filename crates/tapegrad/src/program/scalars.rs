@@ -78,7 +78,8 @@ fn translate<T: Reading>(f: &Fused<T>) -> Vec<ScalarInst<T>> {
             Opcode::Call => {
                 let call = &f.calls[aux as usize];
                 let arity = u8::try_from(call.arity).unwrap_or(3);
-                ScalarOp::Call { function: call.scalar, tile: Some(call.tile), arity }
+                let tile = (!call.literal).then_some(call.tile);
+                ScalarOp::Call { function: call.scalar, tile, arity }
             }
             Opcode::Load => unreachable!("scalars are read where they are"),
         };

@@ -74,6 +74,8 @@ impl Run {
 pub(crate) struct Call<T> {
     pub(crate) name: &'static str,
     pub(crate) arity: usize,
+    /// Whether the last operand is a literal, which the loop takes to be the same for all elements.
+    pub(crate) literal: bool,
     pub(crate) scalar: ScalarFn<T>,
     pub(crate) tile: TileFn<T>,
     pub(crate) elementwise: &'static Elementwise,

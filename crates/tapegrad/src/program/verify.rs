@@ -6,8 +6,9 @@
 //!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
 //! 3. Inputs and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
-//! 5. In a group of tiles, what does not move on with them is a register.
-//! 6. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
+//! 5. A run in a group of scalars is of one kind, and calls in it do not depend on each other.
+//! 6. In a group of tiles, what does not move on with them is a register.
+//! 7. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
 //!    value is meant; and then it comes after.
 //!
 //! That every step finds what it means to read is checked in `meant`.
@@ -17,7 +18,7 @@
 use super::compile::Inner;
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::layout::Role;
-use super::step::{Fused, Load, Machine, Step};
+use super::step::{Fused, Load, Machine, Run, Step};
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -334,11 +335,41 @@ fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
     if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
 }
 
+/// Runs lie in the body one after the other; the calls of one are computed together from what stood there before.
+fn verify_runs<T>(f: &Fused<T>) -> Result<(), String> {
+    let mut end = 0;
+    for run in &f.runs {
+        let code = f.body.get(run.start..run.start + run.len).unwrap_or_default();
+        let Some(first) = code.first().filter(|_| run.start >= end && f.numel == 1) else {
+            return Err("a run where there is none".to_owned());
+        };
+        if code.iter().any(|inst| (inst.op, inst.aux) != (first.op, first.aux)) || first.op == Opcode::More {
+            return Err("a run of several kinds".to_owned());
+        }
+        if first.op == Opcode::Call {
+            let call = f.calls.get(first.aux as usize).filter(|call| !call.literal);
+            let arity = call.map_or(usize::MAX, |call| call.arity);
+            let mut written = HashSet::new();
+            let depends = code.iter().any(|inst| {
+                let reads = written.contains(&inst.a) || (arity > 1 && written.contains(&inst.b));
+                written.insert(inst.dst);
+                reads
+            });
+            if arity > 2 || depends || run.len > Run::MOST_CALLS {
+                return Err("a run of calls that cannot be made together".to_owned());
+            }
+        }
+        end = run.start + run.len;
+    }
+    Ok(())
+}
+
 fn verify_fused<T>(f: &Fused<T>, scratch: usize) -> Result<(), String> {
     if f.tile == 0 || f.tile > f.numel.max(1) {
         return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
     }
     verify_elements(f)?;
+    verify_runs(f)?;
     for code in [&f.prologue, &f.body] {
         for (i, inst) in code.iter().enumerate() {
             if inst.op == Opcode::More {
@@ -477,6 +508,20 @@ mod tests {
         let Step::MatMul(m) = &mut program.steps[second] else { unreachable!() };
         m.c = place;
         assert!(verify(&program).unwrap_err().contains("writes a parameter again"));
+    }
+
+    #[test]
+    fn a_run_of_calls_that_depend_on_each_other_is_refused() {
+        let tape = Tape::new();
+        let x: Vec<Var> = (0..40).map(|i| tape.input(0.01 * f64::from(i))).collect();
+        let mut program = compile(&tape, &[x.iter().map(|x| x.sin()).sum()]);
+        verify(&program).unwrap();
+        let Step::Fused(group) = &mut program.steps[0] else { panic!("one group") };
+        let run = group.runs[0];
+        assert_eq!(run.len, 40, "the sines stand side by side");
+        let (first, second) = (group.body[run.start], &mut group.body[run.start + 1]);
+        (second.a, second.b) = (first.dst, first.dst);
+        assert!(verify(&program).unwrap_err().contains("cannot be made together"));
     }
 
     #[test]

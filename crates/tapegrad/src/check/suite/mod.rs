@@ -15,6 +15,7 @@
 //! | `oracle` | the naive evaluator's values, and how far a computed value may be from them |
 //! | `values` | replay equals the naive evaluator, whatever the passes, in `f64` and `f32` |
 //! | `derivatives` | reverse equals forward equals differences, also second derivatives |
+//! | `expressions` | formulas of numbers have the interpreter's bits |
 //! | `laws` | all of this at once, of larger programs, by every tier |
 //! | `updates` | assignments see the parameters as they were |
 //!
@@ -40,6 +41,7 @@
 
 mod build;
 mod derivatives;
+mod expressions;
 mod functions;
 mod laws;
 mod oracle;
@@ -51,6 +53,7 @@ mod values;
 pub use derivatives::{
     reverse_mode_equals_differences, reverse_mode_equals_forward_mode, second_derivatives_are_right,
 };
+pub use expressions::expressions_agree_with_the_interpreter;
 pub use laws::{Tally, every_law_holds};
 pub use updates::assignments_see_the_parameters_as_they_were;
 pub use values::{
@@ -148,6 +151,7 @@ macro_rules! backend_tests {
             reverse_mode_equals_differences,
             second_derivatives_are_right,
             assignments_see_the_parameters_as_they_were,
+            expressions_agree_with_the_interpreter,
         }
     };
     ($Backend:ty: $($property:ident,)+) => {$(

@@ -68,15 +68,17 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<L
 }
 
 /// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
-pub(super) const SMALL: Limits = Limits { work: 6_000, values: 16_000 };
+pub(super) const SMALL: Limits = Limits { work: 6_000, scalars: 500, values: 16_000 };
 /// As much as can be compiled in seconds.
-pub(super) const LARGE: Limits = Limits { work: 1 << 20, values: 1 << 21 };
+pub(super) const LARGE: Limits = Limits { work: 1 << 20, scalars: 1 << 20, values: 1 << 21 };
 
 /// How large a program may be.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// Multiplications and elementwise operations per row.
     work: usize,
+    /// The same for programs of single numbers, for which code that is quicker to make is as fast.
+    scalars: usize,
     /// Values computed.
     values: usize,
 }
@@ -89,7 +91,8 @@ pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Opti
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
     let graph = wanted.graph;
-    if work(graph, rows) > limits.work {
+    let is_scalar = graph.order().iter().all(|&id| graph.shape(id).numel() == 1);
+    if work(graph, rows) > if is_scalar { limits.scalars } else { limits.work } {
         return None;
     }
     let mut l = Lowering {

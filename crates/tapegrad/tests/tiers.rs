@@ -1,0 +1,133 @@
+//! The tiers on long formulas: those with many windows of instructions, runs and calls made together.
+#![allow(clippy::unwrap_used)]
+
+use tapegrad::{CompileOptions, Element, State, Tape, Tier, Var};
+
+/// ln Σ eˣ, whose exponentials are independent.
+fn log_sum_exp(x: &[Var]) -> Var {
+    (0..400).map(|i| (x[i % x.len()] * (0.01 * i as f64 - 2.0)).exp()).sum::<Var>().ln()
+}
+
+/// A chain, in which every operation waits for the one before it.
+fn predators(x: &[Var]) -> Var {
+    let (mut u, mut v) = (x[0] * 0.5 + 1.0, x[1] * 0.5 + 1.0);
+    for _ in 0..300 {
+        let (du, dv) = (u * x[2] - u * v, u * v - v * x[3]);
+        (u, v) = (u + du * 0.01, v + dv * 0.01);
+    }
+    u.square() + v.square()
+}
+
+/// Many pairs, each doing the same, with functions of one, two and three operands.
+fn pairs(x: &[Var]) -> Var {
+    let mut total = x[0] * 0.0;
+    for i in 0..40 {
+        for j in 0..i {
+            let (a, b) = (x[i % 4] * (1.0 + 0.1 * i as f64), x[j % 4] - 0.05 * j as f64);
+            let near = (a - b).abs().less(a.square() + 0.1);
+            let way =
+                near.select((a * b).tanh().atan2(b.square() + 1.0), a.maximum(b).sin() - a.minimum(b).abs().sqrt());
+            total = total + way / (b.square() + 0.5) - (a * 0.01).powi([1, 2, 3, -1, -2][i % 5])
+                + (b * 0.1).sigmoid().recip();
+        }
+    }
+    total
+}
+
+type Function = fn(&[Var]) -> Var;
+const FUNCTIONS: [(&str, Function); 3] = [("log_sum_exp", log_sum_exp), ("predators", predators), ("pairs", pairs)];
+const POINTS: [[f64; 4]; 3] = [[0.7, 0.3, 1.1, 0.9], [-0.5, 1.25, 0.2, 2.0], [0.0, -0.0, 1e-3, 5.0]];
+
+/// Value and gradient at all points, by a tier.
+fn gradients<T: Element>(f: Function, tier: Tier) -> Vec<Vec<T>> {
+    let tape = Tape::new();
+    let x = [1.0; 4].map(|c| tape.input(c));
+    let y = f(&x);
+    let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
+    let program = tape.compile_with::<T>(&outputs, &CompileOptions::default().tier(tier)).unwrap();
+    let mut state = program.state();
+    let mut at = |point: &[f64; 4]| {
+        x.iter().zip(point).for_each(|(&x, &c)| state.set_scalar(x, T::from_f64(c)).unwrap());
+        program.replay(&mut state).unwrap();
+        outputs.iter().map(|&v| state.item(v)).collect()
+    };
+    POINTS.iter().map(&mut at).collect()
+}
+
+fn bits<T: Element>(values: &[Vec<T>]) -> Vec<u64> {
+    values.iter().flatten().map(|x| if x.is_nan() { u64::MAX } else { x.to_f64().to_bits() }).collect()
+}
+
+#[test]
+fn translated_code_has_the_bits_of_the_interpreter_in_both_precisions() {
+    for (name, f) in FUNCTIONS {
+        let [wanted, got] = [Tier::Interpreter, Tier::Template].map(|tier| bits(&gradients::<f64>(f, tier)));
+        assert_eq!(got, wanted, "{name}");
+        let [wanted, got] = [Tier::Interpreter, Tier::Template].map(|tier| bits(&gradients::<f32>(f, tier)));
+        assert_eq!(got, wanted, "{name} in single precision");
+    }
+}
+
+#[test]
+fn the_interpreter_has_the_bits_of_the_naive_evaluator() {
+    for (name, f) in FUNCTIONS {
+        let replayed = gradients::<f64>(f, Tier::Interpreter);
+        for (point, replayed) in POINTS.iter().zip(replayed) {
+            let tape = Tape::new();
+            let x = point.map(|c| tape.input(c));
+            assert_eq!(f(&x).item().to_bits(), replayed[0].to_bits(), "{name} at {point:?}");
+        }
+    }
+}
+
+#[test]
+fn optimised_code_differs_by_rounding() {
+    for (name, f) in FUNCTIONS {
+        let wanted = gradients::<f64>(f, Tier::Interpreter);
+        for tier in [Tier::Optimised, Tier::Auto] {
+            for (got, wanted) in gradients::<f64>(f, tier).iter().zip(&wanted) {
+                let largest = wanted.iter().filter(|x| x.is_finite()).fold(1.0_f64, |a, x| a.max(x.abs()));
+                for (got, wanted) in got.iter().zip(wanted) {
+                    let both_overflow = !got.is_finite() && !wanted.is_finite();
+                    let near = (got - wanted).abs() <= 1e-12 * largest || both_overflow;
+                    assert!(near, "{name}, {tier:?}: {got}, not {wanted}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_among_scalars_are_updated_alike_on_every_tier() {
+    let trained = |tier: Tier| -> Vec<u64> {
+        let tape = Tape::new();
+        let w = [0.7, 0.3, 1.1, 0.9].map(|c| tape.param(c));
+        let loss = predators(&w);
+        for (w, g) in w.into_iter().zip(tape.grad(loss, &w)) {
+            tape.assign(w, w - g * 0.01);
+        }
+        let program = tape.compile_with::<f64>(&[loss], &CompileOptions::default().tier(tier)).unwrap();
+        let mut state: State<f64> = program.state();
+        for _ in 0..3 {
+            program.replay(&mut state).unwrap();
+        }
+        w.iter().map(|&w| state.item(w).to_bits()).collect()
+    };
+    assert_eq!(trained(Tier::Template), trained(Tier::Interpreter));
+}
+
+#[test]
+fn machine_code_is_made_of_long_formulas_unless_they_are_replayed_a_few_times() {
+    let made = |options: CompileOptions| {
+        let tape = Tape::new();
+        let x = [1.0; 4].map(|c| tape.input(c));
+        let program = tape.compile_with::<f64>(&[pairs(&x)], &options).unwrap();
+        format!("{program:?}").contains("bytes of machine code")
+    };
+    let options = CompileOptions::default();
+    let supported = made(options.tier(Tier::Optimised));
+    assert_eq!(made(options), supported);
+    assert_eq!(made(options.tier(Tier::Template).replays(1)), supported, "what is forced is made");
+    assert!(!made(options.replays(1)));
+    assert!(!made(options.tier(Tier::Interpreter)));
+}
