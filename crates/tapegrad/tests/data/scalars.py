@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""References for tests/accuracy.rs: the values of scalar functions and their first three derivatives, by mpmath.
+"""References for tests/engine/accuracy.rs: the values of scalar functions and their first three derivatives, by mpmath.
 
 Run `python3 scalars.py > scalars.txt` in this directory (mpmath 1.3; five minutes). The first line of the output names the hash of
 this script; the test refuses a file that another script made.

@@ -14,7 +14,7 @@
 //! | `bessel` | the modified Bessel functions of the first kind of whole order |
 //! | `sinc` | `sinc` and its derivatives |
 //!
-//! `erf`, `erfc` and `lgamma` are those of the crate `libm`. The others are our own: at the references of `tests/accuracy.rs` the
+//! `erf`, `erfc` and `lgamma` are those of the crate `libm`. The others are our own: at the references of `tests/engine/accuracy.rs` the
 //! crates are at best about as exact, and each that has some of them was far off somewhere (`statrs` by 8541 units in the last place
 //! in `digamma` near its root,
 //! `puruspe` at small arguments of `erfinv` and in the sign of I₁, `spec_math` by 977 in the lower tail of `ndtr`); and none has the forms that

@@ -1,8 +1,6 @@
 //! `tapegrad grad` as a user sees it.
 
-mod common;
-
-use common::{Ran, Scratch, command, ran, run, text};
+use crate::common::{Ran, Scratch, command, ran, run, text};
 
 fn grad(arguments: &[&str]) -> Ran {
     run(&[&["grad"], arguments].concat())

@@ -1,6 +1,6 @@
 //! What every function of numbers gives at the edges: a stored table of bits, and the book's page.
 //!
-//! `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test edges` writes both anew.
+//! `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test engine edges` writes both anew.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write;
@@ -125,7 +125,7 @@ fn special_values_give_the_stored_bits() {
         return;
     }
     let mut table = String::from(
-        "# Values (v) of every elementwise operation at the special values of tests/edges.rs, or at all pairs of them; of those\n# of one operand also \
+        "# Values (v) of every elementwise operation at the special values of tests/engine/edges.rs, or at all pairs of them; of those\n# of one operand also \
          the derivative (d). n is NaN, i is infinity; numbers that are not small and whole are bits of f64.\n",
     );
     for case in cases() {
@@ -258,7 +258,7 @@ fn points() -> Vec<(&'static OpDef, Vec<f64>)> {
 
 fn page() -> String {
     let mut page = String::from(
-        "# Edges\n\nWhat every function gives where something happens. Generated from the code by `crates/tapegrad/tests/edges.rs`, which fails when this page is\n\
+        "# Edges\n\nWhat every function gives where something happens. Generated from the code by `crates/tapegrad/tests/engine/edges.rs`, which fails when this page is\n\
          stale; the same test holds a table of the bits at 32 special values, and at all pairs of them, in `tests/data/edges.txt`.\n\n\
          Three rules stand behind the tables:\n\n\
          - A value is that of the plain `f64` function to the last bit, recorded or replayed.\n\

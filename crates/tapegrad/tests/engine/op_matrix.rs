@@ -6,7 +6,7 @@ use tapegrad::check::accuracy;
 use tapegrad::ir::{Attrs, OpDef};
 use tapegrad::{Element, Tape, Tensor, Var, ops};
 
-const REFERENCES: &str = include_str!("data/scalars.txt");
+const REFERENCES: &str = include_str!("../data/scalars.txt");
 
 /// A function of the references: its name, the operation, and columns of arguments.
 struct Function {

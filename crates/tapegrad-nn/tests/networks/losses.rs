@@ -1,9 +1,7 @@
 //! Every loss: its value by the formula, its gradient by finite differences, and what it refuses.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{CASES, Case, reduce, richardson};
+use crate::common::{CASES, Case, reduce, richardson};
 use tapegrad::{Tape, Tensor, Var};
 use tapegrad_nn::loss::{bce, bce_with_logits, cross_entropy, nll};
 use tapegrad_nn::{Loss, Reduction};
@@ -116,7 +114,7 @@ fn shapes_that_would_broadcast_are_refused() {
         let error = loss.try_record(row, column, Reduction::Sum).unwrap_err().to_string();
         let first = format!(
             "{loss}: prediction of shape [3] and target of shape [3, 1] differ (a loss does not broadcast)\n  \
-             help: reshape one of them; both have 3 numbers\n  --> crates/tapegrad-nn/tests/losses.rs:"
+             help: reshape one of them; both have 3 numbers\n  --> crates/tapegrad-nn/tests/networks/losses.rs:"
         );
         assert!(error.starts_with(&first), "{error}");
         assert!(error.contains("`row`") && error.contains("`column`"), "{error}");

@@ -1,6 +1,6 @@
 //! What graphs and programs look like: their text and their drawings, as golden files in `golden/text`.
 //!
-//! Golden files are rewritten with `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test text`.
+//! Golden files are rewritten with `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test engine text`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

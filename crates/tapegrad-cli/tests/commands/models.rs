@@ -1,8 +1,6 @@
 //! Training, saving, predicting; and model files that cannot be used.
 
-mod common;
-
-use common::{Ran, Scratch, data, run, text};
+use crate::common::{Ran, Scratch, data, run, text};
 use std::fs;
 
 /// Trains briefly on iris and saves the model.
@@ -149,11 +147,11 @@ fn a_saved_model_predicts_labels_with_probabilities() {
 fn a_model_can_be_saved_under_a_name_without_directory() {
     let scratch = Scratch::new();
     let table = data("xor.csv");
-    let output = common::command()
+    let output = crate::common::command()
         .current_dir(scratch.path(""))
         .args(["train", &table, "--epochs=2", "--save", "model.safetensors"])
         .output();
-    common::ran(output.expect("the command starts")).success();
+    crate::common::ran(output.expect("the command starts")).success();
     assert_eq!(scratch.names(), ["model.safetensors"]);
 }
 

@@ -1,6 +1,6 @@
 //! What passes may not change: values, gradients, and the text of what they make of known graphs.
 //!
-//! Golden files are rewritten with `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test passes`.
+//! Golden files are rewritten with `TAPEGRAD_UPDATE_GOLDEN=1 cargo test -p tapegrad --test engine passes`.
 
 use std::collections::HashMap;
 use std::fmt::Write;

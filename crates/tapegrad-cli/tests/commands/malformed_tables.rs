@@ -1,8 +1,6 @@
 //! Tables that cannot be used: one line with file, row and column, exit code 2, nothing overwritten.
 
-mod common;
-
-use common::{Scratch, run, text};
+use crate::common::{Scratch, run, text};
 use std::fs;
 use std::path::Path;
 
@@ -78,14 +76,14 @@ fn files_that_cannot_be_read_are_named() {
 
 #[test]
 fn a_target_column_that_is_not_there_is_refused() {
-    let data = common::data("iris.csv");
+    let data = crate::common::data("iris.csv");
     let message = run(&["train", &data, "--target", "specis"]).refusal();
     assert_eq!(message, format!("{data}: no column is named `specis`; did you mean `species`?"));
 }
 
 #[test]
 fn a_model_that_cannot_be_written_is_refused_before_training() {
-    let data = common::data("iris.csv");
+    let data = crate::common::data("iris.csv");
     let scratch = Scratch::new();
     let model = scratch.path("no/such/directory/model.safetensors");
     let message = run(&["train", &data, "--save", text(&model)]).refusal();

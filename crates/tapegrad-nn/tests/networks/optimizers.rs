@@ -1,9 +1,7 @@
 //! Every optimiser against its formula in plain Rust, and every loss and optimiser together against finite differences.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{CASES, Case, Plain, Rule, reduce, richardson, sigmoid};
+use crate::common::{CASES, Case, Plain, Rule, reduce, richardson, sigmoid};
 use tapegrad::{Tape, Tensor, Var};
 use tapegrad_nn::optim::{Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd, Update};
 use tapegrad_nn::{Loss, Optimizer, Reduction};

@@ -1,8 +1,6 @@
 //! Where results go, and what happens when nobody wants them.
 
-mod common;
-
-use common::{command, data, ran, run};
+use crate::common::{command, data, ran, run};
 use std::io::Read;
 use std::process::Stdio;
 

@@ -1,0 +1,36 @@
+//! The tests of the engine, a module to a subject, in one program: it takes a fraction of the time that forty take to build.
+//!
+//! Those that count allocations have an allocator, and so a program, of their own; so do `random_programs` and
+//! `derivative_mutants`, which can be run for longer.
+
+mod accuracy;
+mod adapters;
+mod compose;
+mod compose_errors;
+mod compose_oracles;
+mod custom_op;
+mod deep;
+mod edges;
+mod errors;
+mod forged_attributes;
+mod function;
+mod gradcheck;
+mod guards;
+mod handle_cases;
+mod handles;
+mod interop;
+mod layering;
+mod map;
+mod metamorphic;
+mod op_errors;
+mod op_matrix;
+mod operations_page;
+mod ops;
+mod passes;
+mod properties;
+mod repeatable;
+mod replay;
+mod text;
+mod threads;
+mod tiers;
+mod updates;
