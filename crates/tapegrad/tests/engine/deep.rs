@@ -1,6 +1,6 @@
 //! Programs of millions of operations, on a small stack: nothing recurses over the graph, and nothing is quadratic.
 //!
-//! `TAPEGRAD_DEEP=10000000 cargo test --release --test engine deep` is the depth promised; the default keeps an unoptimised test
+//! `TAPEGRAD_DEEP=10000000 cargo test --release -p tapegrad --test engine deep` is the depth promised; the default keeps an unoptimised test
 //! run short.
 #![allow(clippy::unwrap_used)]
 
