@@ -5,5 +5,6 @@
 
 mod blocks;
 mod common;
+mod joined;
 mod passes;
 mod scalars;
