@@ -31,8 +31,8 @@ fn differences(op: &'static OpDef, sample: &Sample) -> Result<(), String> {
         Var::record(op, &operands, sample.attrs.clone())
     };
     let each = GradcheckOptions::default().every_element(true);
-    let first = jvp_check(&record, &inputs, each);
-    first.and_then(|()| gradgradcheck(&record, &inputs, each)).map_err(|e| format!("{}: {e}", op.name))
+    let first = jvp_check(record, &inputs, each);
+    first.and_then(|()| gradgradcheck(record, &inputs, each)).map_err(|e| format!("{}: {e}", op.name))
 }
 
 /// The row of an operation: by references of many digits, else by differences, else by its edges alone (what jumps).
