@@ -267,6 +267,7 @@ impl Graph {
         self.order.clear();
         // Attributes hold the values of constants, which nobody can reach any more.
         self.attrs = Interner::default();
+        self.no_attrs = None;
         self.names.clear();
         self.values.clear();
     }

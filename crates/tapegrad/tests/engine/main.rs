@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod adapters;
+mod cleared;
 mod compose;
 mod compose_errors;
 mod compose_oracles;
