@@ -22,7 +22,14 @@ pub(crate) fn bessel_i(x: f64, n: f64) -> f64 {
 
 fn power_series(z: f64, n: u32) -> f64 {
     let half = 0.5 * z;
-    let first = (1..=n).fold(1.0, |term, k| term * (half / f64::from(k)));
+    let mut first = 1.0;
+    for k in 1..=n {
+        first *= half / f64::from(k);
+        // It stays what it is, and orders may be in the billions.
+        if first == 0.0 || !first.is_finite() {
+            break;
+        }
+    }
     let (w, n) = (half * half, f64::from(n));
     let (mut term, mut rest, mut k) = (1.0, 0.0, 1.0);
     // The terms of the sum grow, then fall; it is at least 1.
