@@ -267,7 +267,7 @@ impl Tape {
     }
 
     /// Rewrites to stable forms, but for those that `wrt` is an inner part of. Values known of the old forms are forgotten.
-    fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) {
+    pub(crate) fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) {
         self.with(|r| {
             if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
                 r.cached.clear();

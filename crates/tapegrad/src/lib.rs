@@ -40,6 +40,7 @@
 //! | record | [`Tape`], [`Var`], and the operations in [`ops`] |
 //! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
 //! | replay | [`Tape::compile`], [`Program`], [`State`] |
+//! | carry a state through many steps in bounded memory | [`Tape::scan`], [`ScanOptions`] |
 //! | evaluate at many points | [`Tape::compile_map`], [`Map`] |
 //! | check a gradient | [`check`] |
 //! | differentiate a closure, once or again and again | [`grad`], [`value_and_grad`], [`hessian`], [`jacobian`], [`Traced`] |
@@ -76,6 +77,7 @@ pub mod num;
 pub mod ops;
 pub mod pass;
 mod program;
+mod scan;
 mod transform;
 
 pub use error::{BindError, CompileError, MapError, RecordError, RecordErrorKind, ReplayError};
@@ -89,3 +91,4 @@ pub use num::{Dual, Float};
 pub use ops::{Activation, Bounds, Orders, Powers, Real, Rounding, Scalar, Special, Trigonometry};
 pub use pass::Passes;
 pub use program::{CompileOptions, Program, Tier};
+pub use scan::{ScanOptions, ScanPlan};

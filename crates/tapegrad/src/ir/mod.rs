@@ -22,8 +22,8 @@ mod verify;
 pub(crate) use dot::escape as escape_dot;
 pub use graph::{Graph, Inputs, Node, NodeId, NodeMap};
 pub use op::{
-    Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Partial, Reading, Rule,
-    RuleArgs, Sample, ScalarFn, Strided, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,
+    Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Own, Partial, Reading,
+    Rule, RuleArgs, Sample, ScalarFn, Strided, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,
 };
 pub(crate) use rewritten::Rewritten;
 pub use shape::{MAX_RANK, Shape};

@@ -6,6 +6,7 @@ use super::var::Var;
 use crate::error::Issue;
 use crate::num::{Float, Formula};
 use smallvec::SmallVec;
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -76,6 +77,23 @@ pub enum Attrs {
     Int(usize),
     /// Which elements of a row-major value stand where in another.
     Strided(Arc<Strided>),
+    /// What an operation carries that is none of these, as the step of a scan: shared, equal to itself alone.
+    Own(Arc<dyn Own>),
+}
+
+/// What an operation may carry as [`Attrs::Own`]; listings show it by its `Display`.
+pub trait Own: Any + fmt::Debug + fmt::Display + Send + Sync {}
+
+impl<T: Any + fmt::Debug + fmt::Display + Send + Sync> Own for T {}
+
+impl Attrs {
+    /// What the operation carries, if it is of this type.
+    #[must_use]
+    pub fn own<T: Any>(&self) -> Option<&T> {
+        let Attrs::Own(own) = self else { return None };
+        let any: &dyn Any = &**own;
+        any.downcast_ref()
+    }
 }
 
 /// An affine arrangement: position $p$ stands for element `offset` $+ \sum_i p_i$ `strides`$_i$ of a row-major value of
@@ -108,12 +126,18 @@ impl PartialEq for Attrs {
             ) => (axis, start, stop) == (other_axis, other_start, other_stop),
             (Attrs::Int(a), Attrs::Int(b)) => a == b,
             (Attrs::Strided(a), Attrs::Strided(b)) => a == b,
+            (Attrs::Own(a), Attrs::Own(b)) => address(a) == address(b),
             _ => false,
         }
     }
 }
 
 impl Eq for Attrs {}
+
+/// Where it is, whatever is known of its type.
+fn address(own: &Arc<dyn Own>) -> *const () {
+    Arc::as_ptr(own).cast()
+}
 
 impl Hash for Attrs {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -130,6 +154,7 @@ impl Hash for Attrs {
             Attrs::Slice { axis, start, stop } => (axis, start, stop).hash(state),
             Attrs::Int(n) => n.hash(state),
             Attrs::Strided(strided) => strided.hash(state),
+            Attrs::Own(own) => address(own).hash(state),
         }
     }
 }
@@ -148,6 +173,7 @@ impl fmt::Display for Attrs {
             Attrs::Strided(s) => {
                 write!(f, "{:?} by {:?} from {} of {}", s.dims.as_slice(), s.strides.as_slice(), s.offset, s.whole)
             }
+            Attrs::Own(own) => write!(f, "{own}"),
         }
     }
 }

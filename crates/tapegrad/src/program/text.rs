@@ -21,6 +21,7 @@ use super::lanes;
 use super::layout::Role;
 use super::names::Names;
 use super::step::{Adds, Fused, GuardCheck, MatMul, Reduce, Reduction, RowMove, Step};
+use crate::ir::Attrs;
 use crate::num::Float;
 use std::fmt::{self, Write};
 
@@ -64,7 +65,8 @@ impl<T: Float> Step<T> {
                     let start = o.range.start;
                     format!(" {}", if o.index { names.index(start) } else { place(start) })
                 });
-                format!("custom {} = {}{}", place(c.out.start), c.name, operands.collect::<String>())
+                let carried = if let Attrs::Own(own) = &c.attrs { format!(" ({own})") } else { String::new() };
+                format!("custom {} = {}{carried}{}", place(c.out.start), c.name, operands.collect::<String>())
             }
             Step::Machine(m) => {
                 let blocks = m.source.blocks.len();

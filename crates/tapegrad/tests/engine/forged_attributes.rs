@@ -29,6 +29,7 @@ fn attributes_of_another_kind_are_refused_by_every_operation_that_needs_some() {
             dims: smallvec![2, usize::MAX],
             strides: smallvec![isize::MAX],
         })),
+        Attrs::Own(Arc::new("the step of something else")),
     ];
     let kind = |attrs: &Attrs| std::mem::discriminant(attrs);
     for op in ops::OPS.iter().filter(|op| !matches!(op.kernel, Kernel::Leaf)) {

@@ -1,7 +1,7 @@
 //! The architecture is a test: no module of the crate imports one that stands above it.
 //!
 //! ```text
-//!   num, error ← ir ← ops ← eval ← transform ← pass ← differentiate ← program ← exec ← function ← check
+//!   num, error ← ir ← ops ← eval ← transform ← pass ← differentiate ← program ← exec ← scan ← function ← check
 //! ```
 //!
 //! Reads the paths `crate::…` and `super::…` in every source file, in `use` lines and inline, behind `pub use` of the crate's
@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["differentiate"],
     &["program"],
     &["exec"],
+    &["scan"],
     &["function"],
     &["check"],
 ];

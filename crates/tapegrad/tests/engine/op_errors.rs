@@ -77,7 +77,7 @@ const MISTAKES: &[(&str, fn(&Tape, &Tape, &OpDef, Call) -> Option<Call>)] = &[
             Attrs::Scalar(_) => Attrs::Scalar(0.5),
             Attrs::Int(_) => Attrs::Int(4),
             Attrs::Strided(s) => Attrs::Strided(Strided { offset: 1000, ..(**s).clone() }.into()),
-            Attrs::None | Attrs::Tensor(_) => return None,
+            Attrs::None | Attrs::Tensor(_) | Attrs::Own(_) => return None,
         };
         Some(call)
     }),

@@ -1,0 +1,269 @@
+//! A scan agrees with the same steps recorded one by one, in values and derivatives of both modes and orders one and two, however
+//! few states it may keep; and says what cannot be repeated.
+#![allow(clippy::unwrap_used)]
+
+use tapegrad::check::{GradcheckOptions, gradcheck, gradgradcheck, jvp_check};
+use tapegrad::{CompileOptions, Element, Passes, RecordErrorKind, ScanOptions, Tape, Tensor, Tier, Var};
+
+/// A pendulum that is held back, pushed by a matrix: a number and a vector, by constants of three shapes.
+fn step(s: &[Var], c: &[Var]) -> [Var; 2] {
+    let push = c[2].matmul(s[1].reshape([3, 1])).reshape([3]);
+    [s[0] + c[0] * (s[1].sum() - s[0].sin()), (s[1] * 0.9 + c[1] * push * s[0].cos()).tanh()]
+}
+
+struct Case {
+    tape: Tape,
+    leaves: Vec<Var>,
+}
+
+fn case() -> Case {
+    let tape = Tape::new();
+    let leaves = vec![
+        tape.input(0.3).named("angle"),
+        tape.input([0.1, -0.4, 0.8]).named("speeds"),
+        tape.input(0.05).named("h"),
+        tape.input([0.2, 0.1, -0.3]).named("scale"),
+        tape.input([[0.5, -1.0, 0.25], [1.5, 0.5, -0.5], [-0.25, 0.75, 1.0]]).named("matrix"),
+    ];
+    Case { tape, leaves }
+}
+
+/// A number computed before and behind the steps too, by a scan or by steps recorded one by one.
+fn energy(case: &Case, n: usize, scan: Option<ScanOptions>) -> Var {
+    let l = &case.leaves;
+    let (states, constants) = ([l[0] * 1.5, l[1].tanh()], [l[2], l[3].square(), l[4]]);
+    let last: Vec<Var> = match scan {
+        Some(options) => case.tape.scan_with(&states, &constants, n, options, step),
+        None => (0..n).fold(states.to_vec(), |s, _| step(&s, &constants).to_vec()),
+    };
+    last[0].sin() * last[1].square().sum() + last[0] * l[2]
+}
+
+fn replayed<T: Element>(tape: &Tape, outputs: &[Var], options: &CompileOptions) -> Vec<f64> {
+    let program = tape.compile_with::<T>(outputs, options).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    let first: Vec<f64> = outputs.iter().flat_map(|&v| state.get(v).to_vec()).map(|x| x.to_f64()).collect();
+    program.replay(&mut state).unwrap();
+    let second: Vec<f64> = outputs.iter().flat_map(|&v| state.get(v).to_vec()).map(|x| x.to_f64()).collect();
+    let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&first), bits(&second), "a second replay starts anew");
+    first
+}
+
+fn assert_close(found: &[f64], wanted: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), wanted.len());
+    for (i, (f, w)) in found.iter().zip(wanted).enumerate() {
+        assert!((f - w).abs() <= tolerance * (1.0 + w.abs()), "{what}, element {i}: {f} is not {w}");
+    }
+}
+
+/// Value, gradient, tangent, Hessian-vector products by both orders of modes.
+fn everything(case: &Case, y: Var) -> Vec<Var> {
+    let (tape, l) = (&case.tape, &case.leaves);
+    let directions: Vec<Var> =
+        l.iter().map(|v| tape.constant(Tensor::from_fn(v.shape(), |i| 0.3 - 0.2 * i as f64))).collect();
+    let gradient = tape.grad(y, l);
+    let along = gradient.iter().zip(&directions).map(|(&g, &d)| (g * d).sum()).reduce(|a, b| a + b).unwrap();
+    let mut all = vec![y];
+    all.extend(tape.jvp(&[y], l, &directions));
+    all.extend(tape.hvp(y, l, &directions));
+    all.extend(tape.grad(along, l));
+    all.extend(gradient);
+    all
+}
+
+#[test]
+fn values_and_derivatives_are_those_of_the_steps_recorded_one_by_one() {
+    for n in [0, 1, 2, 9] {
+        let unrolled = case();
+        let wanted = everything(&unrolled, energy(&unrolled, n, None));
+        let wanted = replayed::<f64>(&unrolled.tape, &wanted, &CompileOptions::default());
+        for checkpoints in [1, 2, 3, 100] {
+            let scanned = case();
+            let found =
+                everything(&scanned, energy(&scanned, n, Some(ScanOptions::default().checkpoints(checkpoints))));
+            let found = replayed::<f64>(&scanned.tape, &found, &CompileOptions::default());
+            assert_close(&found, &wanted, 1e-12, &format!("{n} steps, {checkpoints} checkpoints"));
+        }
+    }
+}
+
+#[test]
+fn every_tier_and_single_precision_agree_and_so_does_a_value_read_while_recording() {
+    let unrolled = case();
+    let wanted = everything(&unrolled, energy(&unrolled, 40, None));
+    let wanted = replayed::<f64>(&unrolled.tape, &wanted, &CompileOptions::default());
+    let scanned = case();
+    let found = everything(&scanned, energy(&scanned, 40, Some(ScanOptions::default().memory(200))));
+    let read: Vec<f64> = found.iter().flat_map(|v| v.value().data().to_vec()).collect();
+    assert_close(&read, &wanted, 1e-12, "read");
+    for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised] {
+        let numbers = replayed::<f64>(&scanned.tape, &found, &CompileOptions::default().tier(tier));
+        assert_close(&numbers, &wanted, 1e-12, &format!("{tier:?}"));
+    }
+    let plain = CompileOptions::default().passes(Passes::none());
+    assert_close(&replayed::<f64>(&scanned.tape, &found, &plain), &wanted, 1e-12, "without passes");
+    let single = replayed::<f32>(&scanned.tape, &found, &CompileOptions::default());
+    assert_close(&single, &wanted, 2e-4, "f32");
+}
+
+#[test]
+fn differences_agree_with_derivatives_of_both_modes_and_orders() {
+    let inputs = [Tensor::from(0.4), Tensor::from([0.1, -0.2, 0.5]), Tensor::from(0.1)];
+    let f = |tape: &Tape, x: &[Var]| {
+        let matrix = tape.constant([[0.5, -1.0, 0.25], [1.5, 0.5, -0.5], [-0.25, 0.75, 1.0]]);
+        let last =
+            tape.scan_with(&x[..2], &[x[2], x[2].exp(), matrix], 13, ScanOptions::default().checkpoints(2), step);
+        last[0] * last[1].sum()
+    };
+    gradcheck(f, &inputs, GradcheckOptions::default()).unwrap();
+    jvp_check(f, &inputs, GradcheckOptions::default()).unwrap();
+    gradgradcheck(f, &inputs, GradcheckOptions::default()).unwrap();
+}
+
+#[test]
+fn third_derivatives_follow() {
+    // x ↦ x·x·x·x by three steps of s ↦ s·x.
+    let tape = Tape::new();
+    let x = tape.input(1.5);
+    let y = tape.scan(&[x], &[x], 3, |s, c| [s[0] * c[0]])[0];
+    let mut derivative = y;
+    for wanted in [4.0 * 1.5_f64.powi(3), 12.0 * 1.5_f64.powi(2), 24.0 * 1.5, 24.0] {
+        derivative = tape.grad(derivative, &[x])[0];
+        assert!((derivative.item() - wanted).abs() < 1e-11, "{} is not {wanted}", derivative.item());
+    }
+}
+
+#[test]
+fn a_scan_may_stand_inside_a_step() {
+    let tape = Tape::new();
+    let (x, a) = (tape.input(0.7), tape.input(1.1));
+    let inner = |s: Var, a: Var| (0..3).fold(s, |s, _| (s * a).sin());
+    let nested = tape.scan(&[x], &[a], 5, |s, c| {
+        let s = Var::scan(&[s[0]], &[c[0]], 3, |s, c| [(s[0] * c[0]).sin()]);
+        [s[0] + c[0]]
+    })[0];
+    let flat = (0..5).fold(x, |s, _| inner(s, a) + a);
+    let all = |y: Var| {
+        let g = tape.grad(y, &[x, a]);
+        [y, g[0], g[1], tape.grad(g[1], &[x])[0]]
+    };
+    let numbers = |y| replayed::<f64>(&tape, &all(y), &CompileOptions::default());
+    assert_close(&numbers(nested), &numbers(flat), 1e-12, "nested");
+    assert_close(&[nested.item()], &[flat.item()], 1e-12, "nested, read");
+}
+
+#[test]
+fn states_may_change_places_stay_or_be_forgotten() {
+    let tape = Tape::new();
+    let (a, b, c, unused) = (tape.input(2.0), tape.input(3.0), tape.input(5.0), tape.input([1.0, 2.0]));
+    // A swap, a state that stays, one that is replaced by a number; a constant that no step reads.
+    let last = tape.scan(&[a, b, c, c], &[unused], 3, |s, _| [s[1], s[0], s[2], s[0].scalar(7.0)]);
+    let numbers: Vec<f64> = last.iter().map(|v| v.item()).collect();
+    assert_eq!(numbers, [3.0, 2.0, 5.0, 7.0]);
+    let y = last[0] * 10.0 + last[1] * 100.0 + last[2] * 1000.0 + last[3] * 10000.0;
+    let gradient = tape.grad(y, &[a, b, c, unused]);
+    let all = [gradient[0], gradient[1], gradient[2], gradient[3]];
+    let numbers = replayed::<f64>(&tape, &all, &CompileOptions::default());
+    assert_eq!(numbers, [100.0, 10.0, 1000.0, 0.0, 0.0]);
+    // Without constants, and of a state of rank 2.
+    let x = tape.input([[1.0, 2.0], [3.0, 4.0]]);
+    let doubled = tape.scan(&[x], &[], 4, |s, _| [s[0] + s[0]])[0];
+    assert_eq!(doubled.value().to_string(), "[[16, 32], [48, 64]]");
+    assert_eq!(tape.grad(doubled.sum(), &[x])[0].value().to_string(), "[[16, 16], [16, 16]]");
+}
+
+#[test]
+fn a_scan_that_is_not_taken_has_no_derivative_even_where_it_is_undefined() {
+    let tape = Tape::new();
+    let x = tape.input(-4.0);
+    // The roots of a negative number are NaN, and so are their derivatives.
+    let roots = tape.scan(&[x], &[x], 2, |s, c| [s[0].sqrt() + c[0].ln()])[0];
+    let y = x.greater(x.scalar(0.0)).select(roots, 2.0 * x * x);
+    let first = tape.grad(y, &[x])[0];
+    let second = tape.grad(first, &[x])[0];
+    let numbers = replayed::<f64>(&tape, &[roots, y, first, second], &CompileOptions::default());
+    assert!(numbers[0].is_nan());
+    assert_eq!(numbers[1..], [32.0, -16.0, 4.0]);
+}
+
+#[test]
+fn one_program_runs_on_several_threads_at_a_time() {
+    let scanned = case();
+    let y = energy(&scanned, 500, Some(ScanOptions::default().checkpoints(9)));
+    let gradient = scanned.tape.grad(y, &scanned.leaves);
+    let program = scanned.tape.compile::<f64>(&[y, gradient[4]]).unwrap();
+    let (mut values, first) = (Vec::new(), program.state());
+    let run = |mut state: tapegrad::State<f64>| {
+        (0..20).for_each(|_| program.replay(&mut state).unwrap());
+        state
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| run(first.clone()))).collect();
+        values.extend(threads.into_iter().map(|t| t.join().unwrap()));
+    });
+    let wanted = run(first);
+    for state in &values {
+        assert_eq!(state.get(y), wanted.get(y));
+        assert_eq!(state.get(gradient[4]), wanted.get(gradient[4]));
+    }
+}
+
+#[test]
+fn listings_show_the_steps_and_their_size() {
+    let tape = Tape::new();
+    let (x, rate) = (tape.input(1.0).named("x"), tape.input(0.5).named("rate"));
+    let y = tape.scan(&[x], &[rate], 1000, |s, c| [s[0] + s[0] * c[0]])[0].named("y");
+    let gradient = tape.grad(y, &[rate])[0];
+    let program = tape.compile::<f64>(&[y, gradient]).unwrap();
+    let text = program.to_string();
+    assert!(text.contains("= scan (1000 steps of 2 operations) \"x\" \"rate\""), "{text}");
+    assert!(text.contains("= scan_vjp (1000 steps of 2 operations) \"x\" \"rate\""), "{text}");
+    let dot = program.to_dot();
+    assert!(dot.contains("scan (1000 steps of 2 operations)"), "{dot}");
+}
+
+#[test]
+fn what_cannot_be_repeated_is_refused_by_name_shape_and_line() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 2.0]).named("x");
+    let outside = tape.input(3.0).named("outside");
+    let none = ScanOptions::default();
+    let refused = |result: Result<Vec<Var>, tapegrad::RecordError>, kind, wanted: &[&str]| {
+        let error = result.unwrap_err();
+        assert_eq!((error.op(), error.kind()), ("scan", kind), "{error}");
+        let text = error.to_string();
+        assert!(wanted.iter().all(|w| text.contains(w)), "{text}");
+        assert!(text.contains("scan.rs:"), "{text}");
+    };
+    let sum = tape.try_scan(&[x], &[], 3, none, |s, _| [s[0].sum()]);
+    refused(sum, RecordErrorKind::Shape, &["a state of shape [2] one of shape []", "state: input `x` [2]"]);
+    let fewer = tape.try_scan(&[x, x], &[], 3, none, |s, _| [s[0]]);
+    refused(fewer, RecordErrorKind::Arity, &["2 states, as many as it is given, found 1"]);
+    let foreign = tape.try_scan(&[outside], &[], 3, none, |_, _| [outside]);
+    refused(foreign, RecordErrorKind::Foreign, &["a value that is not its own", "`outside`", "given as a constant"]);
+    let branch = tape.try_scan(&[outside], &[], 3, none, |s, _| if s[0] > 0.0 { [s[0]] } else { [-s[0]] });
+    refused(branch, RecordErrorKind::Request, &["compares values of its own at", "`select`"]);
+    refused(tape.try_scan(&[], &[], 3, none, |s, _| s.to_vec()), RecordErrorKind::Arity, &["at least one state"]);
+    let small = tape.try_scan(&[x], &[], 3, none.memory(15), |s, _| [s[0]]);
+    refused(small, RecordErrorKind::Request, &["at least one state, which takes 16 bytes, found 15"]);
+    let zero = tape.try_scan(&[x], &[], 3, none.checkpoints(0), |s, _| [s[0]]);
+    refused(zero, RecordErrorKind::Request, &["at least one checkpoint"]);
+    let rows = tape.index_input([0, 1]);
+    let indices = tape.try_scan(&[x], &[rows], 3, none, |s, _| [s[0]]);
+    refused(indices, RecordErrorKind::Type, &["real numbers, found indices"]);
+    let empty = tape.input(Tensor::zeros([0]));
+    let nothing = tape.try_scan(&[empty], &[], 3, none, |s, _| [s[0]]);
+    refused(nothing, RecordErrorKind::Shape, &["states that hold numbers, found shape [0]"]);
+    let other = Tape::new();
+    refused(other.try_scan(&[x], &[], 3, none, |s, _| [s[0]]), RecordErrorKind::Foreign, &["another tape"]);
+}
+
+#[test]
+#[should_panic(expected = "the operands belong to different tapes")]
+fn a_step_that_uses_a_value_from_outside_is_told_so() {
+    let tape = Tape::new();
+    let (x, outside) = (tape.input(1.0), tape.input(2.0));
+    let _ = tape.scan(&[x], &[], 3, |s, _| [s[0] * outside]);
+}
