@@ -24,7 +24,8 @@ pub(crate) fn join(first: &[Micro], second: &[Micro], shape: Shape) -> Option<Ve
         if let Micro::Mem(place) = micro
             && let Some(&(to, value)) = stores.iter().rev().find(|(to, _)| overlap(*to, place, shape))
         {
-            if to != place {
+            // What was stored from memory may have changed there by the time it is used.
+            if to != place || matches!(code[value as usize], Micro::Mem(_)) {
                 return None;
             }
             new.push(value);
@@ -100,6 +101,12 @@ mod tests {
         assert_eq!(join(&first, &[Micro::Mem(Place::Arena(72))], SHAPE), None);
         assert_eq!(join(&first, &[Micro::Mem(Place::Splat(88))], SHAPE), None);
         assert!(join(&first, &[Micro::Mem(Place::Splat(96))], SHAPE).is_some());
+    }
+
+    #[test]
+    fn a_copy_of_what_stands_in_memory_is_left_to_memory() {
+        let first = [Micro::Mem(Place::Arena(0)), Micro::Store { to: Place::Arena(64), value: 0 }];
+        assert_eq!(join(&first, &[Micro::Mem(Place::Arena(64))], SHAPE), None);
     }
 
     #[test]

@@ -96,6 +96,7 @@ fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
     let mut len = 1;
     while len < code.len().min(BATCH)
         && tile_of(&code[len]).is_some_and(|next| std::ptr::fn_addr_eq(next, tile))
+        && code[len].operands().len() == code[0].operands().len()
         && !code[..len].iter().any(|before| code[len].operands().contains(&before.dst))
     {
         len += 1;
