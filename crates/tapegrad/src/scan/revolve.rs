@@ -53,9 +53,15 @@ pub(super) fn recomputed(steps: usize, c: usize) -> u64 {
     if steps == 0 {
         return 0;
     }
-    let c = c.clamp(1, steps);
-    let (r, _) = repetitions(steps, c);
-    if r == 0 { 0 } else { (r * steps - most_steps(c + 1, r - 1)) as u64 }
+    let (n, c) = (steps as u128, c.clamp(1, steps));
+    let again = if c == 1 {
+        // Counting up to r = n − 1 would take as long as the scan.
+        n * (n - 1) / 2
+    } else {
+        let (r, _) = repetitions(steps, c);
+        if r == 0 { 0 } else { r as u128 * n - most_steps(c + 1, r - 1) as u128 }
+    };
+    u64::try_from(again).unwrap_or(u64::MAX)
 }
 
 /// How far to go before the next checkpoint, where `steps` > 1 are to be reversed and `c` checkpoints are left, of which one is the
@@ -170,5 +176,8 @@ mod tests {
         // Room for all: each step but the last is carried out once more.
         assert_eq!(recomputed(1000, 999), 999);
         assert_eq!(recomputed(1_000_000, 1000), 2_497_497);
+        // Too many to be counted one by one, and too many for the number.
+        assert_eq!(recomputed(5_000_000_000, 1), 5_000_000_000 * 4_999_999_999 / 2);
+        assert_eq!(recomputed(10_000_000_000, 1), u64::MAX);
     }
 }
