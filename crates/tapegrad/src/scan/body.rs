@@ -5,16 +5,12 @@
 use super::options::{ScanOptions, ScanPlan};
 use super::run::{Code, Codes, Number, Places};
 use crate::error::{CompileError, RecordError};
-use crate::ir::{Graph, Kernel, NodeId, Shape, Tape, Tensor, Var};
-use crate::program::CompileOptions;
+use crate::ir::{Attrs, Graph, Kernel, NodeId, Shape, Tape, Tensor, Var};
 use crate::transform;
 use std::fmt;
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
-
-/// Scans of fewer steps are compiled as any program is: how often they are replayed is not known.
-const LONG: usize = 32;
 
 /// A leaf of the step, and where its numbers stand among all of its kind.
 #[derive(Clone, Debug)]
@@ -69,6 +65,11 @@ pub(super) fn pack_ranges(sizes: impl Iterator<Item = usize>) -> (Vec<Range<usiz
 }
 
 impl Body {
+    /// The step that a scan was recorded with.
+    pub(super) fn of(attrs: &Attrs) -> &Body {
+        attrs.own().expect("scans are recorded with their step")
+    }
+
     /// The step, compiled.
     pub(super) fn new(
         graph: Graph,
@@ -105,11 +106,6 @@ impl Body {
         Opened { states, nexts: self.states.iter().map(|s| s.next).collect(), constants, tape }
     }
 
-    fn compile_options(&self) -> CompileOptions {
-        let options = CompileOptions::default();
-        if self.steps < LONG { options } else { options.replays(self.steps) }
-    }
-
     fn places<T: Number>(vars: &[Var], ranges: impl Iterator<Item = Range<usize>>, code: &Code<T>) -> Places {
         vars.iter().zip(ranges).filter_map(|(&var, range)| Some((code.place(var)?, range))).collect()
     }
@@ -129,7 +125,7 @@ impl Body {
             for (&state, &next) in states.iter().zip(&nexts) {
                 tape.assign(state, Var::new(tape.key(), next));
             }
-            let mut code = Code::new(tape.compile_with::<T>(&[], &self.compile_options())?);
+            let mut code = Code::new(tape.compile::<T>(&[])?);
             code.states = Self::places(&states, self.state_ranges(), &code);
             code.constants = Self::places(&constants, self.constant_ranges(), &code);
             Ok(code)
@@ -156,7 +152,7 @@ impl Body {
             for (&sum, found) in sums.iter().zip(of_constants) {
                 tape.assign(sum, found.map_or(sum, |found| sum + found));
             }
-            let mut code = Code::new(tape.compile_with::<T>(&[], &self.compile_options())?);
+            let mut code = Code::new(tape.compile::<T>(&[])?);
             code.states = Self::places(&states, self.state_ranges(), &code);
             code.constants = Self::places(&constants, self.constant_ranges(), &code);
             code.cts = Self::places(&cts, self.state_ranges(), &code);

@@ -68,15 +68,11 @@ fn infer_vjp(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issu
     Ok(TensorType::real([n + m]))
 }
 
-fn body(attrs: &Attrs) -> &Body {
-    step_of(attrs).expect("checked when recorded")
-}
-
 /// `SCAN_VJP` of these operands. The cotangents of states and of constants are asked for one after the other and come from one
 /// node.
 #[track_caller]
 fn cotangents(operands: [Var; 3], attrs: &Attrs) -> Var {
-    if let Err(error) = body(attrs).reverse::<f64>() {
+    if let Err(error) = Body::of(attrs).reverse::<f64>() {
         panic!("scan: {error}");
     }
     let wanted = operands.map(Var::id);
@@ -113,7 +109,7 @@ fn or_zero(tangent: Option<Var>, like: Var) -> Var {
 /// The step of states and tangents together, as an attribute, and the sizes of what is packed.
 #[track_caller]
 fn tangent_of(attrs: &Attrs) -> (Attrs, [usize; 2]) {
-    let body = body(attrs);
+    let body = Body::of(attrs);
     let tangent: Arc<Body> = body.tangent();
     (Attrs::Own(tangent), body.numbers)
 }
@@ -141,7 +137,7 @@ fn scan_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
 }
 
 fn scan_pull(args: &RuleArgs<'_>, which: usize, ct: Var) -> Var {
-    let [n, m] = body(args.attrs).numbers;
+    let [n, m] = Body::of(args.attrs).numbers;
     let full = cotangents([args.inputs[0], args.inputs[1], ct], args.attrs);
     if_taken(args, ct, part(full, if which == 0 { 0..n } else { n..n + m }))
 }
@@ -166,7 +162,7 @@ fn vjp_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
 
 fn vjp_pull(args: &RuleArgs<'_>, which: usize, w: Var) -> Var {
     let (x, ct) = ([args.inputs[0], args.inputs[1]], args.inputs[2]);
-    let [n, m] = body(args.attrs).numbers;
+    let [n, m] = Body::of(args.attrs).numbers;
     let tangent = [part(w, 0..n), part(w, n..n + m)];
     let found = match which {
         2 => moved(x, tangent, args.attrs),

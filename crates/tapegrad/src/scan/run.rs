@@ -112,14 +112,10 @@ impl Number for f64 {
     }
 }
 
-fn body(attrs: &Attrs) -> &Body {
-    attrs.own().expect("scans are recorded with their step")
-}
-
 /// The states after all steps, packed.
 pub(super) fn scan<T: Number>(inputs: &[Operand<'_, T>], attrs: &Attrs, out: &mut [T]) {
     let &[Operand::Real(states, _), Operand::Real(constants, _)] = inputs else { unreachable!("operands are real") };
-    let body = body(attrs);
+    let body = Body::of(attrs);
     let code = body.forward::<T>().expect("a step that compiles in f64 compiles in f32");
     let walk = |state: &mut State<T>| {
         put(&code.states, states, state);
@@ -175,7 +171,7 @@ pub(super) fn scan_vjp<T: Number>(inputs: &[Operand<'_, T>], attrs: &Attrs, out:
     let &[Operand::Real(states, _), Operand::Real(constants, _), Operand::Real(ct, _)] = inputs else {
         unreachable!("operands are real")
     };
-    let body = body(attrs);
+    let body = Body::of(attrs);
     let forth = body.forward::<T>().expect("a step that compiles in f64 compiles in f32");
     let back = body.reverse::<T>().expect("a step that compiles in f64 compiles in f32");
     let (numbers, checkpoints) = (body.numbers[0], body.plan::<T>().checkpoints);

@@ -31,6 +31,7 @@ mod passes;
 mod properties;
 mod repeatable;
 mod replay;
+mod scan;
 mod text;
 mod threads;
 mod tiers;
