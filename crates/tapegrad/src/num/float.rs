@@ -41,12 +41,12 @@ macro_rules! functions {
         $then! {
             unary: [abs, sqrt, sin, cos, tan, floor],
             elementary: [exp, exp_m1, ln, ln_1p, tanh],
-            logistic: [logistic, logistic_slope, softplus],
+            logistic: [logistic, logistic_slope, softplus, gelu_gate, gelu_gate_slope],
             binary: [powf, min, max],
             special: [
-                asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills, mills_excess, mills_variance, mills_skew, ndtri, lgamma, digamma
+                asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills, mills_excess, ndtri, lgamma, digamma
             ],
-            special_of_two: [atan2, hypot, copysign, fmod, polygamma, bessel_i, sinc_derivative]
+            special_of_two: [atan2, hypot, copysign, fmod, polygamma, bessel_i, sinc_derivative, mills_derivative]
         }
     };
 }

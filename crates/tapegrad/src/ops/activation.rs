@@ -9,9 +9,14 @@ use crate::num::Num;
 /// α and the scale of `selu`, and their product (Klambauer et al., "Self-normalizing neural networks", 2017).
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-/// 2√(2/π), and 0.044715 times it (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
+/// 2√(2/π), and 3·0.044715 times it (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
 const GELU_SLOPE: f64 = 1.595_769_121_605_730_8;
-const GELU_CUBIC: f64 = 0.071_354_816_272_600_25;
+const GELU_SQUARE: f64 = 0.214_064_448_817_800_75;
+
+/// The derivative of the argument of [`GELU_GATE`].
+fn gelu_argument_slope<R: Num>(x: R) -> R {
+    (x * x) * GELU_SQUARE + GELU_SLOPE
+}
 
 elementwise! {
     inherent;
@@ -41,12 +46,23 @@ elementwise! {
     }
     /// The approximation of `gelu` by $\frac{x}{2}(1 + \tanh(\sqrt{2/\pi}(x + 0.044715 x^3)))$.
     GELU_TANH gelu_tanh(x) -> y {
-        forward: x * (x * (GELU_CUBIC * (x * x) + GELU_SLOPE)).logistic(),
-        partials: [{
-            let w = GELU_CUBIC * (x * x);
-            let u = x * (w + GELU_SLOPE);
-            u.sigmoid() + x * u.dsigmoid() * (3.0 * w + GELU_SLOPE)
-        }],
+        forward: x * x.gelu_gate(),
+        partials: [Activation::gelu_gate(x) + x * x.gelu_gate_slope() * gelu_argument_slope(x)],
+        onnx: None,
+        samples: [[1.5], [-0.25], [0.0]],
+    }
+    /// The factor of $x$ in `gelu_tanh`, $\sigma(u)$ with $u = 2\sqrt{2/\pi}(x + 0.044715 x^3)$, accurate in the lower tail.
+    GELU_GATE gelu_gate(x) -> y {
+        forward: x.gelu_gate(),
+        partials: [x.gelu_gate_slope() * gelu_argument_slope(x)],
+        onnx: None,
+        samples: [[1.5], [-0.25], [0.0]],
+    }
+    /// $\sigma'(u)$ with $u$ of `gelu_gate`, accurate in both tails.
+    GELU_GATE_SLOPE gelu_gate_slope(x) -> y {
+        forward: x.gelu_gate_slope(),
+        // σ'' = −σ'·tanh(u/2), times u'.
+        partials: [-(y * (x * (GELU_SQUARE / 6.0 * (x * x) + 0.5 * GELU_SLOPE)).tanh() * gelu_argument_slope(x))],
         onnx: None,
         samples: [[1.5], [-0.25], [0.0]],
     }

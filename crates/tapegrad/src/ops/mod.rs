@@ -65,7 +65,7 @@ pub use elementwise::*;
 pub use index::{GATHER, SCATTER_ADD};
 pub use layout::{BROADCAST_TO, CONCAT, PERMUTE, RESHAPE, SLICE};
 pub use linalg::MATMUL;
-pub use order::{BESSEL_I, Orders, POLYGAMMA, SINC_DERIVATIVE};
+pub use order::{BESSEL_I, MILLS_DERIVATIVE, Orders, POLYGAMMA, SINC_DERIVATIVE};
 pub use power::POWI;
 pub use powers::*;
 pub use record::{record_elementwise, try_record_elementwise};
@@ -159,6 +159,8 @@ pub static OPS: &[&OpDef] = &[
     &SILU,
     &GELU,
     &GELU_TANH,
+    &GELU_GATE,
+    &GELU_GATE_SLOPE,
     &MISH,
     &LEAKY_RELU,
     &ELU,
@@ -183,8 +185,6 @@ pub static OPS: &[&OpDef] = &[
     &LOG_NDTR,
     &MILLS,
     &MILLS_EXCESS,
-    &MILLS_VARIANCE,
-    &MILLS_SKEW,
     &NDTRI,
     &LOGIT,
     &LGAMMA,
@@ -194,6 +194,7 @@ pub static OPS: &[&OpDef] = &[
     &POLYGAMMA,
     &BESSEL_I,
     &SINC_DERIVATIVE,
+    &MILLS_DERIVATIVE,
     &SELECT,
     &MASKED_MUL,
     &MATMUL,

@@ -79,31 +79,15 @@ elementwise! {
     /// known to be below $x$.
     MILLS mills(x) -> y {
         forward: x.mills(),
-        // −y·(x + y), which is v − 1 with the variance v; so its derivative has no difference that would cancel in the tail.
-        partials: [x.less(x.lit(0.0)).pick(x.mills_variance() - 1.0, -(y * x.mills_excess()))],
+        // −y·(x + y), which is e′ − 1 with the excess e; so its derivative has no difference that would cancel in the tail.
+        partials: [x.less(x.lit(0.0)).pick(x.mills_derivative(1) - 1.0, -(y * x.mills_excess()))],
         onnx: None,
         samples: [[1.5], [-0.25], [-30.0]],
     }
     /// $x + \varphi(x)/\Phi(x)$, accurate in the lower tail, where it tends to $-1/x$.
     MILLS_EXCESS mills_excess(x) -> y {
         forward: x.mills_excess(),
-        partials: [x.mills_variance()],
-        onnx: None,
-        samples: [[1.5], [-0.25], [-3.0]],
-    }
-    /// The derivative of `mills_excess`, $1 - m(x + m)$ with $m = \varphi(x)/\Phi(x)$, accurate in the lower tail: the variance of a normal
-    /// variable known to be below $x$.
-    MILLS_VARIANCE mills_variance(x) -> y {
-        forward: x.mills_variance(),
-        partials: [x.mills() * x.mills_skew()],
-        onnx: None,
-        samples: [[1.5], [-0.25], [-3.0]],
-    }
-    /// $e^2 - v$ with $e$ of `mills_excess` and $v$ of `mills_variance`, accurate in the lower tail: the derivative of `mills_variance` is
-    /// this times `mills`. (Its own derivative, which the fourth derivative of `log_ndtr` has, is not accurate there.)
-    MILLS_SKEW mills_skew(x) -> y {
-        forward: x.mills_skew(),
-        partials: [2.0 * (x.mills_excess() * x.mills_variance()) - x.mills() * y],
+        partials: [x.mills_derivative(1)],
         onnx: None,
         samples: [[1.5], [-0.25], [-3.0]],
     }

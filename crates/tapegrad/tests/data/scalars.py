@@ -6,7 +6,8 @@ this script; the test refuses a file that another script made.
 
 Each line: the function (with its order, if it has one), its arguments as bits, then the value, then for each argument the derivatives
 of order 1 to 3: each as the bits of the nearest double and what is missing to the exact number, in 1/1000 of that double's unit in
-the last place. Derivatives are differences with hundreds of digits, of the definition alone: no formula for them is written here.
+the last place. Derivatives are differences with hundreds of digits, of the definition alone: no formula for them is written here (but in `mills_derivative`, which is a
+derivative by definition).
 Most arguments are numbers of single precision, so that they serve both precisions. In the list ZEROS are functions, or derivatives of
 functions, that cross 0 where no formula could keep its digits: a number that changes its sign within a quarter of its argument to
 either side is left out (`-`).
@@ -90,16 +91,33 @@ def elu(x, alpha):
     return x if x > 0 else alpha * expm1(x)
 
 
-def mills_variance(x):
-    return 1 - mills(x) * (x + mills(x))
-
-
-def mills_skew(x):
-    return (x + mills(x)) ** 2 - mills_variance(x)
-
-
 def mills(x):
     return pdf(x) / ndtr(x)
+
+
+def mills_derivative(n):
+    # m' = -x*m - m^2 and e' = 1 + m'; every further derivative is a polynomial in x and m, kept as {(power of x, power of m): factor}.
+    terms = {(1, 1): -1, (0, 2): -1, (0, 0): 1}
+    for _ in range(n - 1):
+        derived = {}
+        for (i, j), c in terms.items():
+            for power, factor in (((i - 1, j), c * i), ((i + 1, j), -c * j), ((i, j + 1), -c * j)):
+                derived[power] = derived.get(power, 0) + factor
+        terms = {power: c for power, c in derived.items() if c}
+
+    def f(x):
+        m = mills(x)
+        return sum(c * x**i * m**j for (i, j), c in terms.items())
+
+    return f
+
+
+def gelu_argument(x):
+    return 2 * sqrt(2 / pi) * (x + mpf("0.044715") * x**3)
+
+
+GELU = near(-3, 3, 14) + sizes(1e-7, 1, 6) + near(-10, 10, 8) + near(-20, -10, 6)
+MILLS = near(-3, 3, 14) + near(-30, 10, 8) + near(-300, 0, 4)
 
 
 FUNCTIONS = {
@@ -161,8 +179,10 @@ FUNCTIONS = {
     "gelu": (lambda x: x * ndtr(x), [LINE]),
     "gelu_tanh": (
         lambda x: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + mpf("0.044715") * x**3))),
-        [near(-3, 3, 14) + sizes(1e-7, 1, 6) + near(-10, 10, 8)],
+        [GELU],
     ),
+    "gelu_gate": (lambda x: sigma(gelu_argument(x)), [GELU]),
+    "gelu_gate_slope": (lambda x: exp(-abs(gelu_argument(x))) / (1 + exp(-abs(gelu_argument(x)))) ** 2, [GELU]),
     "mish": (lambda x: x * tanh(softplus(x)), [LINE]),
     "leaky_relu": (lambda x, s: x if x > 0 else s * x, [LINE, near(0.01, 0.5, 26)]),
     "elu": (elu, [LINE, near(0.1, 2, 26)]),
@@ -193,9 +213,7 @@ FUNCTIONS = {
     "ndtr": (ndtr, [near(-3, 3, 14) + sizes(1e-7, 1, 6) + near(-12, 8, 6) + near(-37, -12, 6)]),
     "log_ndtr": (lambda x: log(ndtr(x)) if x < 0 else log1p(-ndtr(-x)), [LINE + near(-300, 10, 8)]),
     "mills": (mills, [LINE + near(-300, 10, 8)]),
-    "mills_excess": (lambda x: x + mills(x), [near(-3, 3, 14) + near(-30, 10, 8) + near(-300, 0, 4)]),
-    "mills_variance": (mills_variance, [near(-3, 3, 14) + near(-30, 10, 8) + near(-300, 0, 4)]),
-    "mills_skew": (mills_skew, [near(-3, 3, 14) + near(-30, 10, 8) + near(-300, 0, 4)]),
+    "mills_excess": (lambda x: x + mills(x), [MILLS]),
     "ndtri": (inverse(ndtr, lambda p: ndtri_start(p)), [UNIT]),
     "logit": (lambda p: log(p / (1 - p)), [UNIT]),
     "lgamma": (loggamma, [near(0.05, 5, 18) + sizes(5, 1e6, 8, "+") + sizes(1e-6, 0.1, 4, "+")]),
@@ -209,12 +227,15 @@ FUNCTIONS = {
     "bessel_i:3": (i_order(3), [near(-5, 5, 14) + sizes(1e-7, 1, 4) + sizes(5, 80, 8)]),
     "sinc_derivative:1": (sinc_derivative(1), [LINE]),
     "sinc_derivative:2": (sinc_derivative(2), [LINE]),
+    "mills_derivative:1": (mills_derivative(1), [MILLS]),
+    "mills_derivative:2": (mills_derivative(2), [MILLS]),
+    "mills_derivative:3": (mills_derivative(3), [MILLS]),
 }
 
 
 ZEROS = set(
-    "tanh sigmoid dsigmoid softplus logaddexp logaddexp2 atan atan2 direction hypot asinh sinc sinc_derivative logsigmoid silu gelu gelu_tanh mish"
-    " tanhshrink erf erfc erfinv gaussian normal_pdf ndtr ndtri logit celu lgamma".split()
+    "tanh sigmoid dsigmoid softplus logaddexp logaddexp2 atan atan2 direction hypot asinh sinc sinc_derivative logsigmoid silu gelu gelu_tanh"
+    " gelu_gate gelu_gate_slope mish tanhshrink erf erfc erfinv gaussian normal_pdf ndtr mills_derivative ndtri logit celu lgamma".split()
 )
 
 

@@ -29,7 +29,9 @@ pub(crate) fn points(arity: usize) -> Vec<Vec<f64>> {
 fn attributes(op: &OpDef) -> Vec<Attrs> {
     match op.name {
         "powi" => [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0].map(Attrs::Scalar).to_vec(),
-        "polygamma" | "bessel_i" | "sinc_derivative" => [0.0, 1.0, 2.0].map(Attrs::Scalar).to_vec(),
+        "polygamma" | "bessel_i" | "sinc_derivative" | "mills_derivative" => {
+            [0.0, 1.0, 2.0].map(Attrs::Scalar).to_vec()
+        }
         _ => vec![Attrs::None],
     }
 }

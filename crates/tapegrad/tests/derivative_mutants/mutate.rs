@@ -26,7 +26,7 @@ pub(crate) enum Wrong {
 }
 
 /// Operations that are written for each other.
-const RELATIVES: [&[&str]; 14] = [
+const RELATIVES: [&[&str]; 15] = [
     &["add", "sub"],
     &["mul", "div", "masked_mul"],
     &["min", "max"],
@@ -39,6 +39,7 @@ const RELATIVES: [&[&str]; 14] = [
     &["sinh", "cosh", "tanh"],
     &["sqrt", "rsqrt", "cbrt", "square", "recip"],
     &["sigmoid", "dsigmoid", "softplus"],
+    &["gelu_gate", "gelu_gate_slope"],
     &["erf", "erfc", "erfcx", "gaussian", "normal_pdf", "ndtr"],
     &["abs", "sign", "neg", "relu"],
 ];

@@ -10,17 +10,6 @@ use tapegrad::check::{Accuracy, accuracy};
 const REFERENCES: &str = include_str!("../data/scalars.txt");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/accuracy.md");
 
-/// Functions whose first derivative is not exact to 8 epsilons, with what it is exact to, and why.
-const EXCEPTIONS: [(&str, f64, &str); 3] = [
-    ("gelu_tanh", 24.0, "the rounding of its cubic, of size u, is an error of u epsilons in e^u"),
-    ("mills_variance", 32.0, "between −1 and 0 it is a difference, and its derivative another one"),
-    (
-        "mills_skew",
-        f64::INFINITY,
-        "it is there for the third derivative of `log_ndtr`, and is not itself differentiated in that",
-    ),
-];
-
 fn shown(error: f64) -> String {
     match error {
         e if e < 1000.0 => format!("{e}"),
@@ -50,11 +39,7 @@ fn page(rows: &[[Accuracy; 2]]) -> String {
         let cells = |a: &Accuracy| a.worst.iter().map(|w| shown(w.stated())).collect::<Vec<_>>().join(" | ");
         writeln!(page, "| `{}` | {} | {} | {} |", double.name, double.samples, cells(double), cells(single)).unwrap();
     }
-    page += "\nFirst derivatives are exact to 8 epsilons in `f64` but for:\n\n";
-    for (name, _, why) in EXCEPTIONS {
-        writeln!(page, "- `{name}`: {why}.").unwrap();
-    }
-    page
+    page + "\nEvery first derivative is exact to 8 epsilons, in both precisions.\n"
 }
 
 /// The errors stated in a line of the page.
@@ -90,12 +75,10 @@ fn errors_are_as_stated_on_the_page() {
 
 #[test]
 fn first_derivatives_are_exact_to_eight_epsilons() {
-    for [double, _] in measured() {
-        let exception = EXCEPTIONS.iter().find(|(name, ..)| *name == double.name);
-        let allowed = exception.map_or(8.0, |&(_, allowed, _)| allowed);
-        let worst = &double.worst[1];
-        assert!(worst.error <= allowed, "{}: {} epsilons by {} at {:?}", double.name, worst.error, worst.by, worst.at);
-        assert!(double.worst[0].error <= 16.0 || exception.is_some(), "{}: {:?}", double.name, double.worst[0]);
+    for function in measured().iter().flatten() {
+        let [value, first, ..] = &function.worst;
+        assert!(first.error <= 8.0, "{}: {} epsilons by {} at {:?}", function.name, first.error, first.by, first.at);
+        assert!(value.error <= 8.0, "{}: {value:?}", function.name);
     }
 }
 

@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
     for &op in OPS.iter().filter(|op| op.elementwise().is_some()) {
         let orders: &[f64] = match op.name {
             "powi" => &[-2.0, -1.0, 0.0, 1.0, 2.0, 3.0],
-            "polygamma" | "bessel_i" | "sinc_derivative" => &[0.0, 1.0, 2.0],
+            "polygamma" | "bessel_i" | "sinc_derivative" | "mills_derivative" => &[0.0, 1.0, 2.0],
             _ => &[],
         };
         let columns = match op.args.len() {

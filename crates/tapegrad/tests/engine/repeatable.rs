@@ -1,7 +1,7 @@
 //! Replay is repeatable: the same bits again and again, by any number of threads, from a tape that was tidied up, and from a clone.
 #![allow(clippy::unwrap_used)]
 
-use tapegrad::{CompileOptions, Program, Tape, Tensor, Var};
+use tapegrad::{CompileOptions, Program, Tape, Tensor, Tier, Var};
 
 /// Numbers between −½ and ½ that look random.
 fn numbers(shape: &[usize], salt: usize) -> Tensor {
@@ -41,9 +41,9 @@ fn bits(program: &Program<f64>, of: &[Var], threads: usize) -> Vec<u64> {
     of.iter().flat_map(|&v| state.get(v).iter().map(|x| x.to_bits())).collect()
 }
 
-/// Both tiers.
-fn tiers() -> [CompileOptions; 2] {
-    [false, true].map(|machine_code| CompileOptions::default().machine_code(machine_code))
+/// Every way to carry a program out.
+fn tiers() -> [CompileOptions; 4] {
+    [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto].map(|tier| CompileOptions::default().tier(tier))
 }
 
 #[test]

@@ -80,9 +80,9 @@ pub(super) fn function(x: Var, y: Var, how: u16) -> Var {
         68 => (x * 0.5).bessel_i(u32::from(how / 75 % 4)),
         69 => x.sinc_derivative(u32::from(how / 75 % 4)),
         70 => (x * 0.5).softplus_with(1.5),
-        71 => x.mills_variance(),
+        71 => x.mills_derivative(u32::from(how / 75 % 4)),
         72 => size.direction(y),
-        73 => x.mills_skew(),
+        73 => x.gelu_gate() + x.gelu_gate_slope(),
         _ => (size + 1.0).mvlgamma(3),
     }
 }

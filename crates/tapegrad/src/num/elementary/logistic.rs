@@ -47,20 +47,33 @@ fn ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
     [u, power_of_two(k) * l]
 }
 
-/// 1/(1 + e^−x), and U, N and 1/(U + N).
+/// [`ratio`] of any x.
 #[inline(always)]
-fn quotient<T: Float, M: Machine>(x: M) -> (M, [M; 3]) {
+fn bounded_ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
     let [least, most] = ends::<T>();
-    let [u, n] = ratio::<T, M>(x.at_least(x.lit(least)).at_most(x.lit(most)));
+    ratio::<T, M>(x.at_least(x.lit(least)).at_most(x.lit(most)))
+}
+
+/// U/(U + N), and 1/(U + N).
+#[inline(always)]
+fn quotient<T: Float, M: Machine>([u, n]: [M; 2]) -> [M; 2] {
     let inverse = u.lit(1.0) / (u + n);
-    (if T::is_f32() { inverse } else { u * inverse }, [u, n, inverse])
+    [if T::is_f32() { inverse } else { u * inverse }, inverse]
+}
+
+/// UN/(U + N)² of the result of [`quotient`].
+#[inline(always)]
+fn slope<T: Float, M: Machine>([sigma, inverse]: [M; 2], n: M) -> M {
+    // Far to the left N is ∞ and its inverse 0, whose product is to be finite.
+    let most = if T::is_f32() { f64::from(f32::MAX) } else { f64::MAX };
+    sigma * (inverse * n.at_most(n.lit(most)))
 }
 
 /// 1/(1 + e^−x), to 4.1 ULP (`f32`: 3.7) where it is a normal number; 0 and 1 far out. Never above 1, but in `f64` it may
 /// be 1 − 2⁻⁵³ where 1 is nearest, between 36 and 709.
 #[inline(always)]
 pub(crate) fn logistic<T: Float, M: Machine>(x: M) -> M {
-    quotient::<T, M>(x).0
+    quotient::<T, M>(bounded_ratio::<T, M>(x))[0]
 }
 
 /// The derivative of [`logistic`], to 4.8 ULP (`f32`: 5.3) where it is a normal number, and 0 far out.
@@ -69,10 +82,18 @@ pub(crate) fn logistic<T: Float, M: Machine>(x: M) -> M {
 /// functions of a number computes them once.
 #[inline(always)]
 pub(crate) fn logistic_slope<T: Float, M: Machine>(x: M) -> M {
-    let (sigma, [_, n, inverse]) = quotient::<T, M>(x);
-    // Far to the left N is ∞ and its inverse 0, whose product is to be finite.
-    let most = if T::is_f32() { f64::from(f32::MAX) } else { f64::MAX };
-    sigma * (inverse * n.at_most(n.lit(most)))
+    let [u, n] = bounded_ratio::<T, M>(x);
+    slope::<T, M>(quotient::<T, M>([u, n]), n)
+}
+
+/// [`logistic`] and [`logistic_slope`] of a sum whose second number is what rounding took from the first.
+#[inline(always)]
+pub(super) fn logistic_of_sum<T: Float, M: Machine>(x: M, rest: M) -> [M; 2] {
+    let [u, n] = bounded_ratio::<T, M>(x);
+    // e^−rest is 1 − rest: its square is nothing beside 1.
+    let n = n * (n.lit(1.0) - rest);
+    let quotient = quotient::<T, M>([u, n]);
+    [quotient[0], slope::<T, M>(quotient, n)]
 }
 
 /// U and N with e^−|x| = N/U.
@@ -86,8 +107,8 @@ fn ratio_of_size<T: Float, M: Machine>(x: M) -> [M; 2] {
 #[inline(always)]
 fn both_sides<T: Float, M: Machine>(x: M) -> [M; 2] {
     let [u, n] = ratio_of_size::<T, M>(x);
-    let inverse = u.lit(1.0) / (u + n);
-    [if T::is_f32() { inverse } else { u * inverse }, n * inverse]
+    let [right, inverse] = quotient::<T, M>([u, n]);
+    [right, n * inverse]
 }
 
 /// The second form of [`logistic`], as exact as the first.

@@ -14,6 +14,7 @@
 //! at most 2 ULP larger. The tests hold them.
 
 mod exp;
+mod gelu;
 mod ln;
 mod logistic;
 mod machine;
@@ -24,6 +25,7 @@ mod tests;
 
 use super::float::Float;
 pub(crate) use exp::{exp, exp_m1};
+pub(crate) use gelu::{gelu_gate, gelu_gate_slope};
 pub(crate) use ln::{ln, ln_1p};
 pub(crate) use logistic::{logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, softplus};
 pub(crate) use machine::Machine;

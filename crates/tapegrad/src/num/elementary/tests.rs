@@ -4,7 +4,7 @@ use super::*;
 use crate::num::{Formula, FormulaStep, LaneFn, Lanes, Num, Prim, Traced, for_each_lane};
 
 /// The functions, with the errors stated of them in ULP: `f64`, `f32`.
-const FUNCTIONS: [(Prim, f64, f64); 8] = [
+const FUNCTIONS: [(Prim, f64, f64); 10] = [
     (Prim::exp, 1.4, 1.2),
     (Prim::exp_m1, 1.7, 1.5),
     (Prim::ln, 0.8, 0.8),
@@ -13,6 +13,8 @@ const FUNCTIONS: [(Prim, f64, f64); 8] = [
     (Prim::logistic, 4.1, 3.7),
     (Prim::logistic_slope, 4.8, 5.3),
     (Prim::softplus, 3.9, 3.9),
+    (Prim::gelu_gate, 4.6, 4.2),
+    (Prim::gelu_gate_slope, 5.3, 5.8),
 ];
 
 /// What a missing fused multiply-add may add.
@@ -21,6 +23,7 @@ const UNFUSED: f64 = 2.0;
 /// Far more exact than `f32` needs.
 fn wide(function: Prim, x: f64) -> f64 {
     let e = (-x.abs()).exp();
+    let u = 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
     match function {
         Prim::exp => x.exp(),
         Prim::exp_m1 => x.exp_m1(),
@@ -29,6 +32,8 @@ fn wide(function: Prim, x: f64) -> f64 {
         Prim::tanh => x.tanh(),
         Prim::logistic => 1.0 / (1.0 + (-x).exp()),
         Prim::logistic_slope => e / ((1.0 + e) * (1.0 + e)),
+        Prim::gelu_gate => wide(Prim::logistic, u),
+        Prim::gelu_gate_slope => wide(Prim::logistic_slope, u),
         _ => x.max(0.0) + e.ln_1p(),
     }
 }
@@ -58,8 +63,10 @@ fn single_precision_is_as_exact_as_stated() {
             let exact = wide(function, f64::from(x));
             let rounded = exact as f32;
             // The logistic family gives 0 instead of subnormal numbers.
-            let flushed = matches!(function, Prim::logistic | Prim::logistic_slope | Prim::softplus)
-                && exact.abs() < f64::from(f32::MIN_POSITIVE);
+            let flushed = matches!(
+                function,
+                Prim::logistic | Prim::logistic_slope | Prim::softplus | Prim::gelu_gate | Prim::gelu_gate_slope
+            ) && exact.abs() < f64::from(f32::MIN_POSITIVE);
             for (worst, y) in worst.iter_mut().zip([y, unfused(function, x)]) {
                 if !rounded.is_finite() {
                     assert!(y == rounded || (y.is_nan() && rounded.is_nan()), "{function:?}({x:e}) = {y:e}");
@@ -102,31 +109,31 @@ fn double_precision_is_as_exact_as_stated() {
         }
         rows += 1;
     }
-    assert!(rows >= 8 * 40 && worst[0] > 1.0, "{rows} rows, {worst:?}");
+    assert!(rows >= 10 * 40 && worst[0] > 1.0, "{rows} rows, {worst:?}");
 }
 
 /// The functions at a number, in the order of [`FUNCTIONS`].
-fn at<T: Float>(x: f64) -> [f64; 8] {
+fn at<T: Float>(x: f64) -> [f64; 10] {
     FUNCTIONS.map(|(f, ..)| f.eval([T::from_f64(x); 3]).to_f64())
 }
 
 #[test]
 fn ends_are_exact() {
     fn check<T: Float>() {
-        let same = |got: [f64; 8], wanted: [f64; 8]| {
+        let same = |got: [f64; 10], wanted: [f64; 10]| {
             let equal = got.iter().zip(&wanted).all(|(g, w)| g == w || (g.is_nan() && w.is_nan()));
             assert!(equal, "{}: {got:?}, not {wanted:?}", T::NAME);
         };
         let (inf, nan) = (f64::INFINITY, f64::NAN);
         let ln_2 = T::from_f64(std::f64::consts::LN_2).to_f64();
-        same(at::<T>(0.0), [1.0, 0.0, -inf, 0.0, 0.0, 0.5, 0.25, ln_2]);
-        same(at::<T>(-0.0), [1.0, 0.0, -inf, 0.0, 0.0, 0.5, 0.25, ln_2]);
-        same(at::<T>(inf), [inf, inf, inf, inf, 1.0, 1.0, 0.0, inf]);
-        same(at::<T>(-inf), [0.0, -1.0, nan, nan, -1.0, 0.0, 0.0, 0.0]);
-        same(at::<T>(nan), [nan; 8]);
+        same(at::<T>(0.0), [1.0, 0.0, -inf, 0.0, 0.0, 0.5, 0.25, ln_2, 0.5, 0.25]);
+        same(at::<T>(-0.0), [1.0, 0.0, -inf, 0.0, 0.0, 0.5, 0.25, ln_2, 0.5, 0.25]);
+        same(at::<T>(inf), [inf, inf, inf, inf, 1.0, 1.0, 0.0, inf, 1.0, 0.0]);
+        same(at::<T>(-inf), [0.0, -1.0, nan, nan, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        same(at::<T>(nan), [nan; 10]);
         let [_, _, ln_1000, ln_1001, ..] = at::<T>(1000.0);
-        same(at::<T>(1000.0), [inf, inf, ln_1000, ln_1001, 1.0, 1.0, 0.0, 1000.0]);
-        same(at::<T>(-1000.0), [0.0, -1.0, nan, nan, -1.0, 0.0, 0.0, 0.0]);
+        same(at::<T>(1000.0), [inf, inf, ln_1000, ln_1001, 1.0, 1.0, 0.0, 1000.0, 1.0, 0.0]);
+        same(at::<T>(-1000.0), [0.0, -1.0, nan, nan, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!((at::<T>(1.0)[2], at::<T>(-1.0)[3]), (0.0, -inf));
     }
     check::<f32>();
@@ -138,8 +145,8 @@ fn nothing_jumps_where_results_stop_being_normal() {
     fn check<T: Float>(from: f64, to: f64, smallest: f64) {
         for i in 0..=4000 {
             let x = from + (to - from) * f64::from(i) / 4000.0;
-            let [_, _, _, _, _, left, slope, softplus] = at::<T>(-x);
-            let [.., right, mirrored, _] = at::<T>(x);
+            let [_, _, _, _, _, left, slope, softplus, ..] = at::<T>(-x);
+            let [.., right, mirrored, _, _, _] = at::<T>(x);
             assert_eq!(right, 1.0, "{x}");
             for y in [left, slope, mirrored, softplus] {
                 let wanted = (-x).exp();

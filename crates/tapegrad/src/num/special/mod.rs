@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `standard` | those of the standard library |
 //! | `error` | `erf` and what belongs to it: the scaled complement, the inverse |
-//! | `normal` | the normal distribution: density, distribution, its logarithm and inverse, the inverse Mills ratio |
+//! | `normal` | the normal distribution: density, distribution, its logarithm and inverse |
+//! | `mills` | the inverse Mills ratio and all its derivatives, in numbers of twice the precision (`double`) where they would cancel |
 //! | `gamma` | `lgamma`, `digamma`, `polygamma` |
 //! | `bessel` | the modified Bessel functions of the first kind of whole order |
 //! | `sinc` | `sinc` and its derivatives |
@@ -21,8 +22,10 @@
 //! keep the digits of derivatives in the tails. Errors are on the book's page of accuracy.
 
 mod bessel;
+mod double;
 mod error;
 mod gamma;
+mod mills;
 mod normal;
 mod sinc;
 mod standard;
@@ -30,7 +33,8 @@ mod standard;
 pub(crate) use bessel::bessel_i;
 pub(crate) use error::{erf, erfc, erfcx, erfinv, gaussian};
 pub(crate) use gamma::{digamma, lgamma, polygamma};
-pub(crate) use normal::{log_ndtr, mills, mills_excess, mills_skew, mills_variance, ndtr, ndtri, normal_pdf};
+pub(crate) use mills::{mills, mills_derivative, mills_excess};
+pub(crate) use normal::{log_ndtr, ndtr, ndtri, normal_pdf};
 pub(crate) use sinc::sinc_derivative;
 pub(crate) use standard::{acos, asin, atan, atan2, cbrt, copysign, exp2, fmod, hypot, log2, log10};
 

@@ -291,7 +291,9 @@ pub(super) fn op_of(prim: Prim) -> Op {
         Prim::add_exponent => Op::AddExponent,
         Prim::exponent => Op::Exponent,
         Prim::significand => Op::Significand,
-        Prim::logistic | Prim::logistic_slope | Prim::softplus => unreachable!("lowered formulas have none"),
+        Prim::logistic | Prim::logistic_slope | Prim::softplus | Prim::gelu_gate | Prim::gelu_gate_slope => {
+            unreachable!("lowered formulas have none")
+        }
         called => {
             let number = called.called().expect("what is no instruction is called");
             let number = u8::try_from(number).expect("there are fewer than 256 functions");
