@@ -1,12 +1,12 @@
 //! The program as a drawing in the DOT language: steps, and which step reads what another wrote. Inputs and parameters stand
 //! where they are first read, outputs where they are written.
 
+use super::access::Access;
 use super::compile::Program;
 use super::inst::Opcode;
 use super::layout::Role;
 use super::names::Names;
 use super::step::{Fused, Step};
-use super::verify::Access;
 use crate::ir::escape_dot;
 use crate::num::Float;
 use std::collections::BTreeSet;

@@ -4,12 +4,13 @@
 //! step gives what it writes a name made of its own and of the names of all it has read; if the outputs and the parameters end up with the
 //! names that the right program gives them, nothing was harmed.
 
+use super::access::Access;
 use super::compile::{Extract, Inner};
 use super::meant::{self, Meant};
 use super::memory::{self, Lifetime};
 use super::schedule::BEFORE;
 use super::tier::Tier;
-use super::verify::{self, Access};
+use super::verify;
 use crate::ir::{NodeId, Tape, Tensor, Var};
 use crate::pass::{self, Passes};
 use std::hash::{DefaultHasher, Hash, Hasher};

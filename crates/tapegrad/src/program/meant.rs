@@ -9,11 +9,11 @@
 //! a place too early, lets two values that are alive together share one, or an order in which a step comes before one it needs, shows as a
 //! place that somebody else wrote last.
 
+use super::access::Access;
 use super::compile::Inner;
 use super::plan::Plan;
 use super::schedule::BEFORE;
 use super::step::Step;
-use super::verify::Access;
 use crate::ir::{DType, Kernel, NodeId};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;

@@ -15,6 +15,7 @@
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
 //! `error`; knows nothing of how steps are carried out.
 
+mod access;
 mod accumulate;
 mod batch;
 mod compile;

@@ -1,11 +1,11 @@
 //! What places are called in listings: by the name of the input, parameter or output that stands there, as a literal where it
 //! is a scalar constant, as a register of a fused group, else by number.
 
+use super::access::Access;
 use super::compile::Inner;
 use super::inst::{ADVANCE, Inst};
 use super::layout::{Role, Slot};
 use super::step::{Fused, Step};
-use super::verify::Access;
 use crate::num::Float;
 use std::ops::Range;
 

@@ -6,7 +6,7 @@
 //!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
 //! 3. Inputs and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
-//! 5. A run in a group of scalars is of one kind, and calls in it do not depend on each other.
+//! 5. A run in a group of scalars is of one kind of at most two operands, and calls in it do not depend on each other.
 //! 6. In a group of tiles, what does not move on with them is a register.
 //! 7. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
 //!    value is meant; and then it comes after.
@@ -15,158 +15,15 @@
 //!
 //! Checked for every program compiled, in release builds too: it costs a fraction of compiling.
 
+mod group;
+
+use super::access::{Access, overlap};
 use super::compile::Inner;
-use super::inst::{ADVANCE, Inst, Opcode};
 use super::layout::Role;
-use super::step::{Fused, Load, Machine, Run, Step};
-use smallvec::SmallVec;
+use super::step::{Machine, Step};
 use std::collections::HashSet;
 use std::ops::Range;
-use tapegrad_jit::{LANES, Op};
-
-/// One thing that a step does to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    Read,
-    Write,
-    /// A write of what was read there.
-    Update,
-    IndexRead,
-    IndexWrite,
-}
-
-/// The span of a strided walk from `offset`.
-fn span(offset: usize, dims: &[usize], strides: &[usize]) -> Range<usize> {
-    if dims.contains(&0) {
-        return offset..offset;
-    }
-    let reach: usize = dims.iter().zip(strides).map(|(d, s)| (d - 1) * s).sum();
-    offset..offset + reach + 1
-}
-
-impl<T> Fused<T> {
-    /// Where an operand is read or written, over all tiles.
-    fn operand(&self, place: u32) -> Range<usize> {
-        let start = (place & !ADVANCE) as usize;
-        let len = if place & ADVANCE != 0 { self.numel } else { self.tile };
-        start..start + len
-    }
-
-    /// The operands an instruction reads, the third of which stands in the instruction before it.
-    pub(super) fn operands(&self, code: &[Inst], position: usize) -> SmallVec<[u32; 3]> {
-        let inst = code[position];
-        let arity = match inst.op {
-            Opcode::Call => self.calls[inst.aux as usize].arity,
-            op => op.operands(),
-        };
-        let third = if arity > 2 { code[position - 1].a } else { 0 };
-        SmallVec::from_slice(&[inst.a, inst.b, third][..arity])
-    }
-}
-
-fn load(l: &Load) -> Range<usize> {
-    span(l.offset, &l.dims, &l.strides)
-}
-
-impl<T> Step<T> {
-    /// Shows `see` everything the step touches: places in the arena, or in the index buffer.
-    pub(super) fn access(&self, see: &mut dyn FnMut(Access, Range<usize>)) {
-        use Access::{IndexRead, IndexWrite, Read, Update, Write};
-        match self {
-            Step::Fused(f) => {
-                f.loads.iter().for_each(|l| see(Read, load(l)));
-                for code in [&f.prologue, &f.body] {
-                    for (i, inst) in code.iter().enumerate().filter(|(_, inst)| inst.op != Opcode::More) {
-                        // Machine code has other registers.
-                        let seen = |o: &u32| f.pass.is_none() || o & ADVANCE != 0;
-                        f.operands(code, i).into_iter().filter(seen).for_each(|o| see(Read, f.operand(o)));
-                        if !seen(&inst.dst) {
-                            continue;
-                        }
-                        // And it writes whole vectors.
-                        let mut written = f.operand(inst.dst);
-                        if f.pass.is_some() && inst.dst & ADVANCE != 0 {
-                            written.end = written.start + f.numel.next_multiple_of(LANES);
-                        }
-                        see(Write, written);
-                    }
-                }
-            }
-            Step::MatMul(m) => {
-                let with = |offset, stack: &[usize], (row, column): (usize, usize), (rows, columns)| {
-                    let dims: Vec<usize> = m.stack.iter().copied().chain([rows, columns]).collect();
-                    let strides: Vec<usize> = stack.iter().copied().chain([row, column]).collect();
-                    span(offset, &dims, &strides)
-                };
-                see(Read, with(m.a, &m.a_stack, m.a_strides, (m.m, m.k)));
-                see(Read, with(m.b, &m.b_stack, m.b_strides, (m.k, m.n)));
-                if let Some(factor) = m.adds.and_then(|adds| adds.factor) {
-                    see(Read, factor..factor + 1);
-                }
-                let c = m.c..m.c + m.stack.iter().product::<usize>() * m.m * m.n;
-                see(if m.adds.is_some() { Update } else { Write }, c);
-            }
-            Step::Reduce(r) => {
-                let dims: Vec<usize> = r.kept.iter().chain(&r.reduced).copied().collect();
-                let strides: Vec<usize> = r.kept_strides.iter().chain(&r.reduced_strides).copied().collect();
-                see(Read, span(r.x, &dims, &strides));
-                see(Write, r.out..r.out + r.kept.iter().product::<usize>());
-            }
-            Step::Moves(moves) => {
-                for m in moves {
-                    see(Read, span(m.from, &m.dims, &m.from_strides));
-                    see(Write, span(m.to, &m.dims, &m.to_strides));
-                }
-            }
-            Step::Gather(r) => {
-                see(IndexRead, r.index..r.index + r.count);
-                see(Read, r.from..r.from + r.rows * r.row);
-                see(Write, r.to..r.to + r.count * r.row);
-            }
-            Step::GatherIndex(r) => {
-                see(IndexRead, r.index..r.index + r.count);
-                see(IndexRead, r.from..r.from + r.rows * r.row);
-                see(IndexWrite, r.to..r.to + r.count * r.row);
-            }
-            Step::ScatterAdd(r) => {
-                see(IndexRead, r.index..r.index + r.count);
-                see(Read, r.from..r.from + r.count * r.row);
-                see(Write, r.to..r.to + r.rows * r.row);
-            }
-            Step::Custom(c) => {
-                c.operands.iter().for_each(|o| see(if o.index { IndexRead } else { Read }, o.range.clone()));
-                see(Write, c.out.clone());
-            }
-            Step::Machine(m) => {
-                // The code's own verifier checks the order within it.
-                let of = |inst: &tapegrad_jit::Inst, rows: usize| inst.a as usize..inst.a as usize + rows;
-                for block in &m.source.blocks {
-                    for inst in &block.code {
-                        match inst.op {
-                            Op::Scalar => see(Read, of(inst, 1)),
-                            Op::Row => see(Read, of(inst, block.rows.unwrap_or(0))),
-                            _ => {}
-                        }
-                    }
-                }
-                for block in &m.source.blocks {
-                    for inst in &block.code {
-                        match inst.op {
-                            Op::Store => see(Write, of(inst, 1)),
-                            Op::StoreRow => see(Write, of(inst, block.rows.unwrap_or(0))),
-                            _ => {}
-                        }
-                    }
-                    block.sums().for_each(|place| see(Write, place as usize..place as usize + 1));
-                }
-            }
-        }
-    }
-}
-
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end && !a.is_empty() && !b.is_empty()
-}
+use tapegrad_jit::Op;
 
 /// Checks a program; says which step breaks which rule.
 pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
@@ -230,7 +87,7 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             }
         }
         match step {
-            Step::Fused(f) => verify_fused(f, program.scratch).map_err(|what| format!("step {number}: {what}"))?,
+            Step::Fused(f) => group::verify(f, program.scratch).map_err(|what| format!("step {number}: {what}"))?,
             Step::Machine(m) if rereads(m, &kept) => fault = Some(WRITE_AFTER_READ),
             Step::Machine(_) => {}
             _ if writes_what_it_reads(step) => fault = Some("writes what it reads"),
@@ -307,124 +164,13 @@ fn writes_what_it_reads<T>(step: &Step<T>) -> bool {
     real || clash(Access::IndexRead, Access::IndexWrite)
 }
 
-/// No element of a tiled group depends on another: where tensors are written and read, it is at the same element.
-fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
-    if f.numel == 1 {
-        return Ok(());
-    }
-    let code = || f.prologue.iter().chain(&f.body);
-    let tensors = |o: &u32| o & ADVANCE != 0;
-    let start = |o: u32| (o & !ADVANCE) as usize;
-    let mut writes: Vec<usize> =
-        code().filter(|inst| inst.op != Opcode::More).map(|inst| inst.dst).filter(tensors).map(start).collect();
-    writes.sort_unstable();
-    writes.dedup();
-    let mut apart = writes.windows(2).all(|w| w[0] + f.numel <= w[1]);
-    let reads = code().filter(|inst| inst.op != Opcode::Load).flat_map(|inst| [inst.a, inst.b]).filter(tensors);
-    for read in reads.map(start) {
-        // Of those written, the last that starts no later, and the first that does.
-        let next = writes.partition_point(|&w| w <= read);
-        let before = next.checked_sub(1).map(|i| writes[i]);
-        apart &= before.is_none_or(|w| w == read || w + f.numel <= read);
-        apart &= writes.get(next).is_none_or(|&w| read + f.numel <= w);
-    }
-    for read in f.loads.iter().map(load).filter(|read| !read.is_empty()) {
-        let next = writes.partition_point(|&w| w + f.numel <= read.start);
-        apart &= writes.get(next).is_none_or(|&w| read.end <= w);
-    }
-    if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
-}
-
-/// Runs lie in the body one after the other; the calls of one are computed together from what stood there before.
-fn verify_runs<T>(f: &Fused<T>) -> Result<(), String> {
-    let mut end = 0;
-    for run in &f.runs {
-        let code = f.body.get(run.start..run.start + run.len).unwrap_or_default();
-        let Some(first) = code.first().filter(|_| run.start >= end && f.numel == 1) else {
-            return Err("a run where there is none".to_owned());
-        };
-        if code.iter().any(|inst| (inst.op, inst.aux) != (first.op, first.aux)) || first.op == Opcode::More {
-            return Err("a run of several kinds".to_owned());
-        }
-        if first.op == Opcode::Call {
-            let call = f.calls.get(first.aux as usize).filter(|call| !call.literal);
-            let arity = call.map_or(usize::MAX, |call| call.arity);
-            let mut written = HashSet::new();
-            let depends = code.iter().any(|inst| {
-                let reads = written.contains(&inst.a) || (arity > 1 && written.contains(&inst.b));
-                written.insert(inst.dst);
-                reads
-            });
-            if arity > 2 || depends || run.len > Run::MOST_CALLS {
-                return Err("a run of calls that cannot be made together".to_owned());
-            }
-        }
-        end = run.start + run.len;
-    }
-    Ok(())
-}
-
-fn verify_fused<T>(f: &Fused<T>, scratch: usize) -> Result<(), String> {
-    if f.tile == 0 || f.tile > f.numel.max(1) {
-        return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
-    }
-    verify_elements(f)?;
-    verify_runs(f)?;
-    for code in [&f.prologue, &f.body] {
-        for (i, inst) in code.iter().enumerate() {
-            if inst.op == Opcode::More {
-                continue;
-            }
-            let arity = if inst.op == Opcode::Call {
-                let Some(call) = f.calls.get(inst.aux as usize) else {
-                    return Err("a call that does not exist".to_owned());
-                };
-                call.arity
-            } else {
-                inst.op.operands()
-            };
-            if arity > 3 || (arity == 3 && (i == 0 || code[i - 1].op != Opcode::More)) {
-                return Err(format!("instruction {i} lacks its third operand"));
-            }
-            if arity == 1 && inst.a != inst.b {
-                return Err(format!("instruction {i} has a second operand that nothing checks"));
-            }
-            let marked = (inst.dst | inst.a | inst.b) & ADVANCE != 0 || inst.op == Opcode::Load;
-            if f.numel == 1 && (marked || !f.prologue.is_empty()) {
-                return Err(format!("instruction {i} is one for tiles, among scalars"));
-            }
-            // Threads that share a group have registers of their own, at another distance.
-            let is_register = |o: u32| o & ADVANCE != 0 || o as usize >= scratch;
-            let mut places = f.operands(code, i).into_iter().chain([inst.dst]);
-            if f.numel > 1 && !places.all(is_register) {
-                return Err(format!("instruction {i} has an operand that neither moves on nor is a register"));
-            }
-            let place = |o: u32| {
-                let start = (o & !ADVANCE) as usize;
-                start..start + if o & ADVANCE != 0 { f.numel } else { f.tile }
-            };
-            if inst.op == Opcode::Load {
-                let Some(l) = f.loads.get(inst.a as usize) else { return Err("a load that does not exist".to_owned()) };
-                if overlap(&load(l), &place(inst.dst)) {
-                    return Err(format!("instruction {i} loads over its source"));
-                }
-            }
-            for operand in f.operands(code, i) {
-                let in_place = operand == inst.dst && (inst.op != Opcode::Call || f.numel == 1);
-                if !in_place && overlap(&place(operand), &place(inst.dst)) {
-                    return Err(format!("instruction {i} writes over its operand"));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ir::{Tape, Tensor, Var};
+    use crate::program::inst::{Inst, Opcode};
+    use crate::program::step::Run;
     use crate::program::{CompileOptions, Program};
     use std::sync::Arc;
 
@@ -522,6 +268,19 @@ mod tests {
         let (first, second) = (group.body[run.start], &mut group.body[run.start + 1]);
         (second.a, second.b) = (first.dst, first.dst);
         assert!(verify(&program).unwrap_err().contains("cannot be made together"));
+    }
+
+    #[test]
+    fn a_run_of_instructions_with_a_third_operand_is_refused() {
+        let tape = Tape::new();
+        let (x, y) = (tape.input(0.5), tape.input(2.0));
+        let mut program = compile(&tape, &[x.less(y).select(x.sin(), y.cos())]);
+        let Step::Fused(group) = &mut program.steps[0] else { panic!("one group") };
+        let select = group.body.iter().position(|inst| inst.op == Opcode::Select).unwrap();
+        assert_eq!(group.body[select - 1].op, Opcode::More);
+        group.runs.retain(|run| run.start + run.len < select);
+        group.runs.push(Run { start: select, len: 1 });
+        assert!(verify(&program).unwrap_err().contains("third operand"));
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! The verifier of one group of elementwise instructions.
+
+use crate::program::access::overlap;
+use crate::program::inst::{ADVANCE, Opcode};
+use crate::program::step::{Fused, Load, Run};
+use std::collections::HashSet;
+
+/// No element of a tiled group depends on another: where tensors are written and read, it is at the same element.
+fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
+    if f.numel == 1 {
+        return Ok(());
+    }
+    let code = || f.prologue.iter().chain(&f.body);
+    let tensors = |o: &u32| o & ADVANCE != 0;
+    let start = |o: u32| (o & !ADVANCE) as usize;
+    let mut writes: Vec<usize> =
+        code().filter(|inst| inst.op != Opcode::More).map(|inst| inst.dst).filter(tensors).map(start).collect();
+    writes.sort_unstable();
+    writes.dedup();
+    let mut apart = writes.windows(2).all(|w| w[0] + f.numel <= w[1]);
+    let reads = code().filter(|inst| inst.op != Opcode::Load).flat_map(|inst| [inst.a, inst.b]).filter(tensors);
+    for read in reads.map(start) {
+        // Of those written, the last that starts no later, and the first that does.
+        let next = writes.partition_point(|&w| w <= read);
+        let before = next.checked_sub(1).map(|i| writes[i]);
+        apart &= before.is_none_or(|w| w == read || w + f.numel <= read);
+        apart &= writes.get(next).is_none_or(|&w| read + f.numel <= w);
+    }
+    for read in f.loads.iter().map(Load::range).filter(|read| !read.is_empty()) {
+        let next = writes.partition_point(|&w| w + f.numel <= read.start);
+        apart &= writes.get(next).is_none_or(|&w| read.end <= w);
+    }
+    if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
+}
+
+/// Runs lie in the body one after the other; the calls of one are computed together from what stood there before.
+fn verify_runs<T>(f: &Fused<T>) -> Result<(), String> {
+    let mut end = 0;
+    for run in &f.runs {
+        let code = f.body.get(run.start..run.start + run.len).unwrap_or_default();
+        let Some(first) = code.first().filter(|_| run.start >= end && f.numel == 1) else {
+            return Err("a run where there is none".to_owned());
+        };
+        if code.iter().any(|inst| (inst.op, inst.aux) != (first.op, first.aux)) || first.op == Opcode::More {
+            return Err("a run of several kinds".to_owned());
+        }
+        let behind_more = run.start > 0 && f.body[run.start - 1].op == Opcode::More;
+        if behind_more || (first.op != Opcode::Call && first.op.operands() > 2) {
+            return Err("a run of instructions with a third operand".to_owned());
+        }
+        if first.op == Opcode::Call {
+            let call = f.calls.get(first.aux as usize).filter(|call| !call.literal);
+            let arity = call.map_or(usize::MAX, |call| call.arity);
+            let mut written = HashSet::new();
+            let depends = code.iter().any(|inst| {
+                let reads = written.contains(&inst.a) || (arity > 1 && written.contains(&inst.b));
+                written.insert(inst.dst);
+                reads
+            });
+            if arity > 2 || depends || run.len > Run::MOST_CALLS {
+                return Err("a run of calls that cannot be made together".to_owned());
+            }
+        }
+        end = run.start + run.len;
+    }
+    Ok(())
+}
+
+/// Rules 2, 5 and 6 for a group.
+pub(super) fn verify<T>(f: &Fused<T>, scratch: usize) -> Result<(), String> {
+    if f.tile == 0 || f.tile > f.numel.max(1) {
+        return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
+    }
+    verify_elements(f)?;
+    verify_runs(f)?;
+    for code in [&f.prologue, &f.body] {
+        for (i, inst) in code.iter().enumerate() {
+            if inst.op == Opcode::More {
+                continue;
+            }
+            let arity = if inst.op == Opcode::Call {
+                let Some(call) = f.calls.get(inst.aux as usize) else {
+                    return Err("a call that does not exist".to_owned());
+                };
+                call.arity
+            } else {
+                inst.op.operands()
+            };
+            if arity > 3 || (arity == 3 && (i == 0 || code[i - 1].op != Opcode::More)) {
+                return Err(format!("instruction {i} lacks its third operand"));
+            }
+            if arity == 1 && inst.a != inst.b {
+                return Err(format!("instruction {i} has a second operand that nothing checks"));
+            }
+            let marked = (inst.dst | inst.a | inst.b) & ADVANCE != 0 || inst.op == Opcode::Load;
+            if f.numel == 1 && (marked || !f.prologue.is_empty()) {
+                return Err(format!("instruction {i} is one for tiles, among scalars"));
+            }
+            // Threads that share a group have registers of their own, at another distance.
+            let is_register = |o: u32| o & ADVANCE != 0 || o as usize >= scratch;
+            let mut places = f.operands(code, i).into_iter().chain([inst.dst]);
+            if f.numel > 1 && !places.all(is_register) {
+                return Err(format!("instruction {i} has an operand that neither moves on nor is a register"));
+            }
+            let place = |o: u32| {
+                let start = (o & !ADVANCE) as usize;
+                start..start + if o & ADVANCE != 0 { f.numel } else { f.tile }
+            };
+            if inst.op == Opcode::Load {
+                let Some(l) = f.loads.get(inst.a as usize) else { return Err("a load that does not exist".to_owned()) };
+                if overlap(&l.range(), &place(inst.dst)) {
+                    return Err(format!("instruction {i} loads over its source"));
+                }
+            }
+            for operand in f.operands(code, i) {
+                let in_place = operand == inst.dst && (inst.op != Opcode::Call || f.numel == 1);
+                if !in_place && overlap(&place(operand), &place(inst.dst)) {
+                    return Err(format!("instruction {i} writes over its operand"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
