@@ -282,3 +282,17 @@ fn one_wrong_element_of_very_many_is_found() {
     assert_eq!((&found.element[..], found.wrong), (&[wrong][..], 1), "{error}");
     assert!(found.looked_at <= 101, "{error}");
 }
+
+#[test]
+fn options_without_meaning_are_refused() {
+    let refused = |options| {
+        let error = gradcheck(|_, x| x[0].exp(), &[Tensor::from([0.5])], options).unwrap_err();
+        assert!(error.mismatch().is_none(), "{error}");
+        error.to_string()
+    };
+    let options = GradcheckOptions::default();
+    assert_eq!(refused(options.step(0.0)), "the step of differences must be a number above zero, not 0");
+    assert_eq!(refused(options.step(f64::NAN)), "the step of differences must be a number above zero, not NaN");
+    assert_eq!(refused(options.rtol(-1.0)), "tolerances must be numbers, zero or more, not -1 and 0.00000001");
+    assert_eq!(refused(options.atol(f64::INFINITY)), "tolerances must be numbers, zero or more, not 0.000001 and inf");
+}

@@ -103,3 +103,22 @@ fn a_cleared_tape_records_the_same_program_again() {
         }
     }
 }
+
+/// What a record of saved values has to detect cannot happen here: value and gradient are of one replay, whatever is set between
+/// reading the one and the other.
+#[test]
+fn a_parameter_set_between_value_and_gradient_changes_neither_until_the_next_replay() {
+    for options in tiers() {
+        let tape = Tape::new();
+        let w = tape.param([3.0, -2.0]);
+        let loss = w.square().sum();
+        let gradient = tape.grad(loss, &[w])[0];
+        let program: Program<f64> = tape.compile_with(&[loss, gradient], &options).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        state.set(w, &[10.0, 20.0]).unwrap();
+        assert_eq!((state.item(loss), state.get(gradient)), (13.0, &[6.0, -4.0][..]));
+        program.replay(&mut state).unwrap();
+        assert_eq!((state.item(loss), state.get(gradient)), (500.0, &[20.0, 40.0][..]));
+    }
+}

@@ -48,6 +48,18 @@ impl GradcheckOptions {
         self
     }
 
+    /// What no check can be made with.
+    pub(super) fn fault(&self) -> Option<String> {
+        let allowed = |x: f64| x.is_finite() && x >= 0.0;
+        if !(self.step.is_finite() && self.step > 0.0) {
+            Some(format!("the step of differences must be a number above zero, not {}", self.step))
+        } else if !(allowed(self.rtol) && allowed(self.atol)) {
+            Some(format!("tolerances must be numbers, zero or more, not {} and {}", self.rtol, self.atol))
+        } else {
+            None
+        }
+    }
+
     /// Another random direction, and other weights of the outputs.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {

@@ -35,6 +35,9 @@ impl Recorded {
         inputs: &[Tensor],
         options: GradcheckOptions,
     ) -> Result<Self, Kind> {
+        if let Some(fault) = options.fault() {
+            return Err(fault.into());
+        }
         if inputs.is_empty() {
             return Err("there are no inputs to differentiate by".to_owned().into());
         }
