@@ -14,13 +14,13 @@ static COMMUTATIVE: [&OpDef; 5] = [&ADD, &MUL, &EQUAL, &NOT_EQUAL, &MASKED_MUL];
 /// Lets users of a repeated computation use its first occurrence; the others stay, without users. Returns whether
 /// any user or root changed.
 pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId]) -> bool {
-    let mut aliases = Aliases::new(graph);
+    let mut aliases = Aliases::default();
     let mut table = Table::new(graph.order().len());
     let mut changed = false;
     for position in 0..graph.order().len() {
         let id = graph.order()[position];
         changed |= aliases.redirect(graph, id);
-        let op = graph.node(id).op;
+        let op = graph.op(id);
         if op.is(&INPUT) || op.is(&PARAM) {
             continue;
         }
@@ -72,9 +72,7 @@ fn operands(graph: &Graph, id: NodeId) -> ([Option<NodeId>; 2], &[NodeId]) {
 }
 
 fn equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
-    graph.node(a).op.is(graph.node(b).op)
-        && graph.interned(a) == graph.interned(b)
-        && operands(graph, a) == operands(graph, b)
+    graph.op(a).is(graph.op(b)) && graph.interned(a) == graph.interned(b) && operands(graph, a) == operands(graph, b)
 }
 
 /// The upper half is the better half: products carry upwards.

@@ -98,7 +98,7 @@ impl Emitter {
         };
         // Who reads what last: a register is free after that.
         for (position, &id) in nodes.iter().enumerate() {
-            for &input in &at.graph.node(id).inputs {
+            for &input in at.graph.node(id).inputs {
                 match group.find(input) {
                     Found::Inside(root) => self.last_read[root.index()] = position_u32(position),
                     Found::External(e @ External::Strided(_)) => {
@@ -118,7 +118,7 @@ impl Emitter {
         for (position, &id) in nodes.iter().enumerate() {
             let node = at.graph.node(id);
             let mut operands: SmallVec<[u32; 4]> = SmallVec::new();
-            for &input in &node.inputs {
+            for &input in node.inputs {
                 operands.push(match group.find(input) {
                     Found::Inside(root) => self.place[root.index()],
                     Found::At(place) => place,

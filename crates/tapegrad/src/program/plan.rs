@@ -234,7 +234,7 @@ impl<'a> Plan<'a> {
             if self.views.is_alias(reader) {
                 continue;
             }
-            for &input in &graph.node(reader).inputs {
+            for &input in graph.node(reader).inputs {
                 let Some(&i) = params.get(&self.views.root(input)) else { continue };
                 let (value, step) = (pairs[i].1, self.step(reader));
                 let own = self.step(value);
@@ -283,7 +283,7 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let step = self.step(reader);
-            for &input in &graph.node(reader).inputs {
+            for &input in graph.node(reader).inputs {
                 let root = views.root(input);
                 let inside = self.step(input) == step && views.is_identity(graph, input);
                 if !inside {
