@@ -8,7 +8,7 @@
 
 use super::interner::Interner;
 use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
-use super::op::{Attrs, DType, LeafValue, OpDef, Rule, TensorType};
+use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use crate::error::Issue;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
@@ -23,8 +23,8 @@ const NO_ATTRS: u32 = u32::MAX;
 pub struct Graph {
     nodes: SlotMap<NodeId, Entry>,
     order: Vec<NodeId>,
-    /// One more than the largest [`NodeId::index`] so far.
-    bound: usize,
+    /// The most nodes there have been when one was removed.
+    most: usize,
     sites: Sites,
     types: Interner<TensorType>,
     /// All but [`Attrs::None`], which has the number [`NO_ATTRS`].
@@ -99,7 +99,6 @@ impl Graph {
         debug_assert!(entry.inputs(&self.lists).iter().all(|&i| self.nodes.contains_key(i)), "inputs exist");
         let id = self.nodes.insert(entry);
         self.order.push(id);
-        self.bound = self.bound.max(id.index() + 1);
         id
     }
 
@@ -116,13 +115,17 @@ impl Graph {
 
     /// What each index that a node picks by must be below, if it picks.
     pub(crate) fn rows_below(&self, id: NodeId) -> Option<usize> {
+        // Asked of every node, and few pick.
+        if !matches!(self.op(id).kernel, Kernel::Gather | Kernel::ScatterAdd | Kernel::Indexed { .. }) {
+            return None;
+        }
         let types: SmallVec<[&TensorType; 4]> = self.node(id).inputs.iter().map(|&i| self.ty(i)).collect();
         self.node(id).op.rows_below(&types, self.attrs(id))
     }
 
     /// Appends an elementwise node whose inputs all have one and the same real type, which is then also its own; `None`
     /// where they do not, or anything else is not so simple. This is the fast path of recording.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_same_type<const N: usize>(
         &mut self,
         op: &'static OpDef,
@@ -327,11 +330,13 @@ impl Graph {
     /// One more than the largest [`NodeId::index`] in use: the length of a table indexed by node.
     #[must_use]
     pub fn index_bound(&self) -> usize {
-        self.bound
+        // A slotmap takes a new slot only when all others are in use; slot 0 is a sentinel.
+        self.most.max(self.nodes.len()) + 1
     }
 
     /// Removes a node; the caller has checked that nothing uses it.
     pub(crate) fn remove(&mut self, id: NodeId) {
+        self.most = self.most.max(self.nodes.len());
         self.nodes.remove(id);
         self.names.remove(id);
         self.values.remove(id);
@@ -344,6 +349,7 @@ impl Graph {
 
     /// Keeps only the nodes for which `keep` is true (with `keep` closed under inputs), in order.
     pub(crate) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+        self.most = self.most.max(self.nodes.len());
         let (gone, order): (Vec<_>, Vec<_>) = self.order.iter().partition(|&&id| !keep(id));
         for id in gone {
             let leaf = self.nodes.remove(id).is_some_and(|entry| entry.is_leaf());
@@ -359,6 +365,7 @@ impl Graph {
 
     /// Removes all nodes, keeping the memory; all their handles become stale.
     pub(crate) fn clear(&mut self) {
+        self.most = self.most.max(self.nodes.len());
         self.nodes.clear();
         self.order.clear();
         self.lists.clear();

@@ -161,9 +161,10 @@ impl Site {
     /// The upper half is the better half: products carry upwards.
     #[inline]
     fn hash(&self) -> u64 {
-        let mix = |h: u64, x: u64| (h.rotate_left(5) ^ x).wrapping_mul(0x517c_c1b7_2722_0a95);
-        let h = mix(std::ptr::from_ref(self.op).addr() as u64, std::ptr::from_ref(self.location).addr() as u64);
-        mix(h, u64::from(self.ty) << 32 | u64::from(self.attrs))
+        let (op, location) =
+            (std::ptr::from_ref(self.op).addr() as u64, std::ptr::from_ref(self.location).addr() as u64);
+        let number = u64::from(self.ty) << 32 | u64::from(self.attrs);
+        (op.rotate_left(32) ^ location ^ number.rotate_left(20)).wrapping_mul(0x517c_c1b7_2722_0a95)
     }
 }
 

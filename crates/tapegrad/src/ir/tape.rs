@@ -128,6 +128,7 @@ pub(crate) struct Recording {
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
+    /// The one asked for last, if no node was removed since.
     last_scalar: Option<(u64, NodeId)>,
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,
@@ -211,7 +212,6 @@ impl Recording {
         // The same number often follows itself: a look before hashing.
         if let Some((bits, id)) = self.last_scalar
             && bits == c.to_bits()
-            && self.graph.contains(id)
         {
             return id;
         }
@@ -458,6 +458,7 @@ impl Tape {
             r.gradients.clear();
             r.rewritten.0.clear();
             r.scalars.clear();
+            r.last_scalar = None;
             r.removed.clear();
             r.cleared = Some(at);
         });
@@ -482,6 +483,7 @@ impl Tape {
             } else {
                 let description = r.graph.describe(id);
                 r.graph.remove(id);
+                r.last_scalar = None;
                 r.cached.remove(id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });

@@ -158,7 +158,10 @@ impl Folder<'_> {
     fn broadcast_last(&mut self, id: NodeId) -> bool {
         let graph = &*self.graph;
         let node = graph.node(id);
-        if node.op.elementwise().is_none() || graph.ty(id).dtype != DType::Real {
+        if !node.inputs.iter().all(|&i| graph.op(i).is(&BROADCAST_TO))
+            || node.op.elementwise().is_none()
+            || graph.ty(id).dtype != DType::Real
+        {
             return false;
         }
         let Some(sources) =

@@ -1,9 +1,9 @@
 //! Passes: changes to a graph that keep its meaning.
 //!
 //! ```text
-//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ cse )×  ─▶ dce ─┐
-//!   Graph ──▶│  stable forms        cheaper      no orphans │──▶ Graph
-//!            └──────────────────────────────────────────────┘
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )×  ─▶ dce ─┐
+//!   Graph ──▶│  stable forms           cheaper         no orphans  │──▶ Graph
+//!            └─────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | pass | what it may change |
@@ -92,6 +92,11 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
         check(graph, "fold");
         if !folded && round > 0 {
             break;
+        }
+        if folded && passes.dce {
+            // What folding has left without users need not be looked at again.
+            dce::run(graph, roots);
+            check(graph, "dce");
         }
         let merged = passes.cse && cse::run(graph, roots);
         check(graph, "cse");

@@ -5,8 +5,8 @@ use super::legalise::Views;
 use super::step::{Call, Fused, Load};
 use super::view::Strides;
 use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// Marks an operand that is still a register's number.
 const REGISTER: u32 = 1 << 30;

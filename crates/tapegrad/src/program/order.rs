@@ -16,7 +16,7 @@ use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::{Fused, Run};
 use crate::ir::{Graph, NodeId, OpDef};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// What is to stand side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
