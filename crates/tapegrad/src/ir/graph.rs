@@ -11,6 +11,7 @@ use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
 use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use crate::error::Issue;
+use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
 use smallvec::SmallVec;
 use std::panic::Location;
@@ -31,8 +32,8 @@ pub struct Graph {
     attrs: Interner<Attrs>,
     /// The operands of nodes that have more than two.
     lists: Vec<NodeId>,
-    names: SparseSecondaryMap<NodeId, String>,
-    values: SparseSecondaryMap<NodeId, LeafValue>,
+    names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
+    values: SparseSecondaryMap<NodeId, LeafValue, DefaultHashBuilder>,
 }
 
 impl Graph {
@@ -77,7 +78,7 @@ impl Graph {
     }
 
     /// The number of a site, and its [`Site::quick`].
-    #[inline]
+    #[inline(always)]
     fn site_number(
         &mut self,
         op: &'static OpDef,
@@ -85,16 +86,25 @@ impl Graph {
         attrs: u32,
         location: &'static Location<'static>,
     ) -> (u32, u32) {
-        let types = &self.types;
-        self.sites.number(Site { op, location, ty, attrs, quick: 0 }, || {
-            // One whose rule is written out may need an attribute.
-            let plain = op.elementwise().is_some() && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
-            let quick = plain && !op.variadic && attrs == NO_ATTRS && types.get(ty).dtype == DType::Real;
-            if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 }
-        })
+        let site = Site { op, location, ty, attrs, quick: 0 };
+        match self.sites.recent(&site) {
+            Some(found) => found,
+            None => self.find_site(site),
+        }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn find_site(&mut self, site: Site) -> (u32, u32) {
+        let Site { op, ty, attrs, .. } = site;
+        // One whose rule is written out may need an attribute.
+        let plain = op.elementwise().is_some() && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
+        let quick = plain && !op.variadic && attrs == NO_ATTRS && self.types.get(ty).dtype == DType::Real;
+        let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
+        self.sites.number(Site { quick, ..site })
+    }
+
+    #[inline(always)]
     fn push_entry(&mut self, entry: Entry) -> NodeId {
         debug_assert!(entry.inputs(&self.lists).iter().all(|&i| self.nodes.contains_key(i)), "inputs exist");
         let id = self.nodes.insert(entry);
@@ -141,10 +151,11 @@ impl Graph {
             }
         }
         let (site, quick) = self.site_number(op, ty, NO_ATTRS, location);
-        (quick as usize == N).then(|| {
-            let entry = Entry::with_operands(site, &inputs, &mut self.lists);
-            self.push_entry(entry)
-        })
+        if quick as usize != N {
+            return None;
+        }
+        let entry = Entry::with_operands(site, &inputs, &mut self.lists);
+        Some(self.push_entry(entry))
     }
 
     /// Appends a leaf with its value.
@@ -205,6 +216,14 @@ impl Graph {
         let site = *self.site(&self.nodes[id]);
         let attrs = self.attrs_number(attrs);
         self.nodes[id] = self.entry(op, &inputs, site.ty, attrs, site.location);
+    }
+
+    /// Turns a node of a single number into a constant, in place. Passes make many such numbers, most of which nobody needs any
+    /// more a moment later, so none is looked for among the others: two equal ones may be told apart by [`Graph::interned`].
+    pub(crate) fn replace_by_number(&mut self, id: NodeId, constant: &'static OpDef, c: f64) {
+        let site = *self.site(&self.nodes[id]);
+        let (number, _) = self.site_number(constant, site.ty, NO_ATTRS, site.location);
+        self.nodes[id] = Entry::leaf(number, self.attrs.push(Attrs::Scalar(c)));
     }
 
     /// Replaces the inputs of a node by as many others.
@@ -284,7 +303,8 @@ impl Graph {
         }
     }
 
-    /// Two numbers that are equal for two nodes exactly where their types and their attributes are.
+    /// Two numbers that are equal for two nodes exactly where their types and their attributes are, if neither node was made
+    /// by [`Graph::replace_by_number`].
     pub(crate) fn interned(&self, id: NodeId) -> (u32, u32) {
         let entry = &self.nodes[id];
         let site = self.site(entry);

@@ -38,6 +38,12 @@ impl<T: Eq + Hash> Interner<T> {
         self.last
     }
 
+    /// A number of its own for a value that may be there already. It is not found by [`Interner::intern`].
+    pub(super) fn push(&mut self, item: T) -> u32 {
+        self.items.push(item);
+        u32::try_from(self.items.len() - 1).expect("fewer than 2^32 distinct types and attributes")
+    }
+
     #[inline]
     pub(super) fn get(&self, number: u32) -> &T {
         &self.items[number as usize]

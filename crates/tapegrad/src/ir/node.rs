@@ -180,6 +180,10 @@ pub(super) struct Sites {
 /// A loop over more lines than this looks some of them up in the table.
 const RECENT: usize = 64;
 
+fn seat(hash: u64) -> usize {
+    (hash >> (64 - RECENT.trailing_zeros())) as usize
+}
+
 impl Default for Sites {
     fn default() -> Self {
         Sites { items: Vec::new(), table: HashTable::new(), recent: [0; RECENT] }
@@ -187,20 +191,18 @@ impl Default for Sites {
 }
 
 impl Sites {
-    /// The number of a site, and its [`Site::quick`], which is asked for where it is a new one.
-    #[inline]
-    pub(super) fn number(&mut self, site: Site, quick: impl FnOnce() -> u32) -> (u32, u32) {
-        let hash = site.hash();
-        let seat = (hash >> 58) as usize;
-        let recent = self.recent[seat];
-        match self.items.get(recent as usize) {
-            Some(item) if *item == site => (recent, item.quick),
-            _ => self.look_up(Site { quick: quick(), ..site }, hash, seat),
-        }
+    /// The number of a site that was found lately, and its [`Site::quick`].
+    #[inline(always)]
+    pub(super) fn recent(&self, site: &Site) -> Option<(u32, u32)> {
+        let number = self.recent[seat(site.hash())];
+        let item = self.items.get(number as usize)?;
+        (item == site).then_some((number, item.quick))
     }
 
+    /// The number of any site, and its [`Site::quick`].
     #[cold]
-    fn look_up(&mut self, site: Site, hash: u64, seat: usize) -> (u32, u32) {
+    pub(super) fn number(&mut self, site: Site) -> (u32, u32) {
+        let (hash, seat) = (site.hash(), seat(site.hash()));
         // The table takes its bits from both ends.
         let spread = |hash: u64| hash ^ hash >> 32;
         let items = &mut self.items;
@@ -263,10 +265,14 @@ mod tests {
         let mut sites = Sites::default();
         for round in 0..2 {
             for n in 0..1000 {
-                assert_eq!(sites.number(site(n), || n + 1), (n, n + 1), "round {round}");
+                let site = Site { quick: n + 1, ..site(n) };
+                let found = sites.recent(&site).unwrap_or_else(|| sites.number(site));
+                assert_eq!(found, (n, n + 1), "round {round}");
+                assert_eq!(sites.recent(&site), Some(found), "found just now");
             }
         }
         sites.clear();
-        assert_eq!(sites.number(site(700), || 1), (0, 1));
+        assert_eq!(sites.recent(&site(700)), None, "forgotten");
+        assert_eq!(sites.number(site(700)), (0, 0));
     }
 }

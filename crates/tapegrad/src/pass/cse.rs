@@ -12,8 +12,8 @@
 //! ```
 
 use super::Aliases;
-use crate::ir::leaf::{INPUT, PARAM};
-use crate::ir::{Graph, NodeId, OpDef};
+use crate::ir::leaf::{CONST, INPUT, PARAM};
+use crate::ir::{Attrs, Graph, NodeId, OpDef};
 use crate::ops::{ADD, EQUAL, MASKED_MUL, MUL, NOT_EQUAL};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -98,15 +98,29 @@ fn operands(graph: &Graph, id: NodeId) -> ([Option<NodeId>; 2], &[NodeId]) {
     }
 }
 
+/// The number, if a node is a constant of one: these may be equal under several numbers of attributes.
+fn number(graph: &Graph, id: NodeId) -> Option<f64> {
+    match graph.attrs(id) {
+        Attrs::Scalar(c) if graph.op(id).is(&CONST) => Some(*c),
+        _ => None,
+    }
+}
+
 fn equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
-    graph.op(a).is(graph.op(b)) && graph.interned(a) == graph.interned(b) && operands(graph, a) == operands(graph, b)
+    if !graph.op(a).is(graph.op(b)) {
+        return false;
+    }
+    let ((ty_a, attrs_a), (ty_b, attrs_b)) = (graph.interned(a), graph.interned(b));
+    let alike = || number(graph, a).is_some_and(|c| number(graph, b).is_some_and(|d| c.to_bits() == d.to_bits()));
+    ty_a == ty_b && (attrs_a == attrs_b || alike()) && operands(graph, a) == operands(graph, b)
 }
 
 fn hash(graph: &Graph, id: NodeId) -> u64 {
     // Multiply and rotate, as in the hash tables of compilers; the keys are small numbers, not an adversary's.
     let mix = |h: u64, x: u64| (h.rotate_left(5) ^ x).wrapping_mul(0x517c_c1b7_2722_0a95);
     let (ty, attrs) = graph.interned(id);
-    let mut h = mix(std::ptr::from_ref(graph.node(id).op).addr() as u64, u64::from(ty) << 32 | u64::from(attrs));
+    let attrs = number(graph, id).map_or(u64::from(attrs), f64::to_bits);
+    let mut h = mix(mix(std::ptr::from_ref(graph.op(id)).addr() as u64, u64::from(ty)), attrs);
     let (pair, rest) = operands(graph, id);
     for input in pair.iter().flatten().chain(rest) {
         h = mix(h, input.index() as u64);
@@ -138,6 +152,11 @@ mod tests {
         assert!(merge(&tape, (x.exp() * y).sin(), (x.exp() * y).sin()), "also deep ones");
         assert!(merge(&tape, x + y, y + x) && merge(&tape, x * y, y * x));
         assert!(merge(&tape, tape.constant([1.0, 2.0]), tape.constant([1.0, 2.0])));
+        let [four, sum, product] =
+            [tape.constant(4.0), tape.constant(1.0) + 3.0, tape.constant(2.0) * 2.0].map(|v| v.id());
+        let (mut folded, mut roots) = (tape.graph(), [four, sum, product]);
+        assert!(crate::pass::fold::run(&mut folded, &mut roots) && run(&mut folded, &mut roots));
+        assert_eq!(roots, [four; 3], "constants made by folding are those that were there");
         assert!(merge(&tape, Var::concat(&[x, y, x], 0), Var::concat(&[x, y, x], 0)));
     }
 

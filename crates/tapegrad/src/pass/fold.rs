@@ -110,7 +110,7 @@ impl Folder<'_> {
     fn fill(&mut self, id: NodeId, c: f64) {
         let shape = self.graph.shape(id).clone();
         if shape.rank() == 0 {
-            self.graph.replace(id, &CONST, Inputs::new(), Attrs::Scalar(c));
+            self.graph.replace_by_number(id, &CONST, c);
         } else {
             let number = self.insertion.number(self.graph, c);
             self.graph.replace(id, &BROADCAST_TO, Inputs::from_slice(&[number]), Attrs::Shape(shape));
@@ -128,7 +128,7 @@ impl Folder<'_> {
         let number = |&i: &NodeId| if let Attrs::Scalar(c) = graph.attrs(i) { Some(*c) } else { None };
         let numbers: Option<SmallVec<[f64; 4]>> = node.inputs.iter().map(number).collect();
         if let Some(result) = numbers.and_then(|numbers| eval_numbers(graph, id, &numbers)) {
-            graph.replace(id, &CONST, Inputs::new(), Attrs::Scalar(result));
+            graph.replace_by_number(id, &CONST, result);
             return true;
         }
         let size = |i: NodeId| graph.shape(i).numel();
