@@ -1,7 +1,7 @@
-//! What recording costs: per scalar operation, and for a whole training step.
+//! What recording costs: per scalar operation, on a new tape and on a cleared one, and for a whole training step.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tapegrad::Tape;
+use tapegrad::{Tape, Var};
 use tapegrad_benches::cases::{Case, NAMES};
 use tapegrad_benches::contestants::tapegrad::Recorded;
 
@@ -9,14 +9,21 @@ fn scalars(c: &mut Criterion) {
     let mut group = c.benchmark_group("record/scalars");
     const OPERATIONS: u64 = 3000;
     group.throughput(Throughput::Elements(OPERATIONS));
+    let operands = |tape: &Tape| {
+        let (x, y) = (tape.input(1.5), tape.input(0.5));
+        (0..OPERATIONS / 3).fold(x, |z, _| (z * y).sin() + x)
+    };
+    let numbers = |tape: &Tape| (0..OPERATIONS / 3).fold(tape.input(1.5), |z, _| 1.0 - 0.999 * z * 0.5);
     let tape = Tape::new();
-    group.bench_function("cleared tape", |b| {
-        b.iter(|| {
-            tape.clear();
-            let (x, y) = (tape.input(1.5), tape.input(0.5));
-            (0..OPERATIONS / 3).fold(x, |z, _| (z * y).sin() + x)
+    for (name, record) in [("cleared tape", &operands as &dyn Fn(&Tape) -> Var), ("cleared tape, numbers", &numbers)] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                tape.clear();
+                record(&tape)
+            });
         });
-    });
+    }
+    group.bench_function("new tape", |b| b.iter(|| operands(&Tape::new())));
     group.finish();
 }
 

@@ -1,12 +1,14 @@
 //! A chain of scalar operations, ten million by default, through the whole pipeline inside a thread with a small stack:
-//! seconds and memory per phase.
+//! seconds and memory per phase, and the most memory that the process had at a time.
+//!
+//! Nanoseconds are those of the CPU where the system tells them (Linux), so that other work on the machine counts less.
 //!
 //! `cargo run --release -p tapegrad-benches --bin deep -- --operations 10000000`
 
 use clap::Parser;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tapegrad::Tape;
 
 /// The system's allocator, counting what is in use.
@@ -51,17 +53,31 @@ struct Args {
     stack: usize,
 }
 
+/// How long this thread has been on a CPU, where the system tells.
+fn on_cpu() -> Option<Duration> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    times.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// The most memory that this process has had at a time, in MiB, where the system tells.
+fn most_resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok().map(|kib: usize| kib / 1024)
+}
+
 /// Runs a phase and prints what it took.
 fn phase<R>(name: &str, operations: usize, run: impl FnOnce() -> R) -> R {
-    let (start, before) = (Instant::now(), IN_USE.load(Relaxed));
+    let (start, busy, before) = (Instant::now(), on_cpu(), IN_USE.load(Relaxed));
     MOST.store(before, Relaxed);
     let result = run();
     let seconds = start.elapsed().as_secs_f64();
+    let busy = on_cpu().zip(busy).map_or(seconds, |(now, then)| now.saturating_sub(then).as_secs_f64());
     let per = |bytes: usize| bytes as f64 / operations as f64;
     let grown = IN_USE.load(Relaxed).saturating_sub(before);
     println!(
         "{name:14} {seconds:8.3} s {:8.1} ns/op {:8.1} B/op kept {:8.1} B/op at most",
-        seconds * 1e9 / operations as f64,
+        busy * 1e9 / operations as f64,
         per(grown),
         per(MOST.load(Relaxed)),
     );
@@ -85,7 +101,13 @@ fn pipeline(n: usize) {
     let off = (state.item(dy) / wanted - 1.0).abs();
     println!("{:14} {:e}, off by {off:.1e}", "gradient", state.item(dy));
     assert!(off < 1e-8, "the gradient is off");
+    if let Some(mib) = most_resident() {
+        println!("{:14} {mib} MiB resident at most", "");
+    }
     phase("drop program", n, || drop((program, state)));
+    phase("clear tape", n, || tape.clear());
+    let x = tape.input(1.5);
+    phase("record again", n, || (0..n).fold(x, |y, _| y * FACTOR));
     phase("drop tape", n, || drop(tape));
 }
 

@@ -6,5 +6,6 @@
 mod naive;
 mod value;
 
+pub(crate) use naive::eval_numbers;
 pub use naive::{eval_graph, eval_node};
 pub use value::Value;

@@ -1,6 +1,6 @@
 //! The naive evaluator.
 
-use crate::ir::{Attrs, Graph, Indices, Kernel, LeafValue, NodeId, Operand, Reading, Shape, Tensor};
+use crate::ir::{Attrs, Elementwise, Graph, Indices, Kernel, LeafValue, NodeId, Operand, Reading, Shape, Tensor};
 use std::collections::HashMap;
 
 /// Evaluates the nodes `of` from the values of the leaves, with those in `given` instead of the recorded ones.
@@ -45,10 +45,8 @@ pub fn eval_node(graph: &Graph, id: NodeId, inputs: &[&LeafValue]) -> LeafValue 
             _ => graph.leaf_value(id).expect("inputs and parameters have values").clone(),
         },
         Kernel::Elementwise(e) => {
-            let literal = if let Attrs::Scalar(c) = attrs { *c } else { 0.0 };
-            let n = node.inputs.len();
-            let at = |which: usize, i: usize| if which < n { real(which).data()[i] } else { literal };
-            LeafValue::Real(Tensor::from_fn(&shape, |i| (e.scalar_f64)(at(0, i), at(1, i), at(2, i))))
+            let of = |i: usize| element(e, attrs, (0..inputs.len()).map(|which| real(which).data()[i]));
+            LeafValue::Real(Tensor::from_fn(&shape, of))
         }
         Kernel::MatMul => LeafValue::Real(matmul(real(0), real(1), &shape)),
         Kernel::Sum => LeafValue::Real(reduce(real(0), attrs, &shape, 0.0, |a, x| a + x)),
@@ -107,6 +105,22 @@ pub fn eval_node(graph: &Graph, id: NodeId, inputs: &[&LeafValue]) -> LeafValue 
             LeafValue::Real(out)
         }
     }
+}
+
+/// [`eval_node`] of an elementwise node of single numbers; `None` of any other.
+pub(crate) fn eval_numbers(graph: &Graph, id: NodeId, inputs: &[f64]) -> Option<f64> {
+    let single = graph.shape(id).rank() == 0;
+    let e = graph.node(id).op.elementwise().filter(|_| single)?;
+    Some(element(e, graph.attrs(id), inputs.iter().copied()))
+}
+
+/// One element of an elementwise operation, whose scalar attribute follows its inputs.
+fn element(e: &Elementwise, attrs: &Attrs, inputs: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let literal = if let Attrs::Scalar(c) = attrs { *c } else { 0.0 };
+    let mut operands = [literal; 3];
+    operands.iter_mut().zip(inputs).for_each(|(to, from)| *to = from);
+    let [a, b, c] = operands;
+    (e.scalar_f64)(a, b, c)
 }
 
 /// The row-major position of an index.

@@ -61,7 +61,7 @@ fn evaluate(r: &mut Recording, id: NodeId, at: &'static Location<'static>) -> Re
             continue;
         }
         let before = pending.len();
-        for &input in &r.graph.node(next).inputs {
+        for &input in r.graph.node(next).inputs {
             if !r.cached.contains_key(input) && !indices.contains_key(&input) {
                 pending.push(input);
             }

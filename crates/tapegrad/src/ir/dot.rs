@@ -35,7 +35,7 @@ impl Graph {
             };
             // Writing to a string cannot fail.
             let _ = writeln!(out, "  n{n} [{style}, label=\"{}\"];", escape(&format!("{name}{what}")));
-            for input in &node.inputs {
+            for input in node.inputs {
                 let _ = writeln!(out, "  n{} -> n{n};", numbers[input.index()]);
             }
         }

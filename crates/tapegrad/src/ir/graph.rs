@@ -3,57 +3,37 @@
 //! ```text
 //!  nodes: SlotMap<NodeId, Node>      storage; a removed node is detected by its key's version, never aliased
 //!  order: Vec<NodeId>                the tape; every node comes after its inputs
-//!  types, attrs                      interned, so that a node is 48 bytes
+//!  sites, types, attrs               what nodes have in common, kept once: an entry of `nodes` is 20 bytes
 //! ```
 
-use super::op::{Attrs, DType, LeafValue, OpDef, Rule, TensorType};
+use super::interner::Interner;
+use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
+use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use crate::error::Issue;
-use slotmap::{Key, SecondaryMap, SlotMap, SparseSecondaryMap, new_key_type};
+use hashbrown::DefaultHashBuilder;
+use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::panic::Location;
 
-new_key_type! {
-    /// The key of a node in its graph. Keys of removed nodes never come back to life.
-    pub struct NodeId;
-}
-
-impl NodeId {
-    /// A dense number, unique among the nodes that exist at one time; for tables indexed by node.
-    #[must_use]
-    pub fn index(self) -> usize {
-        (self.data().as_ffi() & 0xffff_ffff) as usize
-    }
-}
-
-/// The inputs of a node.
-pub type Inputs = SmallVec<[NodeId; 2]>;
-
-/// One recorded operation: what is done to which nodes, and the line that asked for it.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The operation.
-    pub op: &'static OpDef,
-    /// The operands.
-    pub inputs: Inputs,
-    ty: u32,
-    attrs: u32,
-    /// The line of the user's program that recorded it.
-    pub location: &'static Location<'static>,
-}
+/// The number of [`Attrs::None`] in every graph.
+const NO_ATTRS: u32 = u32::MAX;
 
 /// Nodes, their order, and what is known of them: names, and the values of leaves.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    nodes: SlotMap<NodeId, Node>,
+    nodes: SlotMap<NodeId, Entry>,
     order: Vec<NodeId>,
+    /// The most nodes there have been when one was removed.
+    most: usize,
+    sites: Sites,
     types: Interner<TensorType>,
+    /// All but [`Attrs::None`], which has the number [`NO_ATTRS`].
     attrs: Interner<Attrs>,
-    /// The number of [`Attrs::None`].
-    no_attrs: Option<u32>,
-    names: SparseSecondaryMap<NodeId, String>,
-    values: SparseSecondaryMap<NodeId, LeafValue>,
+    /// The operands of nodes that have more than two.
+    lists: Vec<NodeId>,
+    names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
+    values: SparseSecondaryMap<NodeId, LeafValue, DefaultHashBuilder>,
 }
 
 impl Graph {
@@ -72,15 +52,69 @@ impl Graph {
         ty: TensorType,
         location: &'static Location<'static>,
     ) -> NodeId {
-        let (ty, attrs) = (self.types.intern(ty), self.attrs.intern(attrs));
-        self.push_interned(Node { op, inputs, ty, attrs, location })
+        let (ty, attrs) = (self.types.intern(ty), self.attrs_number(attrs));
+        let entry = self.entry(op, &inputs, ty, attrs, location);
+        self.push_entry(entry)
     }
 
-    fn push_interned(&mut self, node: Node) -> NodeId {
-        debug_assert!(node.inputs.iter().all(|&i| self.nodes.contains_key(i)), "inputs exist");
-        let id = self.nodes.insert(node);
+    fn attrs_number(&mut self, attrs: Attrs) -> u32 {
+        if let Attrs::None = attrs { NO_ATTRS } else { self.attrs.intern(attrs) }
+    }
+
+    #[inline]
+    fn entry(
+        &mut self,
+        op: &'static OpDef,
+        inputs: &[NodeId],
+        ty: u32,
+        attrs: u32,
+        location: &'static Location<'static>,
+    ) -> Entry {
+        if inputs.is_empty() {
+            return Entry::leaf(self.site_number(op, ty, NO_ATTRS, location).0, attrs);
+        }
+        let (site, _) = self.site_number(op, ty, attrs, location);
+        Entry::with_operands(site, inputs, &mut self.lists)
+    }
+
+    /// The number of a site, and its [`Site::quick`].
+    #[inline(always)]
+    fn site_number(
+        &mut self,
+        op: &'static OpDef,
+        ty: u32,
+        attrs: u32,
+        location: &'static Location<'static>,
+    ) -> (u32, u32) {
+        let site = Site { op, location, ty, attrs, quick: 0 };
+        match self.sites.recent(&site) {
+            Some(found) => found,
+            None => self.find_site(site),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_site(&mut self, site: Site) -> (u32, u32) {
+        let Site { op, ty, attrs, .. } = site;
+        // One whose rule is written out may need an attribute.
+        let plain = op.elementwise().is_some() && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
+        let quick = plain && !op.variadic && attrs == NO_ATTRS && self.types.get(ty).dtype == DType::Real;
+        let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
+        self.sites.number(Site { quick, ..site })
+    }
+
+    #[inline(always)]
+    fn push_entry(&mut self, entry: Entry) -> NodeId {
+        debug_assert!(entry.inputs(&self.lists).iter().all(|&i| self.nodes.contains_key(i)), "inputs exist");
+        let id = self.nodes.insert(entry);
         self.order.push(id);
         id
+    }
+
+    #[inline]
+    fn site(&self, entry: &Entry) -> &Site {
+        self.sites.get(entry.site())
     }
 
     /// The type that an operation gives these inputs, or what is wrong with them.
@@ -91,31 +125,37 @@ impl Graph {
 
     /// What each index that a node picks by must be below, if it picks.
     pub(crate) fn rows_below(&self, id: NodeId) -> Option<usize> {
+        // Asked of every node, and few pick.
+        if !matches!(self.op(id).kernel, Kernel::Gather | Kernel::ScatterAdd | Kernel::Indexed { .. }) {
+            return None;
+        }
         let types: SmallVec<[&TensorType; 4]> = self.node(id).inputs.iter().map(|&i| self.ty(i)).collect();
         self.node(id).op.rows_below(&types, self.attrs(id))
     }
 
     /// Appends an elementwise node whose inputs all have one and the same real type, which is then also its own; `None`
-    /// where they do not. This is the fast path of recording.
-    #[inline]
-    pub(crate) fn push_same_type(
+    /// where they do not, or anything else is not so simple. This is the fast path of recording.
+    #[inline(always)]
+    pub(crate) fn push_same_type<const N: usize>(
         &mut self,
         op: &'static OpDef,
-        inputs: Inputs,
+        inputs: [NodeId; N],
         location: &'static Location<'static>,
     ) -> Option<NodeId> {
-        let ty = self.nodes.get(*inputs.first()?)?.ty;
-        let same = inputs[1..].iter().all(|&i| self.nodes.get(i).is_some_and(|n| n.ty == ty));
-        // What is not so simple takes the way on which everything is checked.
-        let plain = op.elementwise().is_some()
-            && inputs.len() == op.args.len()
-            // One whose rule is written out may need an attribute.
-            && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
-        if !same || !plain || self.types.get(ty).dtype != DType::Real {
+        let first = self.nodes.get(inputs[0])?.site();
+        let ty = self.sites.get(first).ty;
+        for &input in &inputs[1..] {
+            let entry = self.nodes.get(input)?;
+            if entry.site() != first && self.site(entry).ty != ty {
+                return None;
+            }
+        }
+        let (site, quick) = self.site_number(op, ty, NO_ATTRS, location);
+        if quick as usize != N {
             return None;
         }
-        let attrs = *self.no_attrs.get_or_insert_with(|| self.attrs.intern(Attrs::None));
-        Some(self.push_interned(Node { op, inputs, ty, attrs, location }))
+        let entry = Entry::with_operands(site, &inputs, &mut self.lists);
+        Some(self.push_entry(entry))
     }
 
     /// Appends a leaf with its value.
@@ -125,29 +165,76 @@ impl Graph {
         id
     }
 
+    /// An empty graph that knows the lines, types and attributes of another, with room for so many nodes.
+    pub(crate) fn like(other: &Graph, nodes: usize) -> Self {
+        Graph {
+            nodes: SlotMap::with_capacity_and_key(nodes),
+            order: Vec::with_capacity(nodes),
+            sites: other.sites.clone(),
+            types: other.types.clone(),
+            attrs: other.attrs.clone(),
+            ..Graph::default()
+        }
+    }
+
+    /// Makes room for so many nodes more.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        self.nodes.reserve(nodes);
+        self.order.reserve_exact(nodes);
+    }
+
+    /// Appends a copy of a node of the graph that this one was made like, with other inputs.
+    pub(crate) fn push_alike(&mut self, other: &Graph, id: NodeId, inputs: &[NodeId]) -> NodeId {
+        let entry = other.nodes[id];
+        let entry =
+            if inputs.is_empty() { entry } else { Entry::with_operands(entry.number(), inputs, &mut self.lists) };
+        let new = self.push_entry(entry);
+        self.name_alike(new, other, id);
+        new
+    }
+
     /// Appends a copy of a node of another graph, with other inputs.
     pub(crate) fn push_copy(&mut self, from: &Graph, id: NodeId, inputs: Inputs) -> NodeId {
         let node = from.node(id);
         let new = self.push(node.op, inputs, from.attrs(id).clone(), from.ty(id).clone(), node.location);
+        self.name_alike(new, from, id);
+        new
+    }
+
+    /// Gives a node the name and the value of another graph's.
+    fn name_alike(&mut self, new: NodeId, from: &Graph, id: NodeId) {
         if let Some(name) = from.names.get(id) {
             self.names.insert(new, name.clone());
         }
         if let Some(value) = from.leaf_value(id) {
             self.values.insert(new, value.clone());
         }
-        new
     }
 
     /// Turns a node into another operation of the same type, in place: its handle and its users stay.
     pub(crate) fn replace(&mut self, id: NodeId, op: &'static OpDef, inputs: Inputs, attrs: Attrs) {
-        let attrs = self.attrs.intern(attrs);
-        let node = &mut self.nodes[id];
-        (node.op, node.inputs, node.attrs) = (op, inputs, attrs);
+        let site = *self.site(&self.nodes[id]);
+        let attrs = self.attrs_number(attrs);
+        self.nodes[id] = self.entry(op, &inputs, site.ty, attrs, site.location);
     }
 
-    /// Replaces the inputs of a node.
-    pub(crate) fn set_inputs(&mut self, id: NodeId, inputs: Inputs) {
-        self.nodes[id].inputs = inputs;
+    /// Turns a node of a single number into a constant, in place. Passes make many such numbers, most of which nobody needs any
+    /// more a moment later, so none is looked for among the others: two equal ones may be told apart by [`Graph::interned`].
+    pub(crate) fn replace_by_number(&mut self, id: NodeId, constant: &'static OpDef, c: f64) {
+        let site = *self.site(&self.nodes[id]);
+        let (number, _) = self.site_number(constant, site.ty, NO_ATTRS, site.location);
+        self.nodes[id] = Entry::leaf(number, self.attrs.push(Attrs::Scalar(c)));
+    }
+
+    /// Replaces the inputs of a node by as many others.
+    pub(crate) fn set_inputs(&mut self, id: NodeId, inputs: &[NodeId]) {
+        let entry = &mut self.nodes[id];
+        debug_assert_eq!(entry.inputs(&self.lists).len(), inputs.len());
+        if let Some(list) = entry.list_mut(inputs.len(), &mut self.lists) {
+            list.copy_from_slice(inputs);
+        } else if !inputs.is_empty() {
+            *entry = Entry::with_operands(entry.number(), inputs, &mut self.lists);
+        }
     }
 
     /// Replaces the order. It must list exactly the nodes that exist, each after its inputs.
@@ -158,8 +245,15 @@ impl Graph {
 
     /// The node, if it exists.
     #[must_use]
-    pub fn get(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id)
+    pub fn get(&self, id: NodeId) -> Option<Node<'_>> {
+        self.nodes.get(id).map(|entry| self.view(entry))
+    }
+
+    /// Whether the node exists.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(id)
     }
 
     /// The node.
@@ -167,14 +261,30 @@ impl Graph {
     /// # Panics
     /// If it was removed.
     #[must_use]
-    pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id]
+    pub fn node(&self, id: NodeId) -> Node<'_> {
+        self.view(&self.nodes[id])
+    }
+
+    /// The operation of a node; less to do than [`Graph::node`] where nothing else is asked.
+    ///
+    /// # Panics
+    /// If the node was removed.
+    #[must_use]
+    #[inline]
+    pub fn op(&self, id: NodeId) -> &'static OpDef {
+        self.site(&self.nodes[id]).op
+    }
+
+    #[inline]
+    fn view<'g>(&'g self, entry: &'g Entry) -> Node<'g> {
+        let site = self.site(entry);
+        Node { op: site.op, inputs: entry.inputs(&self.lists), location: site.location }
     }
 
     /// The type of a node's value.
     #[must_use]
     pub fn ty(&self, id: NodeId) -> &TensorType {
-        self.types.get(self.nodes[id].ty)
+        self.types.get(self.site(&self.nodes[id]).ty)
     }
 
     /// The shape of a node's value.
@@ -186,13 +296,19 @@ impl Graph {
     /// The fixed arguments of a node.
     #[must_use]
     pub fn attrs(&self, id: NodeId) -> &Attrs {
-        self.attrs.get(self.nodes[id].attrs)
+        static NONE: Attrs = Attrs::None;
+        match self.interned(id).1 {
+            NO_ATTRS => &NONE,
+            number => self.attrs.get(number),
+        }
     }
 
-    /// Two numbers that are equal for two nodes exactly where their types and their attributes are.
+    /// Two numbers that are equal for two nodes exactly where their types and their attributes are, if neither node was made
+    /// by [`Graph::replace_by_number`].
     pub(crate) fn interned(&self, id: NodeId) -> (u32, u32) {
-        let node = &self.nodes[id];
-        (node.ty, node.attrs)
+        let entry = &self.nodes[id];
+        let site = self.site(entry);
+        (site.ty, entry.attrs(site))
     }
 
     /// The name of a node, if it has one.
@@ -210,7 +326,7 @@ impl Graph {
     #[must_use]
     pub fn leaf_value(&self, id: NodeId) -> Option<&LeafValue> {
         // Only leaves have values, and only leaves have no inputs: most nodes need no look-up.
-        if self.nodes.get(id)?.inputs.is_empty() { self.values.get(id) } else { None }
+        if self.nodes.get(id)?.is_leaf() { self.values.get(id) } else { None }
     }
 
     /// The nodes in order: each after its inputs.
@@ -234,12 +350,13 @@ impl Graph {
     /// One more than the largest [`NodeId::index`] in use: the length of a table indexed by node.
     #[must_use]
     pub fn index_bound(&self) -> usize {
-        // Slot 0 of a slotmap is a sentinel, hence the one more.
-        self.nodes.capacity().max(self.order.len()) + 2
+        // A slotmap takes a new slot only when all others are in use; slot 0 is a sentinel.
+        self.most.max(self.nodes.len()) + 1
     }
 
     /// Removes a node; the caller has checked that nothing uses it.
     pub(crate) fn remove(&mut self, id: NodeId) {
+        self.most = self.most.max(self.nodes.len());
         self.nodes.remove(id);
         self.names.remove(id);
         self.values.remove(id);
@@ -252,22 +369,29 @@ impl Graph {
 
     /// Keeps only the nodes for which `keep` is true (with `keep` closed under inputs), in order.
     pub(crate) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+        self.most = self.most.max(self.nodes.len());
         let (gone, order): (Vec<_>, Vec<_>) = self.order.iter().partition(|&&id| !keep(id));
         for id in gone {
-            self.nodes.remove(id);
-            self.names.remove(id);
-            self.values.remove(id);
+            let leaf = self.nodes.remove(id).is_some_and(|entry| entry.is_leaf());
+            if !self.names.is_empty() {
+                self.names.remove(id);
+            }
+            if leaf && !self.values.is_empty() {
+                self.values.remove(id);
+            }
         }
         self.order = order;
     }
 
     /// Removes all nodes, keeping the memory; all their handles become stale.
     pub(crate) fn clear(&mut self) {
+        self.most = self.most.max(self.nodes.len());
         self.nodes.clear();
         self.order.clear();
+        self.lists.clear();
         // Attributes hold the values of constants, which nobody can reach any more.
-        self.attrs = Interner::default();
-        self.no_attrs = None;
+        self.sites.clear();
+        self.attrs.clear();
         self.names.clear();
         self.values.clear();
     }
@@ -282,7 +406,7 @@ impl Graph {
         // Backwards over the order, so that a user is always seen before its inputs; no recursion.
         for &id in self.order.iter().rev() {
             if needed[id.index()] {
-                for &input in &self.nodes[id].inputs {
+                for &input in self.node(id).inputs {
                     needed[input.index()] = true;
                 }
             }
@@ -293,7 +417,7 @@ impl Graph {
     /// How a node is called in messages: "input `x` \[4, 2\], recorded at file:line".
     #[must_use]
     pub fn describe(&self, id: NodeId) -> String {
-        let Some(node) = self.nodes.get(id) else {
+        let Some(node) = self.get(id) else {
             return "a removed value".to_owned();
         };
         format!("{}, recorded at {}", self.title(id), node.location)
@@ -302,7 +426,7 @@ impl Graph {
     /// A node in a few words: "input `x` \[4, 2\]".
     #[must_use]
     pub fn title(&self, id: NodeId) -> String {
-        let Some(node) = self.nodes.get(id) else {
+        let Some(node) = self.get(id) else {
             return "a removed value".to_owned();
         };
         let name = self.name(id).map_or(String::new(), |n| format!(" `{n}`"));
@@ -310,47 +434,5 @@ impl Graph {
     }
 }
 
-/// Each distinct value once, named by a small number.
-#[derive(Clone, Debug)]
-struct Interner<T> {
-    items: Vec<T>,
-    index: HashMap<T, u32>,
-    last: u32,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Interner { items: Vec::new(), index: HashMap::new(), last: 0 }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
-    fn intern(&mut self, item: T) -> u32 {
-        // Neighbouring nodes mostly agree: look at the last answer before hashing.
-        if self.items.get(self.last as usize) == Some(&item) {
-            return self.last;
-        }
-        self.last = *self.index.entry(item).or_insert_with_key(|item| {
-            self.items.push(item.clone());
-            u32::try_from(self.items.len() - 1).expect("fewer than 2^32 distinct types and attributes")
-        });
-        self.last
-    }
-
-    fn get(&self, id: u32) -> &T {
-        &self.items[id as usize]
-    }
-}
-
 /// A table from node to `T` that remembers which nodes it has.
 pub type NodeMap<T> = SecondaryMap<NodeId, T>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_fits_in_48_bytes() {
-        assert_eq!(size_of::<Node>(), 48);
-    }
-}

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!   Tape ──owns──▶ Graph { nodes: SlotMap, order: Vec } ◀──keys── Var (Copy, 'static)
-//!                    └─ Node { op: &'static OpDef, inputs, attributes, type, line }
+//!                    └─ Node { op: &'static OpDef, inputs, attributes, type, line }, kept in 20 bytes
 //! ```
 //!
 //! Imports `num` and `error` only, and names no operation but the leaves.
 
 mod dot;
 mod graph;
+mod interner;
 pub(crate) mod leaf;
+mod node;
 mod op;
 mod rewritten;
 mod shape;
@@ -20,7 +22,8 @@ mod var;
 mod verify;
 
 pub(crate) use dot::escape as escape_dot;
-pub use graph::{Graph, Inputs, Node, NodeId, NodeMap};
+pub use graph::{Graph, NodeMap};
+pub use node::{Inputs, Node, NodeId};
 pub use op::{
     Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Own, Partial, Reading,
     Rule, RuleArgs, Sample, ScalarFn, Strided, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,

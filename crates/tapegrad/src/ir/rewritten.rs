@@ -1,6 +1,7 @@
 //! What nodes were before a pass rewrote them on the live tape.
 
-use super::graph::{Graph, Inputs, NodeId};
+use super::graph::Graph;
+use super::node::{Inputs, NodeId};
 use super::op::{Attrs, OpDef};
 
 /// How nodes were written before they were rewritten, latest last.
@@ -11,7 +12,7 @@ impl Rewritten {
     /// Writes all nodes as they were before, but for those that lack an input removed since.
     pub(crate) fn undo(&mut self, graph: &mut Graph) {
         for (id, op, inputs, attrs) in self.0.drain(..).rev() {
-            if graph.get(id).is_some() && inputs.iter().all(|&i| graph.get(i).is_some()) {
+            if graph.contains(id) && inputs.iter().all(|&i| graph.contains(i)) {
                 graph.replace(id, op, inputs, attrs);
             }
         }

@@ -3,7 +3,8 @@
 //! A [`Var`] is only a pair of keys; the graph it points into lives in a thread-local registry, owned by its [`Tape`].
 //! That is what makes handles `Copy` and free of lifetimes. The look-up is paid while recording, never on replay.
 
-use super::graph::{Graph, Inputs, NodeId, NodeMap};
+use super::graph::{Graph, NodeMap};
+use super::node::{Inputs, NodeId};
 use super::op::{Attrs, LeafValue, OpDef, TensorType};
 use super::rewritten::Rewritten;
 use super::shape::{MAX_RANK, Shape};
@@ -127,6 +128,7 @@ pub(crate) struct Recording {
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
+    /// The one asked for last, if no node was removed since.
     last_scalar: Option<(u64, NodeId)>,
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,
@@ -142,7 +144,7 @@ struct Removed {
 impl Recording {
     /// Checks that a node exists.
     pub(crate) fn check(&self, op: &str, id: NodeId, at: &'static Location<'static>) -> Result<(), RecordError> {
-        if self.graph.get(id).is_some() {
+        if self.graph.contains(id) {
             return Ok(());
         }
         let message = match (self.removed.get(id), self.cleared) {
@@ -154,7 +156,8 @@ impl Recording {
     }
 
     /// The line to write on a node recorded now.
-    fn line(&self, at: &'static Location<'static>) -> &'static Location<'static> {
+    #[inline]
+    pub(super) fn line(&self, at: &'static Location<'static>) -> &'static Location<'static> {
         self.blame.unwrap_or(at)
     }
 
@@ -204,21 +207,26 @@ impl Recording {
     }
 
     /// The node of a scalar constant; one per distinct value.
+    #[inline]
     pub(crate) fn scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
         // The same number often follows itself: a look before hashing.
         if let Some((bits, id)) = self.last_scalar
             && bits == c.to_bits()
-            && self.graph.get(id).is_some()
         {
             return id;
         }
+        self.find_scalar(c, at)
+    }
+
+    #[inline(never)]
+    fn find_scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
         let line = self.line(at);
         let graph = &mut self.graph;
         let push = |graph: &mut Graph| {
             graph.push(&super::leaf::CONST, Inputs::new(), Attrs::Scalar(c), TensorType::real([]), line)
         };
         let id = match self.scalars.entry(c.to_bits()) {
-            Entry::Occupied(e) if graph.get(*e.get()).is_some() => *e.get(),
+            Entry::Occupied(e) if graph.contains(*e.get()) => *e.get(),
             Entry::Occupied(mut e) => {
                 // The user removed it; record it anew.
                 *e.get_mut() = push(graph);
@@ -239,10 +247,13 @@ pub(crate) fn with<R>(
     at: &'static Location<'static>,
     f: impl FnOnce(&mut Recording) -> R,
 ) -> Result<R, RecordError> {
-    TAPES.with_borrow_mut(|tapes| match tapes.get_mut(key) {
-        Some(recording) => Ok(f(recording)),
-        None => Err(RecordError::new(op, dropped(), at)),
-    })
+    if_there(key, f).ok_or_else(|| RecordError::new(op, dropped(), at))
+}
+
+/// Runs `f` on the recording of a tape, if it was not dropped.
+#[inline]
+pub(super) fn if_there<R>(key: TapeKey, f: impl FnOnce(&mut Recording) -> R) -> Option<R> {
+    TAPES.with_borrow_mut(|tapes| tapes.get_mut(key).map(f))
 }
 
 #[cold]
@@ -445,8 +456,9 @@ impl Tape {
             r.guards.clear();
             r.cached.clear();
             r.gradients.clear();
-            r.rewritten = Rewritten::default();
+            r.rewritten.0.clear();
             r.scalars.clear();
+            r.last_scalar = None;
             r.removed.clear();
             r.cleared = Some(at);
         });
@@ -471,6 +483,7 @@ impl Tape {
             } else {
                 let description = r.graph.describe(id);
                 r.graph.remove(id);
+                r.last_scalar = None;
                 r.cached.remove(id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });

@@ -33,7 +33,7 @@ impl fmt::Display for Graph {
                 Attrs::None => {}
                 attrs => write!(f, " ({attrs})")?,
             }
-            for input in &node.inputs {
+            for input in node.inputs {
                 write!(f, " %{}", numbers[input.index()])?;
             }
             if let Some(name) = self.name(id) {

@@ -1,9 +1,9 @@
 //! The handle to a recorded value.
 
-use super::graph::{Inputs, NodeId};
+use super::node::{Inputs, NodeId};
 use super::op::{Attrs, OpDef, TensorType};
 use super::shape::Shape;
-use super::tape::{Recording, TapeKey, check_one_tape, with};
+use super::tape::{Recording, TapeKey, check_one_tape, if_there, with};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use std::fmt;
 use std::panic::Location;
@@ -186,28 +186,45 @@ impl Var {
         Var::try_record(op, operands, attrs).or_raise()
     }
 
-    /// Records an elementwise operation if all operands have one type already.
+    /// Records an elementwise operation if all operands have one type already. `None` where they do not, or anything is
+    /// wrong with them: then all is looked at on the long way.
     #[inline]
-    pub(crate) fn try_record_same_type(
+    pub(crate) fn record_same_type(
         op: &'static OpDef,
         operands: &[Var],
         at: &'static Location<'static>,
-    ) -> Result<Option<Var>, RecordError> {
-        let first = operands[0];
-        check_one_tape(op.name, op.args, operands, at)?;
-        with(first.tape, op.name, at, |r| {
-            let inputs = match operands {
-                [a] => Inputs::from_buf_and_len([a.id, a.id], 1),
-                [a, b] => Inputs::from_buf([a.id, b.id]),
-                _ => operands.iter().map(|o| o.id).collect(),
-            };
-            let line = r.blame.unwrap_or(at);
-            match r.graph.push_same_type(op, inputs, line) {
-                Some(id) => Ok(Some(Var::new(first.tape, id))),
-                // Of several types, or a handle that is stale.
-                None => check_all(r, op, operands, at).map(|_| None),
+    ) -> Option<Var> {
+        let same = |a: Var, b: Var| a.tape == b.tape;
+        match *operands {
+            [a] => a.quick(|r| r.graph.push_same_type(op, [a.id], r.line(at))),
+            [a, b] if same(a, b) => a.quick(|r| r.graph.push_same_type(op, [a.id, b.id], r.line(at))),
+            [a, b, c] if same(a, b) && same(a, c) => {
+                a.quick(|r| r.graph.push_same_type(op, [a.id, b.id, c.id], r.line(at)))
             }
-        })?
+            _ => None,
+        }
+    }
+
+    /// [`Var::record_same_type`] with the number `c` as the first operand or the second: what every operator with a number
+    /// does, in one look-up of the tape.
+    #[inline]
+    pub(crate) fn record_with_number(
+        self,
+        op: &'static OpDef,
+        c: f64,
+        c_first: bool,
+        at: &'static Location<'static>,
+    ) -> Option<Var> {
+        self.quick(|r| {
+            let number = r.scalar(c, at);
+            r.graph.push_same_type(op, if c_first { [number, self.id] } else { [self.id, number] }, r.line(at))
+        })
+    }
+
+    /// Records on the tape of this handle, if it still exists.
+    #[inline]
+    fn quick(self, record: impl FnOnce(&mut Recording) -> Option<NodeId>) -> Option<Var> {
+        if_there(self.tape, record).flatten().map(|id| Var::new(self.tape, id))
     }
 }
 

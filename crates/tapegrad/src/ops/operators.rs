@@ -1,6 +1,6 @@
 //! Operators between handles and numbers, and the vocabulary's methods, by recording.
 
-use super::record::try_record_elementwise_at;
+use super::record::{record_with_number, try_record_elementwise_at};
 use super::{ADD, DIV, EQUAL, LESS, LESS_EQUAL, MUL, NEG, SELECT, SUB, record_elementwise, try_record_elementwise};
 use crate::error::{OrRaise, RecordError};
 use crate::ir::Var;
@@ -21,14 +21,14 @@ macro_rules! operators {
             type Output = Var;
             #[track_caller]
             fn $method(self, other: f64) -> Var {
-                record_elementwise(&$DEF, &[self, self.scalar_for($DEF.name, other)])
+                record_with_number(&$DEF, self, other, false)
             }
         }
         impl ops::$Trait<Var> for f64 {
             type Output = Var;
             #[track_caller]
             fn $method(self, other: Var) -> Var {
-                record_elementwise(&$DEF, &[other.scalar_for($DEF.name, self), other])
+                record_with_number(&$DEF, other, self, true)
             }
         }
         impl ops::$Assign for Var {
@@ -42,7 +42,7 @@ macro_rules! operators {
             /// The handle becomes that of the result; the value it meant before stays on the tape.
             #[track_caller]
             fn $assign(&mut self, other: f64) {
-                *self = record_elementwise(&$DEF, &[*self, self.scalar_for($DEF.name, other)]);
+                *self = record_with_number(&$DEF, *self, other, false);
             }
         }
         impl Var {

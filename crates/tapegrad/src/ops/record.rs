@@ -2,7 +2,7 @@
 
 use super::layout::BROADCAST_TO;
 use crate::error::{Issue, OrRaise, RecordError};
-use crate::ir::{Attrs, DType, OpDef, Shape, TensorType, Var, infer_elementwise};
+use crate::ir::{Attrs, DType, OpDef, Shape, TensorType, Var, check_one_tape, infer_elementwise};
 use smallvec::SmallVec;
 use std::panic::Location;
 
@@ -13,7 +13,11 @@ use std::panic::Location;
 #[track_caller]
 #[must_use]
 pub fn record_elementwise(op: &'static OpDef, operands: &[Var]) -> Var {
-    try_record_elementwise(op, operands).or_raise()
+    let at = Location::caller();
+    match Var::record_same_type(op, operands, at) {
+        Some(var) => var,
+        None => record_differing(op, operands, at).or_raise(),
+    }
 }
 
 /// [`record_elementwise`], returning the error.
@@ -31,12 +35,19 @@ pub(crate) fn try_record_elementwise_at(
     operands: &[Var],
     at: &'static Location<'static>,
 ) -> Result<Var, RecordError> {
+    match Var::record_same_type(op, operands, at) {
+        Some(var) => Ok(var),
+        None => record_differing(op, operands, at),
+    }
+}
+
+/// [`try_record_elementwise_at`] of operands that differ in type, or of which anything is wrong.
+#[cold]
+fn record_differing(op: &'static OpDef, operands: &[Var], at: &'static Location<'static>) -> Result<Var, RecordError> {
     if operands.len() != op.args.len() {
         return Var::try_record_at(op, operands, Attrs::None, at);
     }
-    if let Some(var) = Var::try_record_same_type(op, operands, at)? {
-        return Ok(var);
-    }
+    check_one_tape(op.name, op.args, operands, at)?;
     let mut types: SmallVec<[TensorType; 3]> = SmallVec::new();
     for operand in operands {
         types.push(operand.with(op.name, at, |r| r.graph.ty(operand.id()).clone())?);
@@ -51,6 +62,18 @@ pub(crate) fn try_record_elementwise_at(
         });
     }
     Var::try_record_at(op, &fitted, Attrs::None, at)
+}
+
+/// Records an elementwise operation on a value and a number, which is the first operand or the second.
+#[track_caller]
+pub(super) fn record_with_number(op: &'static OpDef, x: Var, c: f64, c_first: bool) -> Var {
+    let at = Location::caller();
+    if let Some(var) = x.record_with_number(op, c, c_first, at) {
+        return var;
+    }
+    let number = x.scalar_for(op.name, c);
+    let operands = if c_first { [number, x] } else { [x, number] };
+    record_differing(op, &operands, at).or_raise()
 }
 
 /// An error that describes the operands as the user knows them.

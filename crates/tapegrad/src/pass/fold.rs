@@ -13,7 +13,7 @@ mod layout;
 use super::Aliases;
 use super::insert::Insertion;
 use super::pattern::{LARGEST_CONSTANT, unary};
-use crate::eval::eval_node;
+use crate::eval::{eval_node, eval_numbers};
 use crate::ir::leaf::CONST;
 use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, LeafValue, NodeId, OpDef, Tensor};
 use crate::ops::{BROADCAST_TO, MUL};
@@ -44,7 +44,7 @@ impl Found {
 
 /// Folds all nodes; nodes left out stay, without users. Returns whether anything changed.
 pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId]) -> bool {
-    let (aliases, insertion) = (Aliases::new(graph), Insertion::new(graph));
+    let (aliases, insertion) = (Aliases::default(), Insertion::new(graph));
     let mut folder = Folder { graph, aliases, insertion, changed: false };
     for position in 0.. {
         let Some(id) = folder.insertion.go_to(folder.graph, position) else { break };
@@ -66,7 +66,7 @@ struct Folder<'a> {
 impl Folder<'_> {
     /// Folds a node whose inputs are folded; returns the node that has its value now.
     fn visit(&mut self, id: NodeId) -> NodeId {
-        if matches!(self.graph.node(id).op.kernel, Kernel::Leaf) {
+        if matches!(self.graph.op(id).kernel, Kernel::Leaf) {
             return id;
         }
         // Each rule removes an operation or makes one smaller, so this ends; the limit is against a defect.
@@ -110,7 +110,7 @@ impl Folder<'_> {
     fn fill(&mut self, id: NodeId, c: f64) {
         let shape = self.graph.shape(id).clone();
         if shape.rank() == 0 {
-            self.graph.replace(id, &CONST, Inputs::new(), Attrs::Scalar(c));
+            self.graph.replace_by_number(id, &CONST, c);
         } else {
             let number = self.insertion.number(self.graph, c);
             self.graph.replace(id, &BROADCAST_TO, Inputs::from_slice(&[number]), Attrs::Shape(shape));
@@ -121,11 +121,19 @@ impl Folder<'_> {
     fn constant(&mut self, id: NodeId) -> bool {
         let graph = &mut *self.graph;
         let node = graph.node(id);
+        if node.inputs.is_empty() || !node.inputs.iter().all(|&i| graph.op(i).is(&CONST)) {
+            return false;
+        }
+        // Most are single numbers.
+        let number = |&i: &NodeId| if let Attrs::Scalar(c) = graph.attrs(i) { Some(*c) } else { None };
+        let numbers: Option<SmallVec<[f64; 4]>> = node.inputs.iter().map(number).collect();
+        if let Some(result) = numbers.and_then(|numbers| eval_numbers(graph, id, &numbers)) {
+            graph.replace_by_number(id, &CONST, result);
+            return true;
+        }
         let size = |i: NodeId| graph.shape(i).numel();
         let inputs_size: usize = node.inputs.iter().map(|&i| size(i)).sum();
-        if node.inputs.is_empty()
-            || !node.inputs.iter().all(|&i| graph.node(i).op.is(&CONST))
-            || size(id) > inputs_size
+        if size(id) > inputs_size
             || node.inputs.iter().any(|&i| size(i) > LARGEST_CONSTANT)
             || size(id) > LARGEST_CONSTANT
         {
@@ -150,7 +158,10 @@ impl Folder<'_> {
     fn broadcast_last(&mut self, id: NodeId) -> bool {
         let graph = &*self.graph;
         let node = graph.node(id);
-        if node.op.elementwise().is_none() || graph.ty(id).dtype != DType::Real {
+        if !node.inputs.iter().all(|&i| graph.op(i).is(&BROADCAST_TO))
+            || node.op.elementwise().is_none()
+            || graph.ty(id).dtype != DType::Real
+        {
             return false;
         }
         let Some(sources) =

@@ -1,9 +1,9 @@
 //! Passes: changes to a graph that keep its meaning.
 //!
 //! ```text
-//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ cse )×  ─▶ dce ─┐
-//!   Graph ──▶│  stable forms        cheaper      no orphans │──▶ Graph
-//!            └──────────────────────────────────────────────┘
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )×  ─▶ dce ─┐
+//!   Graph ──▶│  stable forms           cheaper         no orphans  │──▶ Graph
+//!            └─────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | pass | what it may change |
@@ -28,7 +28,7 @@ mod rewrite;
 
 pub(crate) use rewrite::{rewrite, rewrite_for};
 
-use crate::ir::{Graph, NodeId, Tape, verify};
+use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 
 /// Which passes to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,11 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
         if !folded && round > 0 {
             break;
         }
+        if folded && passes.dce {
+            // What folding has left without users need not be looked at again.
+            dce::run(graph, roots);
+            check(graph, "dce");
+        }
         let merged = passes.cse && cse::run(graph, roots);
         check(graph, "cse");
         if !merged {
@@ -129,14 +134,11 @@ impl Tape {
     }
 }
 
-/// Where a node that was found equal to another is replaced by it: a table by [`NodeId::index`].
+/// Where a node that was found equal to another is replaced by it: a table by [`NodeId::index`], up to the last such node.
+#[derive(Default)]
 struct Aliases(Vec<Option<NodeId>>);
 
 impl Aliases {
-    fn new(graph: &Graph) -> Self {
-        Aliases(vec![None; graph.index_bound()])
-    }
-
     /// From now on, users of `id` use `other`, which stands for itself.
     fn set(&mut self, id: NodeId, other: NodeId) {
         if self.0.len() <= id.index() {
@@ -151,10 +153,10 @@ impl Aliases {
 
     /// Lets a node use what its inputs were found equal to. Returns whether that changes anything.
     fn redirect(&self, graph: &mut Graph, id: NodeId) -> bool {
-        let changes = graph.node(id).inputs.iter().any(|&i| self.get(i) != i);
+        let changes = !self.0.is_empty() && graph.node(id).inputs.iter().any(|&i| self.get(i) != i);
         if changes {
-            let inputs = graph.node(id).inputs.iter().map(|&i| self.get(i)).collect();
-            graph.set_inputs(id, inputs);
+            let inputs: Inputs = graph.node(id).inputs.iter().map(|&i| self.get(i)).collect();
+            graph.set_inputs(id, &inputs);
         }
         changes
     }

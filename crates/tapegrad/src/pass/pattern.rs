@@ -9,20 +9,26 @@ pub(super) const LARGEST_CONSTANT: usize = 4096;
 
 /// The operand, if the node is this operation of one operand.
 pub(super) fn unary(graph: &Graph, id: NodeId, op: &OpDef) -> Option<NodeId> {
-    let node = graph.node(id);
-    (node.op.is(op) && node.inputs.len() == 1).then(|| node.inputs[0])
+    if !graph.op(id).is(op) {
+        return None;
+    }
+    let inputs = graph.node(id).inputs;
+    (inputs.len() == 1).then(|| inputs[0])
 }
 
 /// The operands, if the node is this operation of two operands.
 pub(super) fn binary(graph: &Graph, id: NodeId, op: &OpDef) -> Option<[NodeId; 2]> {
-    let node = graph.node(id);
-    (node.op.is(op) && node.inputs.len() == 2).then(|| [node.inputs[0], node.inputs[1]])
+    if !graph.op(id).is(op) {
+        return None;
+    }
+    let inputs = graph.node(id).inputs;
+    (inputs.len() == 2).then(|| [inputs[0], inputs[1]])
 }
 
 /// The number that all elements of a node are, if it is a constant, or a broadcast constant, of one number.
 pub(super) fn uniform(graph: &Graph, id: NodeId) -> Option<f64> {
     let source = unary(graph, id, &BROADCAST_TO).unwrap_or(id);
-    if !graph.node(source).op.is(&CONST) {
+    if !graph.op(source).is(&CONST) {
         return None;
     }
     match graph.attrs(source) {

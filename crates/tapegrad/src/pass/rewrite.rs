@@ -67,7 +67,7 @@ pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], r
 }
 
 fn is_root(graph: &Graph, id: NodeId) -> bool {
-    let op = graph.node(id).op;
+    let op = graph.op(id);
     ROOTS.iter().any(|r| op.is(r))
 }
 
@@ -129,7 +129,7 @@ impl Rewriter<'_> {
     /// Rewrites the node.
     fn replace(&mut self, id: NodeId, op: &'static OpDef, inputs: &[NodeId], attrs: Attrs) -> bool {
         let node = self.graph.node(id);
-        self.rewritten.0.push((id, node.op, node.inputs.clone(), self.graph.attrs(id).clone()));
+        self.rewritten.0.push((id, node.op, node.inputs.into(), self.graph.attrs(id).clone()));
         debug_assert_eq!(self.graph.infer(op, inputs, &attrs).ok().as_ref(), Some(self.graph.ty(id)), "types stay");
         self.graph.replace(id, op, Inputs::from_slice(inputs), attrs);
         true

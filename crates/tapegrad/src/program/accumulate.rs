@@ -121,7 +121,7 @@ pub(super) fn accumulate(
         pairs.iter().flat_map(|&(param, value)| [(param, vec![]), (value, vec![])]).collect();
     for (n, &id) in graph.order().iter().enumerate() {
         key[id.index()] = (n, 0);
-        for &input in &graph.node(id).inputs {
+        for &input in graph.node(id).inputs {
             readers[input.index()] += 1;
             if !views.is_alias(id)
                 && let Some(all) = readers_of.get_mut(&views.root(input))
@@ -159,7 +159,7 @@ fn reorder(graph: &mut Graph, views: &Views, gone: &HashSet<NodeId>, mut made: V
         }
         while let Some((_, value)) = made.next_if(|&((after, _), _)| after == n) {
             // Leaves, and layout nodes on the way to an operand, may have stood later; they compute nothing.
-            for &input in &graph.node(value).inputs {
+            for &input in graph.node(value).inputs {
                 let (mut found, mut next) = (Vec::new(), Some(input));
                 while let Some(id) = next.filter(|id| !placed[id.index()]) {
                     found.push(id);
@@ -182,7 +182,7 @@ impl Accumulator<'_> {
     fn update(&mut self, param: NodeId, value: NodeId, guarded: Key) -> Option<Key> {
         let once = self.wanted.get(&value) == Some(&1) && self.graph.node(param).op.is(&PARAM);
         let found = once.then(|| self.take_apart(param, value))??;
-        let product = self.graph.node(found.product).inputs.clone();
+        let product = Inputs::from(self.graph.node(found.product).inputs);
         let operands = || product.iter().copied().chain(found.factor).map(|id| self.views.root(id));
         if operands().any(|root| root == param) {
             return None;

@@ -215,6 +215,7 @@ impl Tape {
         })?;
         let mut extract = extract;
         pass::run(&mut extract.graph, &mut extract.roots, options.passes);
+        extract.compact();
         let generators = options.generators();
         if generators.lanes != Lanes::Never
             && let Some(program) =
@@ -256,12 +257,13 @@ impl Extract {
         wanted.extend(guards.iter().flat_map(|g| [g.lhs, g.rhs]));
         let params = assigns.iter().map(|&(param, _)| param);
         let needed = from.ancestors(wanted.iter().copied().chain(params));
-        let mut graph = Graph::new();
+        let needs = |id: &&NodeId| needed[id.index()];
+        let mut graph = Graph::like(from, from.order().iter().filter(needs).count());
         let mut copied: Vec<NodeId> = vec![NodeId::default(); from.index_bound()];
         let mut leaves = Vec::new();
-        for &id in from.order().iter().filter(|id| needed[id.index()]) {
+        for &id in from.order().iter().filter(needs) {
             let inputs: Inputs = from.node(id).inputs.iter().map(|i| copied[i.index()]).collect();
-            copied[id.index()] = graph.push_copy(from, id, inputs);
+            copied[id.index()] = graph.push_alike(from, id, &inputs);
             if from.leaf_value(id).is_some() {
                 leaves.push(id);
             }
@@ -279,6 +281,22 @@ impl Extract {
             guards: guards.iter().map(|g| (g.clone(), [g.lhs, g.rhs].map(|id| side(from, id)))).collect(),
             gradients,
         }
+    }
+
+    /// Moves what passes have left into a graph of its own, where that is much less than there was: all tables by node that
+    /// follow are as small.
+    fn compact(&mut self) {
+        if 2 * self.graph.len() > self.graph.index_bound() {
+            return;
+        }
+        let from = std::mem::take(&mut self.graph);
+        let mut moved: Vec<NodeId> = vec![NodeId::default(); from.index_bound()];
+        self.graph.reserve(from.len());
+        for &id in from.order() {
+            let inputs = from.node(id).inputs.iter().map(|i| moved[i.index()]).collect();
+            moved[id.index()] = self.graph.push_copy(&from, id, inputs);
+        }
+        self.roots.iter_mut().for_each(|root| *root = moved[root.index()]);
     }
 
     /// The program as machine code, if it is small enough, made of suitable operations, and the CPU has a code generator.

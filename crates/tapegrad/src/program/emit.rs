@@ -5,8 +5,8 @@ use super::legalise::Views;
 use super::step::{Call, Fused, Load};
 use super::view::Strides;
 use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// Marks an operand that is still a register's number.
 const REGISTER: u32 = 1 << 30;
@@ -85,7 +85,8 @@ impl Emitter {
                 numel,
                 tile: 1,
                 prologue: vec![],
-                body: vec![],
+                // One for each node, and few more.
+                body: Vec::with_capacity(nodes.len()),
                 calls: vec![],
                 loads: vec![],
                 runs: vec![],
@@ -98,7 +99,7 @@ impl Emitter {
         };
         // Who reads what last: a register is free after that.
         for (position, &id) in nodes.iter().enumerate() {
-            for &input in &at.graph.node(id).inputs {
+            for &input in at.graph.node(id).inputs {
                 match group.find(input) {
                     Found::Inside(root) => self.last_read[root.index()] = position_u32(position),
                     Found::External(e @ External::Strided(_)) => {
@@ -118,14 +119,15 @@ impl Emitter {
         for (position, &id) in nodes.iter().enumerate() {
             let node = at.graph.node(id);
             let mut operands: SmallVec<[u32; 4]> = SmallVec::new();
-            for &input in &node.inputs {
+            for &input in node.inputs {
                 operands.push(match group.find(input) {
                     Found::Inside(root) => self.place[root.index()],
                     Found::At(place) => place,
                     Found::External(external) => group.load(external),
                 });
             }
-            if let Attrs::Scalar(literal) = at.graph.attrs(id) {
+            let literal = if let Attrs::Scalar(literal) = at.graph.attrs(id) { Some(literal) } else { None };
+            if let Some(literal) = literal {
                 let place = at.literals[&literal.to_bits()];
                 operands.push(if scalar { place } else { group.load(External::Splat(place)) });
             }
@@ -139,7 +141,7 @@ impl Emitter {
             // A called function must not write where it reads; that can only be asked of a parameter updated in place.
             let direct = home.filter(|h| scalar || opcode != Opcode::Call || !operands.contains(h));
             let dst = direct.unwrap_or_else(|| group.registers.take() | REGISTER);
-            let literal = matches!(at.graph.attrs(id), Attrs::Scalar(_));
+            let literal = literal.is_some();
             group.push(opcode, (node.op, literal), dst, &operands);
             match home {
                 Some(home) if direct.is_none() => {
@@ -206,10 +208,12 @@ impl<T: Reading> Group<'_, T> {
         }
         let offset = self.at.offset[root.index()];
         if !self.at.views.is_alias(input) {
-            return match (self.numel, self.at.graph.shape(root).numel()) {
-                (1, _) => Found::At(offset),
-                (_, 1) => Found::External(External::Splat(offset)),
-                _ => Found::At(offset | ADVANCE),
+            return if self.numel == 1 {
+                Found::At(offset)
+            } else if self.at.graph.shape(root).numel() == 1 {
+                Found::External(External::Splat(offset))
+            } else {
+                Found::At(offset | ADVANCE)
             };
         }
         let view = self.at.views.view(self.at.graph, input);

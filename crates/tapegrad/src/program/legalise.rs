@@ -88,7 +88,7 @@ pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
     let before: Vec<NodeId> = graph.order().to_vec();
     let mut order = Vec::with_capacity(before.len());
     for &id in &before {
-        let node = graph.node(id).clone();
+        let node = graph.node(id);
         let needs_whole = match node.op.kernel {
             Kernel::Gather | Kernel::ScatterAdd | Kernel::Custom(_) | Kernel::Indexed { .. } => true,
             Kernel::Reshape => !views.view(graph, node.inputs[0]).is_contiguous(),
@@ -96,11 +96,11 @@ pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
         };
         if needs_whole {
             let mut inputs = Inputs::new();
-            for &input in &node.inputs {
+            for &input in &Inputs::from(node.inputs) {
                 let gaps = graph.ty(input).dtype == DType::Real && !views.view(graph, input).is_contiguous();
                 inputs.push(if gaps { copy(graph, input, &mut order) } else { input });
             }
-            graph.set_inputs(id, inputs);
+            graph.set_inputs(id, &inputs);
         }
         if let Some(view) = view_of(graph, &views, id) {
             let root = views.root(graph.node(id).inputs[0]);

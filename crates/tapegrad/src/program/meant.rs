@@ -43,8 +43,14 @@ impl Plan<'_> {
         let steps = self.steps();
         let number = |step: usize| u32::try_from(step).expect("fewer than 2^32 steps");
         let mut meant = Vec::new();
+        // The step that each buffer was last noted to be read by: in a long step many nodes read the same.
+        let mut noted: Vec<u32> = vec![BEFORE; graph.index_bound()];
         let mut read = |step: u32, id: NodeId| {
-            let len = graph.shape(self.views.root(id)).numel();
+            let root = self.views.root(id);
+            if std::mem::replace(&mut noted[root.index()], step) == step {
+                return;
+            }
+            let len = graph.shape(root).numel();
             if let Some(start) = self.place(id).filter(|_| len > 0) {
                 meant.push(Meant { step, start, len, writer: self.step(id) });
             }

@@ -16,7 +16,7 @@ use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::{Fused, Run};
 use crate::ir::{Graph, NodeId, OpDef};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// What is to stand side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub(super) fn together(graph: &Graph, views: &Views, nodes: &[NodeId], alike: Al
     // For each operation that counts, its number.
     let mut kinds: HashMap<*const OpDef, Option<usize>> = HashMap::new();
     // For each node of the current window, by index: the window, and how many that count come one after another up to it.
-    let mut depth: Vec<(usize, u32)> = vec![(usize::MAX, 0); graph.index_bound()];
+    let mut depth: Vec<(u32, u32)> = vec![(u32::MAX, 0); graph.index_bound()];
     let mut ordered = Vec::with_capacity(nodes.len());
     let mut keys: Vec<(u32, Option<usize>, NodeId)> = Vec::with_capacity(WINDOW);
-    for (window, nodes) in nodes.chunks(WINDOW).enumerate() {
+    for (window, nodes) in (0u32..).zip(nodes.chunks(WINDOW)) {
         keys.clear();
         for &id in nodes {
             let node = graph.node(id);

@@ -14,6 +14,7 @@ use super::tier::Generators;
 use super::view::View;
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
+use hashbrown::HashMap as FastMap;
 use std::collections::HashMap;
 use tapegrad_jit::LANES;
 
@@ -48,7 +49,7 @@ pub(super) struct Plan<'a> {
     pub(super) views: &'a Views,
     schedule: &'a Schedule,
     pub(super) offset: Vec<u32>,
-    literals: HashMap<u64, u32>,
+    literals: FastMap<u64, u32>,
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
@@ -67,7 +68,7 @@ impl<'a> Plan<'a> {
             views,
             schedule,
             offset: vec![NOWHERE; graph.index_bound()],
-            literals: HashMap::new(),
+            literals: FastMap::new(),
             pinned: Vec::new(),
             end: 0,
             live: 0,
@@ -234,7 +235,7 @@ impl<'a> Plan<'a> {
             if self.views.is_alias(reader) {
                 continue;
             }
-            for &input in &graph.node(reader).inputs {
+            for &input in graph.node(reader).inputs {
                 let Some(&i) = params.get(&self.views.root(input)) else { continue };
                 let (value, step) = (pairs[i].1, self.step(reader));
                 let own = self.step(value);
@@ -283,7 +284,7 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let step = self.step(reader);
-            for &input in &graph.node(reader).inputs {
+            for &input in graph.node(reader).inputs {
                 let root = views.root(input);
                 let inside = self.step(input) == step && views.is_identity(graph, input);
                 if !inside {

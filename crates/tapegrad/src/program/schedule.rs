@@ -56,7 +56,7 @@ pub(crate) fn schedule(graph: &Graph, views: &Views) -> Schedule {
         let numel = graph.shape(id).numel();
         // The first step this node may be part of.
         let mut earliest = 0;
-        for &input in &node.inputs {
+        for &input in node.inputs {
             let step = s.step(views, input);
             if step != BEFORE {
                 let inside = views.is_identity(graph, input)
@@ -87,7 +87,7 @@ pub(crate) fn schedule(graph: &Graph, views: &Views) -> Schedule {
             nodes.push(id);
         }
         if numel > 1 {
-            for &input in &node.inputs {
+            for &input in node.inputs {
                 let root = views.root(input);
                 if graph.shape(root).numel() > 1 {
                     let groups = in_hand.entry((root, numel)).or_default();

@@ -90,7 +90,7 @@ impl Plan<'_> {
         let (out, whole) = self.start(id);
         let mut start = 0;
         let mut moves = Vec::new();
-        for &part in &self.graph.node(id).inputs {
+        for &part in self.graph.node(id).inputs {
             let (from, view) = self.start(part);
             let size = view.dims[axis];
             let to = whole.slice(axis, start, start + size);

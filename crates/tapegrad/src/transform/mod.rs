@@ -15,7 +15,7 @@ pub(crate) use jvp::jvp;
 pub(crate) use vjp::vjp;
 
 use crate::error::{Issue, RecordError};
-use crate::ir::{Attrs, Inputs, NodeId, OpDef, Shape, TapeKey, TensorType, Var, with};
+use crate::ir::{Attrs, Inputs, NodeId, OpDef, Recording, Shape, TapeKey, TensorType, Var, with};
 use std::panic::Location;
 
 /// What a transform reads of a node before it lets the rule record.
@@ -28,12 +28,15 @@ struct Seen {
 
 /// Reads the node at a position of the order, and blames what is recorded next on its line.
 fn visit(tape: TapeKey, position: usize) -> Result<Seen, RecordError> {
-    with(tape, "grad", Location::caller(), |r| {
-        let id = r.graph.order()[position];
-        let node = r.graph.node(id);
-        r.blame = Some(node.location);
-        Seen { id, op: node.op, inputs: node.inputs.clone(), attrs: r.graph.attrs(id).clone() }
-    })
+    with(tape, "grad", Location::caller(), |r| see(r, position))
+}
+
+/// [`visit`], of a recording in hand.
+fn see(r: &mut Recording, position: usize) -> Seen {
+    let id = r.graph.order()[position];
+    let node = r.graph.node(id);
+    r.blame = Some(node.location);
+    Seen { id, op: node.op, inputs: node.inputs.into(), attrs: r.graph.attrs(id).clone() }
 }
 
 /// While it lives, what is recorded is put down to a line of the user's program, not of the engine: first to the line given,
@@ -78,12 +81,13 @@ fn check_shape(
     at: &'static Location<'static>,
 ) -> Result<(), RecordError> {
     let of = which.map_or(seen.id, |which| seen.inputs[which]);
+    let fits = found.with("grad", at, |r| r.graph.contains(of) && r.graph.ty(found.id()) == r.graph.ty(of))?;
+    if fits {
+        return Ok(());
+    }
     let found_ty = found.with("grad", at, |r| r.graph.ty(found.id()).clone())?;
     with(found.tape(), "grad", at, |r| {
         let wanted = r.graph.ty(of);
-        if *wanted == found_ty {
-            return Ok(());
-        }
         let named = match which {
             Some(which) => format!("operand `{}`", seen.op.args.get(which).or(seen.op.args.last()).unwrap_or(&"x")),
             None => "the result".to_owned(),

@@ -1,8 +1,8 @@
 //! Reverse mode.
 
-use super::{Blame, Seen, check_shape, scale, visit};
+use super::{Blame, Seen, check_shape, scale, see};
 use crate::error::RecordError;
-use crate::ir::{NodeId, Rule, RuleArgs, TapeKey, Var, with};
+use crate::ir::{Graph, NodeId, Rule, RuleArgs, TapeKey, Var, check_one_tape, with};
 use smallvec::SmallVec;
 use std::panic::Location;
 
@@ -10,8 +10,17 @@ use std::panic::Location;
 /// [`crate::ir::OpDef::masks`]).
 #[derive(Clone, Copy)]
 struct Cotangent {
-    var: Var,
+    id: NodeId,
     masked: bool,
+}
+
+/// What is known while cotangents flow. Tables are by [`NodeId::index`].
+struct Reverse {
+    tape: TapeKey,
+    at: &'static Location<'static>,
+    /// Nodes that the outputs are computed from and that depend on what is differentiated by.
+    between: Vec<bool>,
+    cotangents: Vec<Option<Cotangent>>,
 }
 
 /// Records the cotangents of `wrt`, given those of `outputs`. `None` where an output does not depend on it.
@@ -23,91 +32,99 @@ pub(crate) fn vjp(
     wrt: &[NodeId],
     at: &'static Location<'static>,
 ) -> Result<Vec<Option<Var>>, RecordError> {
-    let (between, end) = with(tape, "grad", at, |r| {
-        // Nodes that the outputs are computed from and that depend on `wrt`; the order up to the last output.
-        let mut depends = vec![false; r.graph.index_bound()];
-        for id in wrt {
-            depends[id.index()] = true;
-        }
-        let mut end = 0;
-        for (position, &id) in r.graph.order().iter().enumerate() {
-            let through = r.graph.node(id).inputs.iter().any(|i| depends[i.index()]);
-            depends[id.index()] |= through;
-            if outputs.iter().any(|&(o, _)| o == id) {
-                end = position + 1;
-            }
-        }
-        let needed = r.graph.ancestors(outputs.iter().map(|&(o, _)| o));
-        for (d, n) in depends.iter_mut().zip(needed) {
-            *d &= n;
-        }
-        (depends, end)
-    })?;
-    let mut cotangents: Vec<Option<Cotangent>> = vec![None; between.len()];
+    let (between, end) = with(tape, "grad", at, |r| between(&r.graph, outputs, wrt))?;
+    let cotangents = vec![None; between.len()];
+    let mut reverse = Reverse { tape, at, between, cotangents };
     for &(id, ct) in outputs {
-        accumulate(&mut cotangents, id, Cotangent { var: ct, masked: false });
+        reverse.accumulate(id, ct, false)?;
     }
-    let is_wrt = {
-        let mut table = vec![false; between.len()];
-        wrt.iter().for_each(|id| table[id.index()] = true);
-        table
-    };
+    let mut is_wrt = vec![false; if wrt.is_empty() { 0 } else { reverse.between.len() }];
+    wrt.iter().for_each(|id| is_wrt[id.index()] = true);
     let blame = Blame::on(tape, at)?;
-    for position in (0..end).rev() {
-        let id = with(tape, "grad", at, |r| r.graph.order()[position])?;
-        if !between[id.index()] {
-            continue;
-        }
+    let mut end = end;
+    while let Some((position, seen)) = reverse.next(end)? {
+        end = position;
         // A cotangent is taken when its node is visited; those asked for stay for the end.
-        let slot = &mut cotangents[id.index()];
-        let Some(ct) = (if is_wrt[id.index()] { *slot } else { slot.take() }) else { continue };
-        let seen = visit(tape, position)?;
-        pull_back(tape, &seen, ct, &between, &mut cotangents, at)?;
+        let slot = &mut reverse.cotangents[seen.id.index()];
+        let ct = if is_wrt[seen.id.index()] { *slot } else { slot.take() };
+        reverse.pull_back(&seen, ct.expect("nodes without a cotangent are passed over"))?;
     }
     drop(blame);
-    Ok(wrt.iter().map(|id| cotangents[id.index()].map(|ct| ct.var)).collect())
+    Ok(wrt.iter().map(|id| reverse.cotangents[id.index()].map(|ct| Var::new(tape, ct.id))).collect())
 }
 
-/// Sends the cotangent of one node on to its inputs.
-fn pull_back(
-    tape: TapeKey,
-    seen: &Seen,
-    ct: Cotangent,
-    between: &[bool],
-    cotangents: &mut [Option<Cotangent>],
-    at: &'static Location<'static>,
-) -> Result<(), RecordError> {
-    if matches!(seen.op.rule, Rule::Zero) {
-        return Ok(());
+/// Nodes that the outputs are computed from and that depend on `wrt`; and the end of the order up to the last output.
+fn between(graph: &Graph, outputs: &[(NodeId, Var)], wrt: &[NodeId]) -> (Vec<bool>, usize) {
+    let mut depends = vec![false; graph.index_bound()];
+    for id in wrt {
+        depends[id.index()] = true;
     }
-    let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
-    let masked = ct.masked || seen.op.masks;
-    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked };
-    for (which, input) in seen.inputs.iter().enumerate() {
-        if !between[input.index()] {
-            continue;
+    let mut end = 0;
+    for (position, &id) in graph.order().iter().enumerate() {
+        let through = graph.node(id).inputs.iter().any(|i| depends[i.index()]);
+        depends[id.index()] |= through;
+        if outputs.iter().any(|&(o, _)| o == id) {
+            end = position + 1;
         }
-        let var = match seen.op.rule {
-            Rule::Zero => None,
-            Rule::Partials(partials) => scale(ct.var, partials[which](&inputs, args.output), masked),
-            Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
-                let var = vjp(&args, which, ct.var);
-                let some = (var.as_scalar_const() != Some(0.0)).then_some(var);
-                some.map_or(Ok(()), |var| check_shape("cotangent", seen, Some(which), var, at))?;
-                some
+    }
+    let needed = graph.ancestors(outputs.iter().map(|&(o, _)| o));
+    for (d, n) in depends.iter_mut().zip(needed) {
+        *d &= n;
+    }
+    (depends, end)
+}
+
+impl Reverse {
+    /// The last node before a position of the order that has a cotangent to send on, and its position; what is recorded next
+    /// is put down to its line.
+    fn next(&self, end: usize) -> Result<Option<(usize, Seen)>, RecordError> {
+        with(self.tape, "grad", self.at, |r| {
+            let waiting = |id: &NodeId| self.between[id.index()] && self.cotangents[id.index()].is_some();
+            let position = r.graph.order()[..end].iter().rposition(waiting)?;
+            Some((position, see(r, position)))
+        })
+    }
+
+    /// Sends the cotangent of one node on to its inputs.
+    fn pull_back(&mut self, seen: &Seen, ct: Cotangent) -> Result<(), RecordError> {
+        if matches!(seen.op.rule, Rule::Zero) {
+            return Ok(());
+        }
+        let (tape, at) = (self.tape, self.at);
+        let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
+        let masked = ct.masked || seen.op.masks;
+        let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked };
+        let ct = Var::new(tape, ct.id);
+        for (which, input) in seen.inputs.iter().enumerate() {
+            if !self.between[input.index()] {
+                continue;
             }
-        };
-        if let Some(var) = var {
-            accumulate(cotangents, *input, Cotangent { var, masked });
+            let var = match seen.op.rule {
+                Rule::Zero => None,
+                Rule::Partials(partials) => scale(ct, partials[which](&inputs, args.output), masked),
+                Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
+                    let var = vjp(&args, which, ct);
+                    let some = (var.as_scalar_const() != Some(0.0)).then_some(var);
+                    some.map_or(Ok(()), |var| check_shape("cotangent", seen, Some(which), var, at))?;
+                    some
+                }
+            };
+            if let Some(var) = var {
+                self.accumulate(*input, var, masked)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn accumulate(cotangents: &mut [Option<Cotangent>], id: NodeId, more: Cotangent) {
-    let slot = &mut cotangents[id.index()];
-    *slot = Some(match *slot {
-        None => more,
-        Some(sum) => Cotangent { var: sum.var + more.var, masked: sum.masked || more.masked },
-    });
+    fn accumulate(&mut self, id: NodeId, more: Var, masked: bool) -> Result<(), RecordError> {
+        let slot = &mut self.cotangents[id.index()];
+        let (sum, masked) = match *slot {
+            None => (more, masked),
+            Some(sum) => (Var::new(self.tape, sum.id) + more, sum.masked || masked),
+        };
+        // From here on it is known by the key of its node alone.
+        check_one_tape("grad", &["primal", "cotangent"], &[Var::new(self.tape, id), sum], self.at)?;
+        *slot = Some(Cotangent { id: sum.id(), masked });
+        Ok(())
+    }
 }

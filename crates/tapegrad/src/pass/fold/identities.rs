@@ -24,6 +24,7 @@ use crate::ops::{
     SUB,
 };
 
+static BINARY: [&OpDef; 8] = [&ADD, &SUB, &MUL, &DIV, &POWF, &MASKED_MUL, &MIN, &MAX];
 static IDEMPOTENT: [&OpDef; 4] = [&ABS, &FLOOR, &SIGN, &RELU];
 
 /// What arithmetic makes of a node.
@@ -72,54 +73,58 @@ fn find_unary(graph: &Graph, id: NodeId, x: NodeId) -> Option<Found> {
 }
 
 fn find_binary(graph: &Graph, id: NodeId, a: NodeId, b: NodeId) -> Option<Found> {
-    let op = graph.node(id).op;
+    let op = graph.op(id);
+    if !BINARY.iter().any(|b| op.is(b)) {
+        return None;
+    }
     let negative = |x: NodeId| unary(graph, x, &NEG);
-    let is = |x: NodeId, c: f64| uniform(graph, x).is_some_and(|u| u.to_bits() == c.to_bits());
+    let (number_a, number_b) = (uniform(graph, a), uniform(graph, b));
+    let is = |x: Option<f64>, c: f64| x.is_some_and(|x| x.to_bits() == c.to_bits());
     if op.is(&ADD) {
         return match (negative(a), negative(b)) {
-            _ if is(b, -0.0) => Some(Found::Same(a)),
-            _ if is(a, -0.0) => Some(Found::Same(b)),
+            _ if is(number_b, -0.0) => Some(Found::Same(a)),
+            _ if is(number_a, -0.0) => Some(Found::Same(b)),
             (_, Some(y)) => Found::binary(&SUB, a, y),
             (Some(x), None) => Found::binary(&SUB, b, x),
             (None, None) => None,
         };
     }
     if op.is(&SUB) {
-        return if is(b, 0.0) { Some(Found::Same(a)) } else { Found::binary(&ADD, a, negative(b)?) };
+        return if is(number_b, 0.0) { Some(Found::Same(a)) } else { Found::binary(&ADD, a, negative(b)?) };
     }
     if op.is(&MUL) {
         return match (negative(a), negative(b)) {
-            _ if is(b, 1.0) => Some(Found::Same(a)),
-            _ if is(a, 1.0) => Some(Found::Same(b)),
-            _ if is(b, -1.0) => Found::unary(&NEG, a),
-            _ if is(a, -1.0) => Found::unary(&NEG, b),
+            _ if is(number_b, 1.0) => Some(Found::Same(a)),
+            _ if is(number_a, 1.0) => Some(Found::Same(b)),
+            _ if is(number_b, -1.0) => Found::unary(&NEG, a),
+            _ if is(number_a, -1.0) => Found::unary(&NEG, b),
             (Some(x), Some(y)) => Found::binary(&MUL, x, y),
-            (Some(x), None) => uniform(graph, b).map(|c| Found::Times(x, -c)),
-            (None, Some(y)) => uniform(graph, a).map(|c| Found::Times(y, -c)),
+            (Some(x), None) => number_b.map(|c| Found::Times(x, -c)),
+            (None, Some(y)) => number_a.map(|c| Found::Times(y, -c)),
             (None, None) => None,
         };
     }
     if op.is(&DIV) {
         return match (negative(a), negative(b)) {
-            _ if is(b, 1.0) => Some(Found::Same(a)),
-            _ if is(b, -1.0) => Found::unary(&NEG, a),
+            _ if is(number_b, 1.0) => Some(Found::Same(a)),
+            _ if is(number_b, -1.0) => Found::unary(&NEG, a),
             (Some(x), Some(y)) => Found::binary(&DIV, x, y),
-            _ if is(a, 1.0) => Found::unary(&RECIP, b),
-            _ => exact_reciprocal(uniform(graph, b)?).map(|c| Found::Times(a, c)),
+            _ if is(number_a, 1.0) => Found::unary(&RECIP, b),
+            _ => exact_reciprocal(number_b?).map(|c| Found::Times(a, c)),
         };
     }
     if op.is(&POWF) {
-        return match uniform(graph, b) {
+        return match number_b {
             Some(1.0) => Some(Found::Same(a)),
             Some(0.0) => Some(Found::Number(1.0)),
             _ => None,
         };
     }
     if op.is(&MASKED_MUL) {
-        let zero = |x: NodeId| uniform(graph, x) == Some(0.0);
-        return (zero(a) || zero(b)).then_some(Found::Number(0.0));
+        return (number_a == Some(0.0) || number_b == Some(0.0)).then_some(Found::Number(0.0));
     }
-    (binary(graph, id, &MIN).or_else(|| binary(graph, id, &MAX)).is_some() && a == b).then_some(Found::Same(a))
+    // What is left is the smaller or the larger of two.
+    (a == b).then_some(Found::Same(a))
 }
 
 /// The reciprocal of a power of two, where it and its reciprocal are normal numbers in `f32` and `f64`.

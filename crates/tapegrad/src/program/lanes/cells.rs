@@ -84,7 +84,7 @@ impl<'a> Builder<'a> {
         let graph = self.graph;
         // Functions of one and the same operand are computed together, as σ(z) and σ'(z): then z need not be kept.
         let mut functions: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
-        let function_of = |node: &Node| match (&node.op.kernel, &node.inputs[..]) {
+        let function_of = |node: Node<'_>| match (&node.op.kernel, node.inputs) {
             (Kernel::Elementwise(_), &[x]) => Some(x),
             _ => None,
         };
@@ -195,7 +195,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn matmul(&mut self, node: &Node, dims: &[usize], a: &Cells, b: &Cells) -> Vec<Val> {
+    fn matmul(&mut self, node: Node<'_>, dims: &[usize], a: &Cells, b: &Cells) -> Vec<Val> {
         let rank = dims.len();
         // Either may be a repetition that knows nothing of rows.
         let is_rows = |input: usize, axis: usize| self.rows.axis[node.inputs[input].index()] == Some(axis);

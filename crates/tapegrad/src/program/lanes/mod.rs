@@ -64,6 +64,10 @@ pub(super) struct Lowered<T> {
 
 /// Lowers a program, if it is one for lanes.
 pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<Lowered<T>> {
+    // Single numbers have no axes, so their work is known before rows are chosen.
+    if work(wanted.graph, None) > limits.scalars && is_scalar(wanted.graph) {
+        return None;
+    }
     lower_over(wanted, &axes::choose(wanted.graph, wanted.updates), limits)
 }
 
@@ -91,8 +95,7 @@ pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Opti
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
     let graph = wanted.graph;
-    let is_scalar = graph.order().iter().all(|&id| graph.shape(id).numel() == 1);
-    if work(graph, rows) > if is_scalar { limits.scalars } else { limits.work } {
+    if work(graph, Some(rows)) > if is_scalar(graph) { limits.scalars } else { limits.work } {
         return None;
     }
     let mut l = Lowering {
@@ -146,16 +149,22 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
 /// Larger tensors are left to the kernels made for them.
 const MOST_ELEMENTS: usize = 1 << 24;
 
-/// How much code the program makes, in operations.
-fn work(graph: &Graph, rows: &Rows) -> usize {
-    let per_row = |id: NodeId| graph.shape(id).numel() / rows.axis[id.index()].map_or(1, |_| rows.count.max(1));
+fn is_scalar(graph: &Graph) -> bool {
+    graph.order().iter().all(|&id| graph.shape(id).numel() == 1)
+}
+
+/// How much code the program makes, in operations; without rows, if none are given.
+fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
+    let row = |id: NodeId| rows.and_then(|rows| rows.axis[id.index()]);
+    let count = rows.map_or(1, |rows| rows.count.max(1));
+    let per_row = |id: NodeId| graph.shape(id).numel() / row(id).map_or(1, |_| count);
     let of = |&id: &NodeId| {
         let node = graph.node(id);
         match node.op.kernel {
             Kernel::MatMul => {
                 let (a, rank) = (node.inputs[0], graph.shape(node.inputs[0]).rank());
                 let inner = graph.shape(a).dims()[rank - 1];
-                let inner = if rows.axis[a.index()] == Some(rank - 1) { 1 } else { inner };
+                let inner = if row(a) == Some(rank - 1) { 1 } else { inner };
                 per_row(id).saturating_mul(inner)
             }
             Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
