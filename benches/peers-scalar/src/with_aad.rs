@@ -3,9 +3,9 @@
 
 use aad::{Tape, Variable};
 
+use crate::Gradient;
 use crate::formula::Formula;
 use crate::number::number;
-use crate::Gradient;
 
 number!(['a] Variable<'a, f64>,
     via: {<Self>},

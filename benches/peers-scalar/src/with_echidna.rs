@@ -6,9 +6,9 @@ use std::cell::Cell;
 use echidna::{BReverse, Reverse, Scalar, grad, record};
 use num_traits::Float;
 
+use crate::Gradient;
 use crate::formula::Formula;
 use crate::number::number;
-use crate::Gradient;
 
 number!([] Reverse<f64>,
     via: {<Self as Float>},

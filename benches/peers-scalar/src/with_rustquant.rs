@@ -2,9 +2,9 @@
 
 use RustQuant_autodiff::{Accumulate, Graph, Powf, Variable};
 
+use crate::Gradient;
 use crate::formula::Formula;
 use crate::number::number;
-use crate::Gradient;
 
 number!(['v] Variable<'v>,
     via: {<Self>},

@@ -162,7 +162,7 @@ mod tests {
             (["--lanes", "8,0"], "invalid value '0' for '--lanes <LANES>': expected a whole number from 1 to 4096"),
             (["--lanes", "5000"], "expected a whole number from 1 to 4096"),
             (["--threads", "none"], "expected a whole number above zero"),
-            (["--rounds", "-1"], "--rounds"),
+            (["--rounds=-1", "--threads=1"], "expected a whole number above zero"),
             (["--contestant", "jax"], "expected one of primal, by hand, duals, num-dual, replay, map"),
         ] {
             let message = parse(&arguments).unwrap_err();
