@@ -6,9 +6,12 @@ use tapegrad::{CompileOptions, Tape, Tier, Var};
 
 use super::Function;
 
-/// So often each tier is tried at most, and for so long.
+/// So often each tier is tried at most, until so much time has gone to each.
 const TRIES: usize = 15;
 const BUDGET: Duration = Duration::from_millis(300);
+/// So often at least, unless this takes longer.
+const FEWEST: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// For each of the tiers, the fastest of some tries to compile the value and the gradient of a function, in nanoseconds. The tiers
 /// take turns; what is recorded and differentiated is the same for all.
@@ -22,7 +25,7 @@ pub fn compile_ns(point: &[f64], function: &Function<Var>, tiers: &[Tier]) -> Re
     let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
     let mut least = vec![f64::INFINITY; tiers.len()];
     let begun = Instant::now();
-    for _ in 0..TRIES {
+    for done in 1..=TRIES {
         for (least, &tier) in least.iter_mut().zip(tiers) {
             let start = Instant::now();
             let program = tape.compile_with::<f64>(&outputs, &CompileOptions::default().tier(tier));
@@ -30,7 +33,8 @@ pub fn compile_ns(point: &[f64], function: &Function<Var>, tiers: &[Tier]) -> Re
             drop(program.map_err(|error| error.to_string())?);
             *least = least.min(ns);
         }
-        if begun.elapsed() > BUDGET * tiers.len() as u32 {
+        let each = begun.elapsed() / tiers.len().max(1) as u32;
+        if each > BUDGET && (done >= FEWEST || each > PATIENCE) {
             break;
         }
     }
