@@ -168,6 +168,7 @@ fn with_largest(what: &str, numbers: &PerCase, middle: f64, which: &str) -> Stri
 /// Three significant digits or more.
 fn digits(x: f64) -> String {
     match x {
+        0.0 => "0".into(),
         x if x < 0.01 => format!("{x:.6}"),
         x if x < 10.0 => format!("{x:.3}"),
         x if x < 100.0 => format!("{x:.1}"),
