@@ -5,7 +5,7 @@ use std::path::Path;
 use super::quoted::TOOLS;
 use super::rows::Row;
 
-/// What the columns of [`line`] are.
+/// What the columns of [`line()`] are.
 #[must_use]
 pub fn heading() -> String {
     format!(
