@@ -1,5 +1,5 @@
-//! Benchmarks of training steps: the eight cases, networks drawn at random, hand-written contestants, and a harness that
-//! times all in one run.
+//! Benchmarks of training steps (feature `networks`): the eight cases, networks drawn at random, hand-written contestants, and a
+//! harness that times all in one run; and of scalar formulas, in [`expressions`].
 //!
 //! ```text
 //! cases ──▶ contestants (textbook, careful, tapegrad, expert) ──▶ measure ──▶ report: the table of `--bin networks`
@@ -11,12 +11,19 @@
 //! benches and the test that all agree follow from it.
 
 pub mod allocations;
+#[cfg(feature = "networks")]
 pub mod cases;
+#[cfg(feature = "networks")]
 pub mod contestants;
 pub mod expressions;
+#[cfg(feature = "networks")]
 pub mod machine;
+#[cfg(feature = "networks")]
 pub mod measure;
+#[cfg(feature = "networks")]
 pub mod real;
+#[cfg(feature = "networks")]
 pub mod report;
+#[cfg(feature = "networks")]
 pub mod simd;
 pub mod timing;

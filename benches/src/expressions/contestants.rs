@@ -3,13 +3,14 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use tapegrad::{CompileOptions, Dual, Tape, Tier, Traced, Var};
 
 use super::check::Reference;
+use super::compile::compile_ns;
+use super::rows::{Kind, Row, relate};
 use super::with_num_dual;
 use super::{Case, DIRECTIONS};
-use crate::timing::{Plan, Steps, Timing, side_by_side};
+use crate::timing::{Plan, Steps, side_by_side};
 
 /// The tiers that are measured, with their names.
 pub const TIERS: [(Tier, &str); 4] = [
@@ -27,9 +28,21 @@ fn options(tier: Tier) -> CompileOptions {
     CompileOptions::default().tier(tier)
 }
 
+/// Who may be chosen.
+pub const CONTESTANTS: [(&str, Kind); 6] = [
+    ("primal", Kind::Value),
+    ("by hand", Kind::ByHand),
+    ("duals", Kind::Forward),
+    ("num-dual", Kind::Forward),
+    ("replay", Kind::Replay),
+    ("map", Kind::Map),
+];
+
 /// What is measured besides the yardstick.
 #[derive(Clone, Debug)]
 pub struct Choice {
+    /// Names of [`CONTESTANTS`]; all if there are none. `primal` and `by hand` always take part.
+    pub contestants: Vec<String>,
     /// The tiers.
     pub tiers: Vec<Tier>,
     /// Points side by side in a map; tapegrad's own choice if there are none.
@@ -40,31 +53,10 @@ pub struct Choice {
     pub plan: Plan,
 }
 
-/// What one contestant took for one case.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Row {
-    /// The case.
-    pub case: String,
-    /// `primal`, `by hand`, `duals`, `num-dual`, `replay` or `map`.
-    pub contestant: String,
-    /// The tier, for programs.
-    pub tier: Option<String>,
-    /// Points side by side.
-    pub lanes: Option<usize>,
-    /// Threads.
-    pub threads: usize,
-    /// Nanoseconds per point: the value for `primal`, value and gradient for all others.
-    pub median_ns: f64,
-    /// The fastest sample.
-    pub fastest_ns: f64,
-    /// Nanoseconds per operation of the function.
-    pub ns_per_operation: f64,
-    /// To the gradient by hand.
-    pub ratio_to_hand: f64,
-    /// To the value on plain numbers.
-    pub ratio_to_primal: f64,
-    /// Of the first gradient, with recording and compiling, or of compiling a map.
-    pub first_ns: Option<f64>,
+impl Choice {
+    fn has(&self, contestant: &str) -> bool {
+        self.contestants.is_empty() || self.contestants.iter().any(|chosen| chosen == contestant)
+    }
 }
 
 /// Somebody who computes the gradient.
@@ -76,6 +68,7 @@ pub struct Entry<'a> {
     /// The points that one step computes.
     pub points: usize,
     first_ns: Option<f64>,
+    compile_ns: Option<f64>,
     /// Does so many steps.
     pub steps: Box<Steps<'a>>,
 }
@@ -104,31 +97,43 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
     let mut gradient = vec![0.0; n];
     let value = by_hand(point, &mut gradient);
     reference.check("by hand", value, &gradient)?;
-    let alone =
-        |contestant, steps| Entry { contestant, tier: None, lanes: None, threads: 1, points: 1, first_ns: None, steps };
+    let alone = |contestant, steps| Entry {
+        contestant,
+        tier: None,
+        lanes: None,
+        threads: 1,
+        points: 1,
+        first_ns: None,
+        compile_ns: None,
+        steps,
+    };
     let mut entries = vec![
         alone("primal", repeat(move || plain(black_box(point)))),
         alone("by hand", repeat(move || by_hand(black_box(point), black_box(&mut gradient)))),
     ];
-    if n <= DIRECTIONS {
+    if n <= DIRECTIONS && choice.has("duals") {
         entries.push(alone("duals", repeat(move || sweep(dual, black_box(point)))));
     }
-    if let Some(mut sweep) = with_num_dual::of(name) {
+    if let Some(mut sweep) = with_num_dual::of(name).filter(|_| choice.has("num-dual")) {
         let mut gradient = vec![0.0; n];
         let value = sweep(point, &mut gradient);
         reference.check("num-dual", value, &gradient)?;
         entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
     }
-    for &tier in &choice.tiers {
-        let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(options(tier));
-        let start = Instant::now();
-        let first = traced.call(point).map_err(|error| error.to_string())?;
-        let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
-        reference.check(name_of(tier), first.value, first.gradient)?;
-        let steps = repeat(move || traced.call(black_box(point)).expect("it was recorded at this point").value);
-        entries.push(Entry { tier: Some(tier), first_ns, ..alone("replay", steps) });
+    if choice.has("replay") {
+        let compiling = compile_ns(point, record, &choice.tiers)?;
+        for (&tier, compile_ns) in choice.tiers.iter().zip(compiling) {
+            let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(options(tier));
+            let start = Instant::now();
+            let first = traced.call(point).map_err(|error| error.to_string())?;
+            let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
+            reference.check(name_of(tier), first.value, first.gradient)?;
+            let steps = repeat(move || traced.call(black_box(point)).expect("it was recorded at this point").value);
+            let compile_ns = Some(compile_ns);
+            entries.push(Entry { tier: Some(tier), first_ns, compile_ns, ..alone("replay", steps) });
+        }
     }
-    if operations <= MOST_MAPPED {
+    if operations <= MOST_MAPPED && choice.has("map") {
         let lanes = choice.lanes.iter().map(|&lanes| Some(lanes));
         let lanes: Vec<Option<usize>> = if choice.lanes.is_empty() { vec![None] } else { lanes.collect() };
         for &tier in &choice.tiers {
@@ -148,33 +153,35 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
 /// # Errors
 /// If a gradient differs from that of the duals.
 pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
-    let (name, operations) = (case.name, case.operations);
+    let (name, operations, value) = (case.name, case.operations, (case.plain)(&case.point));
     let entries = contestants(case, choice)?;
-    let about: Vec<_> =
-        entries.iter().map(|e| (e.contestant, e.tier, e.lanes, e.threads, e.points, e.first_ns)).collect();
-    let mut steps: Vec<Box<Steps<'_>>> = entries.into_iter().map(|e| e.steps).collect();
-    let timings = side_by_side(&mut steps, choice.plan);
-    let (primal, hand) = (timings[0].median_ns, timings[1].median_ns);
-    let row = |((contestant, tier, lanes, threads, points, first_ns), timing): (_, &Timing)| {
-        let points: usize = points;
-        let median_ns = timing.median_ns / points as f64;
-        let tier: Option<Tier> = tier;
-        let contestant: &str = contestant;
-        Row {
-            case: name.to_owned(),
-            contestant: contestant.to_owned(),
-            tier: tier.map(|tier| name_of(tier).to_owned()),
+    let mut rows = Vec::new();
+    let mut points = Vec::new();
+    let mut steps: Vec<Box<Steps<'_>>> = Vec::new();
+    for entry in entries {
+        let Entry { contestant, tier, lanes, threads, first_ns, compile_ns, .. } = entry;
+        let kind = CONTESTANTS.iter().find(|(name, _)| *name == contestant).map_or(Kind::Replay, |(_, kind)| *kind);
+        let tier = tier.map(|tier| name_of(tier).to_owned());
+        let (value, verified) = (Some(value), true);
+        rows.push(Row {
+            tier,
             lanes,
             threads,
-            median_ns,
-            fastest_ns: timing.fastest_ns / points as f64,
-            ns_per_operation: median_ns / operations as f64,
-            ratio_to_hand: median_ns / hand,
-            ratio_to_primal: median_ns / primal,
             first_ns,
-        }
-    };
-    Ok(about.into_iter().zip(&timings).map(row).collect())
+            compile_ns,
+            value,
+            verified,
+            ..Row::new(name, contestant, kind, f64::NAN)
+        });
+        points.push(entry.points as f64);
+        steps.push(entry.steps);
+    }
+    for ((row, points), timing) in rows.iter_mut().zip(points).zip(side_by_side(&mut steps, choice.plan)) {
+        row.median_ns = timing.median_ns / points;
+        row.fastest_ns = Some(timing.fastest_ns / points);
+    }
+    relate(&mut rows, operations);
+    Ok(rows)
 }
 
 /// A contestant that does the same thing as often as it is told.
@@ -227,5 +234,14 @@ fn map<'a>(
     for found in run().map_err(|error| error.to_string())? {
         reference.check("map", found[0], &found[1..])?;
     }
-    Ok(Entry { contestant: "map", tier: Some(tier), lanes: Some(lanes), threads, points, first_ns, steps: repeat(run) })
+    Ok(Entry {
+        contestant: "map",
+        tier: Some(tier),
+        lanes: Some(lanes),
+        threads,
+        points,
+        first_ns,
+        compile_ns: None,
+        steps: repeat(run),
+    })
 }

@@ -1,14 +1,21 @@
 //! Gradients of scalar formulas: the cases, their hand-written gradients, and the check that all agree.
 //!
 //! ```text
-//! functions (one text for f64, duals, Var) ──▶ contestants: primal, by hand, duals, replayed, mapped ──▶ --bin expressions
-//! by_hand   (the yardstick)                ──▶
+//! functions (one text for f64, duals, Var) ──▶ contestants: primal, by hand, duals, replayed, mapped ──▶ rows ──▶ report, summary
+//! by_hand   (the yardstick)                ──▶                                                           ▲ ▲
+//!   └── exported ──▶ peers-scalar/ (echidna, aad, RustQuant; CasADi, JAX) ──────── rows as JSON ─────────┘ └── quoted (C++)
 //! ```
 
 pub mod by_hand;
 pub mod check;
+pub mod compile;
 pub mod contestants;
+pub mod export;
 pub mod functions;
+pub mod quoted;
+pub mod report;
+pub mod rows;
+pub mod summary;
 pub mod with_num_dual;
 
 use functions::{
@@ -75,6 +82,16 @@ macro_rules! case {
             by_hand: Box::new($by_hand),
         }
     };
+}
+
+/// The dimensions and the components of a case that is a mixture.
+#[must_use]
+pub fn shape_of_mixture(case: &str) -> Option<(usize, usize)> {
+    match case {
+        "gmm_d2k5" => Some((2, 5)),
+        "gmm_d10k25" => Some((10, 25)),
+        _ => None,
+    }
 }
 
 fn mixture_case<const D: usize, const K: usize>(name: &'static str, operations: usize) -> Case {
