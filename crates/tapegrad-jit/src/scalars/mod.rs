@@ -57,10 +57,11 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Sca
     }
     let mut asm = Assembler::default();
     let mut pieces = Vec::with_capacity(sources.len());
+    let (mut finder, mut registers) = (last_use::Finder::default(), translate::Registers::default());
     for source in sources {
-        let last = last_use::find(source).map_err(CompileError::Defect)?;
+        let last = finder.find(source).map_err(CompileError::Defect)?;
         pieces.push(Piece { start: asm.bytes.len(), arena: source.arena });
-        translate::translate(source, &last, &mut asm);
+        translate::translate(source, &last, &mut registers, &mut asm);
     }
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
     Ok(Scalars { memory, elem: T::ELEM, pieces })

@@ -26,6 +26,11 @@ const FRAME: i32 = 4 * BATCH as i32 * 8;
 /// The number of the stack's register.
 const STACK: u8 = 4;
 
+/// The register of each place, for piece after piece; between pieces, none. (A table for each of many pieces of one large arena
+/// would take quadratic time.)
+#[derive(Default)]
+pub(super) struct Registers(Vec<u8>);
+
 struct Translator<'a> {
     asm: &'a mut Assembler,
     shape: Shape,
@@ -37,7 +42,7 @@ struct Translator<'a> {
     dirty: u16,
     free: u16,
     /// The register of each place.
-    register: Vec<u8>,
+    register: &'a mut [u8],
     /// The register that is given up next.
     next: u8,
     /// Whether the constants are in their registers.
@@ -48,7 +53,15 @@ struct Translator<'a> {
 const ALL: u16 = (1 << REGISTERS) - 1;
 
 /// Appends the function of one piece.
-pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses, asm: &mut Assembler) {
+pub(super) fn translate<T: Number>(
+    source: &ScalarSource<'_, T>,
+    last: &LastUses,
+    registers: &mut Registers,
+    asm: &mut Assembler,
+) {
+    if registers.0.len() < source.arena {
+        registers.0.resize(source.arena, NONE);
+    }
     let shape = Shape { elem: T::ELEM, lanes: 1 };
     let base = i32::try_from(source.kept).expect("checked: the arena is below 2^30 bytes") + 128 / bytes(T::ELEM);
     let mut t = Translator {
@@ -58,7 +71,7 @@ pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses
         holds: [NOWHERE; REGISTERS as usize],
         dirty: 0,
         free: ALL,
-        register: vec![NONE; source.arena],
+        register: &mut registers.0,
         next: 0,
         has_sign: false,
         has_one: false,
@@ -80,6 +93,7 @@ pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses
         at += len;
     }
     t.write_back();
+    t.forget_all();
     t.asm.add_imm(STACK, FRAME + 8);
     t.asm.pop(RBP);
     t.asm.pop(RBX);
@@ -325,7 +339,7 @@ impl Translator<'_> {
         self.dirty |= 1;
     }
 
-    /// What a call leaves of the registers: nothing.
+    /// What a call, or the end, leaves of the registers: nothing.
     fn forget_all(&mut self) {
         for register in 0..REGISTERS {
             if self.holds[register as usize] != NOWHERE {

@@ -113,6 +113,23 @@ fn random_scalars_compute_what_an_interpreter_computes() {
 }
 
 #[test]
+fn a_piece_becomes_the_same_code_whatever_pieces_come_before_it() {
+    if !supported() {
+        return;
+    }
+    for seed in 0..50 {
+        let mut draw = Draw(seed);
+        let kept = 2 + draw.below(40);
+        let pieces: Vec<_> = (0..3).map(|n| random::<f64>(&mut draw, kept, 100, n > 0)).collect();
+        // The second keeps what is temporary to the others.
+        let source = |n: usize| ScalarSource { arena: 2 * kept, kept: kept * (1 + n % 2), code: &pieces[n] };
+        let alone = (0..3).flat_map(|n| compile_scalars(&[source(n)]).unwrap().bytes().to_vec());
+        let together = compile_scalars(&[source(0), source(1), source(2)]).unwrap();
+        assert!(alone.eq(together.bytes().iter().copied()), "seed {seed}");
+    }
+}
+
+#[test]
 fn places_outside_the_arena_are_refused() {
     if !supported() {
         return;
