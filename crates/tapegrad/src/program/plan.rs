@@ -420,11 +420,12 @@ impl<'a> Plan<'a> {
         }
         let mut scratch = 0;
         if generators.scalars > 0 {
-            tolerate_defects(scalars::compile(&mut steps, places.scratch, generators.scalars))?;
+            let needs = scalars::compile(&mut steps, places.scratch, generators.scalars);
+            scratch = tolerate_defects(needs)?.unwrap_or(0);
         }
         if generators.passes {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
-            scratch = tolerate_defects(needs)?.unwrap_or(0) + LANES;
+            scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0) + LANES);
         }
         let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
         scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);
