@@ -9,7 +9,7 @@ use clap::Parser;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tapegrad::Tape;
+use tapegrad::{CompileOptions, Tape, Tier, Var};
 
 /// The system's allocator, counting what is in use.
 struct Counting;
@@ -51,6 +51,16 @@ struct Args {
     /// The stack of the thread, in KiB.
     #[arg(long, default_value_t = 256)]
     stack: usize,
+    /// A sum over a vector after every so many operations, which cuts the chain into groups of scalars.
+    #[arg(long, default_value_t = usize::MAX, value_parser = at_least_one)]
+    sum_every: usize,
+    /// Only what is slow to interpret and quick to make becomes machine code: the template tier.
+    #[arg(long)]
+    template: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number above zero".into())
 }
 
 /// How long this thread has been on a CPU, where the system tells.
@@ -84,15 +94,18 @@ fn phase<R>(name: &str, operations: usize, run: impl FnOnce() -> R) -> R {
     result
 }
 
-fn pipeline(n: usize) {
+fn pipeline(args: &Args) {
     const FACTOR: f64 = 0.999_999_9;
+    let n = args.operations;
     let tape = Tape::new();
-    let x = tape.input(1.5);
-    let y = phase("record", n, || (0..n).fold(x, |y, _| y * FACTOR));
+    let (x, halves) = (tape.input(1.5), tape.input([0.5, 0.5]));
+    let step = |y: Var, i: usize| if i % args.sum_every == 0 { (halves * y).sum() * FACTOR } else { y * FACTOR };
+    let y = phase("record", n, || (1..=n).fold(x, step));
     let nodes = tape.len();
     let dy = phase("differentiate", n, || tape.grad(y, &[x])[0]);
     println!("{:14} {} nodes recorded, {} with the gradient", "", nodes, tape.len());
-    let program = phase("compile", n, || tape.compile::<f64>(&[y, dy]).expect("a chain is valid"));
+    let options = CompileOptions::default().tier(if args.template { Tier::Template } else { Tier::Auto });
+    let program = phase("compile", n, || tape.compile_with::<f64>(&[y, dy], &options).expect("a chain is valid"));
     println!("{:14} {} instructions, {} numbers", "", program.instructions(), program.arena_len());
     let mut state = phase("state", n, || program.state());
     phase("first replay", n, || program.replay(&mut state).expect("a chain has no branches"));
@@ -115,7 +128,7 @@ fn main() {
     let args = Args::parse();
     let thread = std::thread::Builder::new().stack_size(args.stack * 1024);
     println!("{} operations in a thread with a stack of {} KiB", args.operations, args.stack);
-    let run = thread.spawn(move || pipeline(args.operations)).expect("the system gives a thread");
+    let run = thread.spawn(move || pipeline(&args)).expect("the system gives a thread");
     if run.join().is_err() {
         std::process::exit(1);
     }

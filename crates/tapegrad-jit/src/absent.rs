@@ -117,6 +117,12 @@ pub fn compile_passes(_: Elem, _: &[PassSource]) -> Result<Passes, CompileError>
 pub enum Scalars {}
 
 impl Scalars {
+    /// Elements of memory that the pieces need.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        match *self {}
+    }
+
     /// The machine code.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -9,35 +9,53 @@ pub(super) type LastUses = Vec<u8>;
 /// The result is never read, and its place is temporary.
 pub(super) const UNUSED: u8 = 1 << 3;
 
-/// Finds them; and checks that every place lies in the arena.
-pub(super) fn find<T>(source: &ScalarSource<'_, T>) -> Result<LastUses, Defect> {
-    check_size(source.arena)?;
-    if source.kept > source.arena {
-        return Err(Defect::new("more is kept than there is"));
-    }
-    // What is read further on, or in the end.
-    let mut needed: Vec<bool> = (0..source.arena).map(|place| place < source.kept).collect();
-    let mut found = vec![0; source.code.len()];
-    for (at, inst) in source.code.iter().enumerate().rev() {
-        let places = || std::iter::once(&inst.dst).chain(inst.operands());
-        if places().any(|&place| place as usize >= source.arena) {
-            return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
+/// Finds them for piece after piece.
+#[derive(Default)]
+pub(super) struct Finder {
+    /// Whether a place is read further on, or in the end, other than by the rule for the end: what is kept is needed then. A
+    /// table for all pieces: were it made for each, many short ones of one large arena would take quadratic time. Between
+    /// pieces nothing is marked.
+    other: Vec<bool>,
+}
+
+impl Finder {
+    /// Finds them; and checks that every place lies in the arena.
+    pub(super) fn find<T>(&mut self, source: &ScalarSource<'_, T>) -> Result<LastUses, Defect> {
+        check_size(source.arena)?;
+        if source.kept > source.arena {
+            return Err(Defect::new("more is kept than there is"));
         }
-        let result = &mut needed[inst.dst as usize];
-        let mut bits = if *result { 0 } else { UNUSED };
-        *result = false;
-        if bits & UNUSED == 0 {
-            for (k, &place) in inst.operands().iter().enumerate() {
-                let needed = &mut needed[place as usize];
-                if !*needed {
-                    bits |= 1 << k;
-                    *needed = true;
+        if self.other.len() < source.arena {
+            self.other.resize(source.arena, false);
+        }
+        let mut found = vec![0; source.code.len()];
+        for (at, inst) in source.code.iter().enumerate().rev() {
+            let places = || std::iter::once(&inst.dst).chain(inst.operands());
+            if places().any(|&place| place as usize >= source.arena) {
+                return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
+            }
+            let needed_at_the_end = |place: u32| (place as usize) < source.kept;
+            let other = &mut self.other[inst.dst as usize];
+            let mut bits = if *other == needed_at_the_end(inst.dst) { UNUSED } else { 0 };
+            *other = needed_at_the_end(inst.dst);
+            if bits & UNUSED == 0 {
+                for (k, &place) in inst.operands().iter().enumerate() {
+                    let other = &mut self.other[place as usize];
+                    if *other == needed_at_the_end(place) {
+                        bits |= 1 << k;
+                        *other = !needed_at_the_end(place);
+                    }
                 }
             }
+            found[at] = bits;
         }
-        found[at] = bits;
+        for inst in source.code {
+            for &place in std::iter::once(&inst.dst).chain(inst.operands()) {
+                self.other[place as usize] = false;
+            }
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// Bytes of an element, as a distance.

@@ -13,6 +13,8 @@
 //! functions are called, so the results have the bits of an interpreter that calls the same functions.
 
 mod last_use;
+mod near;
+mod pack;
 mod translate;
 
 use crate::code::Number;
@@ -34,7 +36,7 @@ pub struct Scalars {
 struct Piece {
     /// Where its code begins.
     start: usize,
-    /// Elements of the arena.
+    /// Elements of the arena, and of the memory it needs behind it.
     arena: usize,
 }
 
@@ -57,10 +59,12 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Sca
     }
     let mut asm = Assembler::default();
     let mut pieces = Vec::with_capacity(sources.len());
+    let (mut finder, mut tables) = (last_use::Finder::default(), translate::Tables::default());
     for source in sources {
-        let last = last_use::find(source).map_err(CompileError::Defect)?;
-        pieces.push(Piece { start: asm.bytes.len(), arena: source.arena });
-        translate::translate(source, &last, &mut asm);
+        let last = finder.find(source).map_err(CompileError::Defect)?;
+        let start = asm.bytes.len();
+        let arena = translate::translate(source, &last, &mut tables, &mut asm);
+        pieces.push(Piece { start, arena });
     }
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
     Ok(Scalars { memory, elem: T::ELEM, pieces })
@@ -82,6 +86,12 @@ impl Scalars {
             let entry: Entry = std::mem::transmute(self.memory.start().add(start));
             entry(arena.as_mut_ptr().cast());
         }
+    }
+
+    /// Elements of memory that the pieces need: the arena of the largest, and what stands behind it in between.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.arena).max().unwrap_or(0)
     }
 
     /// The machine code of all pieces, for disassemblers.

@@ -1,9 +1,11 @@
 //! The translation of each instruction, and what the registers hold meanwhile.
 
 use super::last_use::{LastUses, UNUSED, bytes};
+use super::near::Near;
+use super::pack;
 use crate::code::Number;
-use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use crate::ir::{ScalarInst, ScalarOp, ScalarSource, TileFunction};
+use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm, Vex};
+use crate::ir::{Elem, ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
@@ -15,10 +17,10 @@ const ONE: u8 = 15;
 const NONE: u8 = u8::MAX;
 const NOWHERE: u32 = u32::MAX;
 
-const LESS: u8 = 0x11;
-const LESS_EQUAL: u8 = 0x12;
-const EQUAL: u8 = 0x00;
-const NOT_EQUAL: u8 = 0x04;
+pub(super) const LESS: u8 = 0x11;
+pub(super) const LESS_EQUAL: u8 = 0x12;
+pub(super) const EQUAL: u8 = 0x00;
+pub(super) const NOT_EQUAL: u8 = 0x04;
 
 /// Functions called in a row are called once for up to so many operands, by way of a frame on the stack: results, then operands.
 const BATCH: usize = 16;
@@ -26,18 +28,27 @@ const FRAME: i32 = 4 * BATCH as i32 * 8;
 /// The number of the stack's register.
 const STACK: u8 = 4;
 
+/// Tables by place, for piece after piece. (A table for each of many pieces of one large arena would take quadratic time.)
+#[derive(Default)]
+pub(super) struct Tables {
+    /// The register of each place; between pieces, none.
+    registers: Vec<u8>,
+    places: pack::Places,
+}
+
 struct Translator<'a> {
     asm: &'a mut Assembler,
     shape: Shape,
     /// Where the base register points to, in elements: a few temporary places lie within a short distance of it.
     base: i32,
+    near: Near,
     /// The place of what each register holds.
     holds: [u32; REGISTERS as usize],
     /// Registers whose numbers are not in memory yet, and those that hold nothing, one bit for each.
     dirty: u16,
     free: u16,
     /// The register of each place.
-    register: Vec<u8>,
+    register: &'a mut [u8],
     /// The register that is given up next.
     next: u8,
     /// Whether the constants are in their registers.
@@ -47,18 +58,27 @@ struct Translator<'a> {
 
 const ALL: u16 = (1 << REGISTERS) - 1;
 
-/// Appends the function of one piece.
-pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses, asm: &mut Assembler) {
+/// Appends the function of one piece; tells how many elements of memory it uses: the arena, and maybe more behind it.
+pub(super) fn translate<T: Number>(
+    source: &ScalarSource<'_, T>,
+    last: &LastUses,
+    tables: &mut Tables,
+    asm: &mut Assembler,
+) -> usize {
+    if tables.registers.len() < source.arena {
+        tables.registers.resize(source.arena, NONE);
+    }
     let shape = Shape { elem: T::ELEM, lanes: 1 };
     let base = i32::try_from(source.kept).expect("checked: the arena is below 2^30 bytes") + 128 / bytes(T::ELEM);
     let mut t = Translator {
         asm,
         shape,
         base,
+        near: Near::new(),
         holds: [NOWHERE; REGISTERS as usize],
         dirty: 0,
         free: ALL,
-        register: vec![NONE; source.arena],
+        register: &mut tables.registers,
         next: 0,
         has_sign: false,
         has_one: false,
@@ -69,21 +89,37 @@ pub(super) fn translate<T: Number>(source: &ScalarSource<'_, T>, last: &LastUses
     t.asm.add_imm(STACK, -(FRAME + 8));
     t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
-    let mut at = 0;
+    let (mut at, mut end) = (0, source.arena);
     while at < source.code.len() {
-        let (len, tile) = batch(&source.code[at..]);
-        match tile {
-            Some(tile) => t.calls(&source.code[at..at + len], &last[at..at + len], tile),
-            None if last[at] & UNUSED == 0 => t.instruction(&source.code[at], last[at]),
-            None => {}
+        let region = region(&source.code[at..]);
+        let (code, last) = (&source.code[at..at + region], &last[at..at + region]);
+        at += region;
+        if T::ELEM == Elem::F64
+            && let Some(packed) = pack::Packed::find(code, last, source.arena, &mut tables.places)
+        {
+            t.write_back();
+            t.forget_all();
+            end = end.max(packed.emit(t.asm, base));
+            // What follows may be, or call, code that knows no vectors of this length.
+            t.asm.vzeroupper();
+        } else {
+            t.one_by_one(code, last);
         }
-        at += len;
     }
     t.write_back();
+    t.forget_all();
     t.asm.add_imm(STACK, FRAME + 8);
     t.asm.pop(RBP);
     t.asm.pop(RBX);
     t.asm.ret();
+    end
+}
+
+/// How many instructions there are up to the next call, or of calls up to what is no call.
+fn region<T>(code: &[ScalarInst<T>]) -> usize {
+    let is_call = |inst: &ScalarInst<T>| matches!(inst.op, ScalarOp::Call { .. });
+    let first = is_call(&code[0]);
+    code.iter().position(|inst| is_call(inst) != first).unwrap_or(code.len())
 }
 
 /// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.
@@ -105,6 +141,25 @@ fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
 }
 
 impl Translator<'_> {
+    fn one_by_one<T: Number>(&mut self, code: &[ScalarInst<T>], last: &[u8]) {
+        let mut at = 0;
+        while at < code.len() {
+            let (len, tile) = batch(&code[at..]);
+            match tile {
+                Some(tile) => self.calls(&code[at..at + len], &last[at..at + len], tile),
+                None if last[at] & UNUSED == 0 => self.instruction(&code[at], last[at]),
+                None => {}
+            }
+            at += len;
+        }
+    }
+
+    /// An instruction, with the shortest address of its operand in memory.
+    fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+        let rm = self.near.shorten(self.asm, rm);
+        self.asm.vex(v, reg, second, rm, imm);
+    }
+
     fn place(&self, place: u32) -> Rm {
         let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
         Rm::Mem(Mem { base: RBX, index: None, disp: (element - self.base) * bytes(self.shape.elem) })
@@ -112,7 +167,7 @@ impl Translator<'_> {
 
     fn load(&mut self, register: u8, place: u32) {
         let from = self.place(place);
-        self.asm.vex(self.shape.load(), register, 0, from, None);
+        self.vex(self.shape.load(), register, 0, from, None);
     }
 
     /// Writes what a register holds to its place, if it is not there yet.
@@ -120,7 +175,7 @@ impl Translator<'_> {
         if self.dirty & (1 << register) != 0 {
             self.dirty &= !(1 << register);
             let to = self.place(self.holds[register as usize]);
-            self.asm.vex(self.shape.store(), register, 0, to, None);
+            self.vex(self.shape.store(), register, 0, to, None);
         }
     }
 
@@ -211,18 +266,18 @@ impl Translator<'_> {
             ScalarOp::Square => {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.asm.vex(self.shape.of(Kind::Mul), dst, a, Rm::Reg(a), None);
+                self.vex(self.shape.of(Kind::Mul), dst, a, Rm::Reg(a), None);
             }
             ScalarOp::Recip => {
                 self.need_one();
                 let a = self.operand(inst.args[0]);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.asm.vex(self.shape.of(Kind::Div), dst, ONE, a, None);
+                self.vex(self.shape.of(Kind::Div), dst, ONE, a, None);
             }
             ScalarOp::Sqrt => {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.asm.vex(self.shape.of(Kind::Sqrt), dst, a, Rm::Reg(a), None);
+                self.vex(self.shape.of(Kind::Sqrt), dst, a, Rm::Reg(a), None);
             }
             ScalarOp::Neg => self.with_sign(Kind::Xor, inst, last),
             ScalarOp::Abs => self.with_sign(Kind::AndNot, inst, last),
@@ -230,7 +285,7 @@ impl Translator<'_> {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
                 if dst != a {
-                    self.asm.vex(self.shape.copy(), dst, 0, Rm::Reg(a), None);
+                    self.vex(self.shape.copy(), dst, 0, Rm::Reg(a), None);
                 }
             }
             ScalarOp::Less => self.binary(Kind::Compare, Some(LESS), inst, last),
@@ -253,9 +308,9 @@ impl Translator<'_> {
         let first = self.in_register(a, 0);
         let second = self.operand(b);
         let dst = self.result(inst.dst, inst.operands(), last);
-        self.asm.vex(self.shape.of(kind), dst, first, second, predicate);
+        self.vex(self.shape.of(kind), dst, first, second, predicate);
         if predicate.is_some() {
-            self.asm.vex(self.shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
+            self.vex(self.shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
         }
     }
 
@@ -268,7 +323,7 @@ impl Translator<'_> {
         }
         let a = self.in_register(inst.args[0], 0);
         let dst = self.result(inst.dst, inst.operands(), last);
-        self.asm.vex(self.shape.of(kind), dst, SIGN, Rm::Reg(a), None);
+        self.vex(self.shape.of(kind), dst, SIGN, Rm::Reg(a), None);
     }
 
     fn need_one(&mut self) {
@@ -288,12 +343,12 @@ impl Translator<'_> {
     fn select<T>(&mut self, inst: &ScalarInst<T>, last: u8) {
         let [a, b, c] = inst.args;
         let condition = self.operand(a);
-        self.asm.vex(self.shape.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
-        self.asm.vex(self.shape.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
+        self.vex(self.shape.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
+        self.vex(self.shape.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
         let yes = self.in_register(b, 0);
         let no = self.in_register(c, 1 << yes);
         let dst = self.result(inst.dst, inst.operands(), last);
-        self.asm.vex(self.shape.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
+        self.vex(self.shape.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
     }
 
     /// A function is called with its operands in the first registers; it changes all of them.
@@ -308,7 +363,7 @@ impl Translator<'_> {
             self.write_back();
             match self.operand(a) {
                 Rm::Reg(0) => {}
-                Rm::Reg(register) => self.asm.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
+                Rm::Reg(register) => self.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
                 Rm::Mem(_) => self.load(0, a),
             }
         } else {
@@ -325,7 +380,7 @@ impl Translator<'_> {
         self.dirty |= 1;
     }
 
-    /// What a call leaves of the registers: nothing.
+    /// What a call, or the end, leaves of the registers: nothing.
     fn forget_all(&mut self) {
         for register in 0..REGISTERS {
             if self.holds[register as usize] != NOWHERE {
@@ -333,6 +388,7 @@ impl Translator<'_> {
             }
         }
         (self.has_sign, self.has_one) = (false, false);
+        self.near.forget();
     }
 
     /// A number in the frame: result (0) or operand, and which of them.
@@ -355,7 +411,7 @@ impl Translator<'_> {
                     register => register,
                 };
                 let to = Rm::Mem(self.frame(1 + k, index));
-                self.asm.vex(self.shape.store(), register, 0, to, None);
+                self.vex(self.shape.store(), register, 0, to, None);
             }
             self.forget_last(inst.operands(), *last);
         }
@@ -374,7 +430,7 @@ impl Translator<'_> {
         for (index, (inst, _)) in used().enumerate() {
             let dst = self.result(inst.dst, &[], 0);
             let from = Rm::Mem(self.frame(0, index));
-            self.asm.vex(self.shape.load(), dst, 0, from, None);
+            self.vex(self.shape.load(), dst, 0, from, None);
         }
     }
 }

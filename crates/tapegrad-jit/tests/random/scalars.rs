@@ -81,17 +81,72 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     code
 }
 
+/// The same few instructions again and again, as loops leave them: on places further along each time, on what stays, on what
+/// the turn has computed, and on what the turn before it has. Temporary places are used again.
+fn repeated<T: Float>(draw: &mut Draw, kept: usize) -> Vec<ScalarInst<T>> {
+    let place = |place: usize| u32::try_from(place).unwrap();
+    let ops = [
+        ScalarOp::Add,
+        ScalarOp::Sub,
+        ScalarOp::Mul,
+        ScalarOp::Div,
+        ScalarOp::Neg,
+        ScalarOp::Recip,
+        ScalarOp::Square,
+        ScalarOp::Sqrt,
+        ScalarOp::Abs,
+        ScalarOp::Less,
+        ScalarOp::LessEqual,
+        ScalarOp::Equal,
+        ScalarOp::Select,
+        ScalarOp::Copy,
+    ];
+    let length = 1 + draw.below(12);
+    let (turns, stride) = (1 + draw.below(80), 1 + draw.below(3));
+    let down = draw.below(2) == 0;
+    let body: Vec<_> = (0..length)
+        .map(|_| {
+            let operands = [0; 3].map(|_| (draw.below(6), draw.below(kept), draw.below(length)));
+            (ops[draw.below(ops.len())], operands, draw.below(3), draw.below(kept))
+        })
+        .collect();
+    // What a turn computes stands at one of two sets of places in turn.
+    let own = |turn: usize, at: usize| kept + (turn % 2) * length + at;
+    let mut code: Vec<ScalarInst<T>> =
+        (0..2 * length).map(|at| ScalarInst { op: ScalarOp::Copy, dst: place(kept + at), args: [0; 3] }).collect();
+    for turn in 0..turns {
+        let along = if down { turns - turn } else { turn };
+        for (at, &(op, operands, to, result)) in body.iter().enumerate() {
+            let args = operands.map(|(kind, offset, of)| match kind {
+                0 => place(offset),
+                1 | 2 => place((offset + along * stride) % kept),
+                3 => place(own(turn + 1, of)),
+                _ => place(own(turn, of % (at + 1))),
+            });
+            code.push(ScalarInst { op, dst: place(own(turn, at)), args });
+            if to == 0 {
+                let dst = place((result + along * stride) % kept);
+                code.push(ScalarInst { op: ScalarOp::Add, dst, args: [place(own(turn, at)), args[0], 0] });
+            }
+        }
+    }
+    code
+}
+
 fn check<T: Float>(seed: u64) {
     let mut draw = Draw(seed);
-    let kept = [3, 10, 60][draw.below(3)];
+    let kept = [3, 10, 60, 400][draw.below(4)];
     let length = [1, 12, 200, 1500][draw.below(4)];
     // Several pieces in one piece of memory.
-    let pieces: Vec<_> = (0..3).map(|n| random::<T>(&mut draw, kept, length, n > 0)).collect();
+    let mut pieces: Vec<_> = (0..3).map(|n| random::<T>(&mut draw, kept, length, n > 0)).collect();
+    if kept > 24 {
+        pieces.extend((0..3).map(|_| repeated::<T>(&mut draw, kept)));
+    }
     let source = |code| ScalarSource { arena: 2 * kept, kept, code };
     let sources: Vec<_> = pieces.iter().map(|code| source(&code[..])).collect();
     let compiled = compile_scalars(&sources).unwrap();
     for (number, code) in pieces.iter().enumerate() {
-        let mut want: Vec<T> = (0..2 * kept).map(|_| T::of(draw.number())).collect();
+        let mut want: Vec<T> = (0..compiled.memory()).map(|_| T::of(draw.number())).collect();
         let mut got = want.clone();
         interpret(code, &mut want);
         compiled.run(number, &mut got);
@@ -103,12 +158,43 @@ fn check<T: Float>(seed: u64) {
 }
 
 #[test]
+fn much_of_random_repetition_is_packed() {
+    if !supported() {
+        return;
+    }
+    let packed = |seed: &u64| {
+        let code = repeated::<f64>(&mut Draw(*seed), 60);
+        // What stands in packs needs room of its own.
+        compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap().memory() > 120
+    };
+    let count = (0..400).filter(packed).count();
+    assert!(count > 20, "{count} of 400");
+}
+
+#[test]
 fn random_scalars_compute_what_an_interpreter_computes() {
     if supported() {
         for seed in 0..1000 {
             check::<f32>(seed);
             check::<f64>(seed);
         }
+    }
+}
+
+#[test]
+fn a_piece_becomes_the_same_code_whatever_pieces_come_before_it() {
+    if !supported() {
+        return;
+    }
+    for seed in 0..50 {
+        let mut draw = Draw(seed);
+        let kept = 2 + draw.below(40);
+        let pieces: Vec<_> = (0..3).map(|n| random::<f64>(&mut draw, kept, 100, n > 0)).collect();
+        // The second keeps what is temporary to the others.
+        let source = |n: usize| ScalarSource { arena: 2 * kept, kept: kept * (1 + n % 2), code: &pieces[n] };
+        let alone = (0..3).flat_map(|n| compile_scalars(&[source(n)]).unwrap().bytes().to_vec());
+        let together = compile_scalars(&[source(0), source(1), source(2)]).unwrap();
+        assert!(alone.eq(together.bytes().iter().copied()), "seed {seed}");
     }
 }
 
@@ -150,7 +236,8 @@ fn every_instruction_of_scalars_is_one_that_a_disassembler_knows() {
         return;
     }
     for seed in 0..50 {
-        let code = random::<f64>(&mut Draw(seed), 60, 300, true);
+        let mut code = random::<f64>(&mut Draw(seed), 60, 300, true);
+        code.extend(repeated(&mut Draw(seed), 60));
         let compiled = compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap();
         let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
         let mut last = iced_x86::Mnemonic::INVALID;

@@ -16,7 +16,7 @@ use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::{Fused, Run};
 use crate::ir::{Graph, NodeId, OpDef};
-use hashbrown::HashMap;
+use std::collections::HashMap;
 
 /// What is to stand side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,33 +30,51 @@ pub(super) enum Alike {
 /// Nodes that are looked at together: their numbers should stay in the first-level cache.
 const WINDOW: usize = 1024;
 
-/// The nodes of a group of scalars, reordered.
-pub(super) fn together(graph: &Graph, views: &Views, nodes: &[NodeId], alike: Alike) -> Vec<NodeId> {
-    // For each operation that counts, its number.
-    let mut kinds: HashMap<*const OpDef, Option<usize>> = HashMap::new();
-    // For each node of the current window, by index: the window, and how many that count come one after another up to it.
-    let mut depth: Vec<(u32, u32)> = vec![(u32::MAX, 0); graph.index_bound()];
-    let mut ordered = Vec::with_capacity(nodes.len());
-    let mut keys: Vec<(u32, Option<usize>, NodeId)> = Vec::with_capacity(WINDOW);
-    for (window, nodes) in (0u32..).zip(nodes.chunks(WINDOW)) {
-        keys.clear();
-        for &id in nodes {
-            let node = graph.node(id);
-            let next = kinds.len();
-            let kind = *kinds.entry(std::ptr::from_ref(node.op)).or_insert_with(|| {
-                let counts = alike == Alike::All || Opcode::of(node.op) == Opcode::Call;
-                counts.then_some(next)
-            });
-            let inputs = node.inputs.iter().map(|&input| depth[views.root(input).index()]);
-            let level = inputs.filter(|&(at, _)| at == window).map(|(_, level)| level).max().unwrap_or(0);
-            depth[id.index()] = (window, level + u32::from(kind.is_some()));
-            keys.push((level, kind, id));
-        }
-        // Stable: what is equal stays in order. What does not count sorts before what does at its level.
-        keys.sort_by_key(|&(level, kind, _)| (level, kind));
-        ordered.extend(keys.iter().map(|&(_, _, id)| id));
+/// Reorders group after group.
+pub(super) struct Order<'a> {
+    graph: &'a Graph,
+    views: &'a Views,
+    pub(super) alike: Alike,
+    /// For each operation that counts, its number.
+    kinds: HashMap<*const OpDef, Option<usize>>,
+    /// For each node of the current window, by index: 1, and as many as come one after another up to it of those that count;
+    /// 0 for all others. (A table for each of many groups would take quadratic time.)
+    depth: Vec<u16>,
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn new(graph: &'a Graph, views: &'a Views, alike: Alike) -> Self {
+        Order { graph, views, alike, kinds: HashMap::new(), depth: Vec::new() }
     }
-    ordered
+
+    /// The nodes of a group of scalars, reordered.
+    pub(super) fn together(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
+        self.depth.resize(self.graph.index_bound(), 0);
+        let mut ordered = Vec::with_capacity(nodes.len());
+        let mut keys: Vec<(u16, Option<usize>, NodeId)> = Vec::with_capacity(WINDOW.min(nodes.len()));
+        for nodes in nodes.chunks(WINDOW) {
+            keys.clear();
+            for &id in nodes {
+                let node = self.graph.node(id);
+                let next = self.kinds.len();
+                let kind = *self.kinds.entry(std::ptr::from_ref(node.op)).or_insert_with(|| {
+                    let counts = self.alike == Alike::All || Opcode::of(node.op) == Opcode::Call;
+                    counts.then_some(next)
+                });
+                let inputs = node.inputs.iter().map(|&input| self.depth[self.views.root(input).index()]);
+                let level = inputs.max().unwrap_or(0).max(1);
+                self.depth[id.index()] = level + u16::from(kind.is_some());
+                keys.push((level, kind, id));
+            }
+            for id in nodes {
+                self.depth[id.index()] = 0;
+            }
+            // Stable: what is equal stays in order. What does not count sorts before what does at its level.
+            keys.sort_by_key(|&(level, kind, _)| (level, kind));
+            ordered.extend(keys.iter().map(|&(_, _, id)| id));
+        }
+        ordered
+    }
 }
 
 /// Fewer instructions that are alike are not worth being told apart.

@@ -5,7 +5,7 @@ use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, Pack, align, most_alive};
-use super::order::{self, Alike};
+use super::order::{self, Alike, Order};
 use super::passes;
 use super::scalars;
 use super::schedule::{BEFORE, Planned, Schedule};
@@ -368,15 +368,15 @@ impl<'a> Plan<'a> {
         places: &Places<'_>,
         step: u32,
         nodes: &[NodeId],
-        alike: Alike,
+        order: &mut Order<'_>,
     ) -> (Fused<T>, usize) {
         if nodes.len() >= LONG {
-            let ordered = order::together(self.graph, self.views, nodes, alike);
+            let ordered = order.together(nodes);
             let (mut fused, needs) = emitter.group(places, step, 1, &ordered);
             fused.runs = order::runs(&fused);
             let in_runs: usize = fused.runs.iter().map(|run| run.len).sum();
             let worthwhile = 2 * in_runs >= fused.body.len() && in_runs >= MEAN_RUN * fused.runs.len();
-            if alike == Alike::Calls || worthwhile {
+            if order.alike == Alike::Calls || worthwhile {
                 return (fused, needs);
             }
         }
@@ -400,6 +400,7 @@ impl<'a> Plan<'a> {
             scratch: align(self.end, usize::MAX),
         };
         let mut emitter = Emitter::new(self.graph.index_bound());
+        let mut order = Order::new(self.graph, self.views, alike);
         let mut steps = Vec::with_capacity(self.schedule.steps.len());
         // What the registers of each group need.
         let mut registers = Vec::new();
@@ -409,7 +410,7 @@ impl<'a> Plan<'a> {
                 Planned::Group { numel, nodes } => {
                     let step = u32::try_from(step).expect("fewer than 2^32 steps");
                     let (fused, needs) = match numel {
-                        1 if free => self.scalars(&mut emitter, &places, step, nodes, alike),
+                        1 if free => self.scalars(&mut emitter, &places, step, nodes, &mut order),
                         _ => emitter.group(&places, step, *numel, nodes),
                     };
                     registers.push((steps.len(), needs));
@@ -420,11 +421,12 @@ impl<'a> Plan<'a> {
         }
         let mut scratch = 0;
         if generators.scalars > 0 {
-            tolerate_defects(scalars::compile(&mut steps, places.scratch, generators.scalars))?;
+            let needs = scalars::compile(&mut steps, places.scratch, generators.scalars);
+            scratch = tolerate_defects(needs)?.unwrap_or(0);
         }
         if generators.passes {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
-            scratch = tolerate_defects(needs)?.unwrap_or(0) + LANES;
+            scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0) + LANES);
         }
         let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
         scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);

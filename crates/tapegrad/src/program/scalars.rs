@@ -16,12 +16,13 @@ pub(crate) struct ScalarCode {
     pub(crate) piece: usize,
 }
 
-/// Compiles the groups of scalars, of at most `most` instructions together; places from `scratch` on are registers.
-pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: usize) -> Result<(), CompileError> {
+/// Compiles the groups of scalars, of at most `most` instructions together; places from `scratch` on are registers. Tells how
+/// many of them the machine code needs.
+pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: usize) -> Result<usize, CompileError> {
     let groups: Vec<&mut Fused<T>> = steps.iter_mut().filter_map(scalars).collect();
     let total: usize = groups.iter().map(|f| f.body.len()).sum();
     if total == 0 || total > most {
-        return Ok(());
+        return Ok(0);
     }
     let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f)).collect();
     let source = |code| {
@@ -30,10 +31,11 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: u
     };
     let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
     let code = Arc::new(tapegrad_jit::compile_scalars(&sources)?);
+    let registers = code.memory().saturating_sub(scratch);
     for (piece, f) in groups.into_iter().enumerate() {
         f.scalars = Some(ScalarCode { code: Arc::clone(&code), piece });
     }
-    Ok(())
+    Ok(registers)
 }
 
 fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {

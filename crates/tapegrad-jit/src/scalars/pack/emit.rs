@@ -1,0 +1,541 @@
+//! Machine code for the units of a region, in their order.
+//!
+//! Registers are given out as in [`translate`](super::super::translate): they remember what was computed last, and a number whose
+//! readers all come before its register is needed is never in memory. Numbers that have to be get a slot beyond the arena, which
+//! is free again after the last reader.
+
+use super::groups::{Groups, LANES, Source, shift};
+use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
+use super::units::{Numbers, Reads, Unit, computed_by};
+use crate::encode::{Assembler, Map, Mem, Prefix, RAX, RBX, Rm, Vex};
+use crate::ir::Elem;
+use crate::micro::{Kind, Shape};
+use crate::scalars::near::Near;
+use crate::scalars::translate::{EQUAL, LESS, LESS_EQUAL, NOT_EQUAL};
+
+/// Registers that hold units; the others are for what is in between, and constants.
+const REGISTERS: u8 = 12;
+const BETWEEN: u8 = 12;
+const MASK: u8 = 13;
+const SIGN: u8 = 14;
+const ONE: u8 = 15;
+const NONE: u8 = u8::MAX;
+const ALL: u16 = (1 << REGISTERS) - 1;
+
+const SCALAR: Shape = Shape { elem: Elem::F64, lanes: 1 };
+const VECTOR: Shape = Shape { elem: Elem::F64, lanes: LANES };
+const BYTES: i32 = 8;
+
+const fn vex(map: Map, opcode: u8, bits256: bool) -> Vex {
+    Vex { prefix: Prefix::P66, map, opcode, wide: false, bits256 }
+}
+/// The upper number of a register's lower half, read and written.
+const LOAD_HIGH: Vex = vex(Map::M0F, 0x16, false);
+const STORE_HIGH: Vex = vex(Map::M0F, 0x17, false);
+/// Halves of a register: put in, taken out, the upper of one with the lower of another.
+const INSERT_HALF: Vex = vex(Map::M0F3A, 0x18, true);
+const EXTRACT_HALF: Vex = vex(Map::M0F3A, 0x19, true);
+const HALVES: Vex = vex(Map::M0F3A, 0x06, true);
+const UPPER_THEN_LOWER: u8 = 0x21;
+/// From each half of both operands one number; here the upper, then the lower.
+const ONE_OF_EACH: Vex = vex(Map::M0F, 0xC6, true);
+const UPPER_AND_LOWER: u8 = 0b0101;
+/// Numbers in another order; here backwards.
+const PERMUTE: Vex = Vex { wide: true, ..vex(Map::M0F3A, 0x01, true) };
+const BACKWARDS: u8 = 0b00_01_10_11;
+
+/// What is known of each unit.
+#[derive(Clone, Copy)]
+struct State {
+    register: u8,
+    /// Where it is in memory, if it is.
+    slot: u32,
+    /// Whether the slot is to be given back.
+    own_slot: bool,
+    /// How many more times it is read.
+    left: u32,
+}
+
+pub(super) struct Emitter<'a> {
+    asm: &'a mut Assembler,
+    region: &'a Region,
+    groups: &'a Groups,
+    numbers: Numbers,
+    /// Where the base register points to, in elements.
+    base: i32,
+    near: Near,
+    state: Vec<State>,
+    /// The unit that each register holds.
+    holds: [u32; REGISTERS as usize],
+    free: u16,
+    next: u8,
+    has_sign: bool,
+    has_one: bool,
+    /// Slots to be used again, for four numbers and for one, and the end of all.
+    free_packs: Vec<u32>,
+    free_singles: Vec<u32>,
+    end: u32,
+    /// Slots given back by the unit that is being emitted: it may still read them, after others have been put into memory.
+    returned: Vec<(u32, bool)>,
+}
+
+impl<'a> Emitter<'a> {
+    /// Each unit is read as often as `readers` says; the first slot is a multiple of [`LANES`].
+    pub(super) fn new(
+        asm: &'a mut Assembler,
+        region: &'a Region,
+        groups: &'a Groups,
+        numbers: Numbers,
+        readers: &[u32],
+        (base, first_slot): (i32, u32),
+    ) -> Emitter<'a> {
+        let unknown = State { register: NONE, slot: NOWHERE, own_slot: false, left: 0 };
+        Emitter {
+            asm,
+            region,
+            groups,
+            numbers,
+            base,
+            near: Near::new(),
+            state: readers.iter().map(|&left| State { left, ..unknown }).collect(),
+            holds: [NOWHERE; REGISTERS as usize],
+            free: ALL,
+            next: 0,
+            has_sign: false,
+            has_one: false,
+            free_packs: Vec::new(),
+            free_singles: Vec::new(),
+            end: first_slot,
+            returned: Vec::new(),
+        }
+    }
+
+    /// Emits all units; tells where the slots end.
+    pub(super) fn emit(mut self, order: &[Unit]) -> u32 {
+        let late: Vec<(u32, u32)> = (0u32..)
+            .zip(&self.region.nodes)
+            .filter_map(|(id, node)| if let Out::Late(place) = node.out { Some((id, place)) } else { None })
+            .collect();
+        for &(id, _) in &late {
+            let unit = self.computer(id);
+            self.state[unit as usize].left += 1;
+        }
+        for &unit in order {
+            for (slot, single) in self.returned.drain(..) {
+                if single { &mut self.free_singles } else { &mut self.free_packs }.push(slot);
+            }
+            match unit {
+                Unit::Single(id) => self.single(id),
+                Unit::Pack(pack) => self.pack(pack),
+                // Made when it is needed: numbers from memory can be read again at any time.
+                Unit::Tuple(_) => {}
+            }
+        }
+        for (id, place) in late {
+            let from = self.number(id);
+            let register = match from {
+                Rm::Reg(register) => register,
+                Rm::Mem(_) => {
+                    self.vex(SCALAR.load(), BETWEEN, 0, from, None);
+                    BETWEEN
+                }
+            };
+            let to = self.place(place);
+            self.vex(SCALAR.store(), register, 0, to, None);
+            self.read(self.computer(id));
+        }
+        self.end
+    }
+
+    /// The number of the unit that computes a node.
+    fn computer(&self, id: u32) -> u32 {
+        self.numbers.of(computed_by(self.groups, id).expect("nodes are computed"))
+    }
+
+    /// An instruction, with the shortest address of its operand in memory.
+    fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+        let rm = self.near.shorten(self.asm, rm);
+        self.asm.vex(v, reg, second, rm, imm);
+    }
+
+    fn place(&self, place: u32) -> Rm {
+        let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
+        Rm::Mem(Mem { base: RBX, index: None, disp: (element - self.base) * BYTES })
+    }
+
+    fn shape(&self, unit: u32) -> Shape {
+        if self.numbers.is_single(unit) { SCALAR } else { VECTOR }
+    }
+
+    /// A slot for a unit.
+    fn new_slot(&mut self, single: bool) -> u32 {
+        if single && let Some(slot) = self.free_singles.pop() {
+            return slot;
+        }
+        let slot = self.free_packs.pop().unwrap_or_else(|| {
+            self.end += LANES as u32;
+            self.end - LANES as u32
+        });
+        if single {
+            self.free_singles.extend((1..LANES as u32).rev().map(|lane| slot + lane));
+        }
+        slot
+    }
+
+    /// Sees to it that a unit is in memory.
+    fn store(&mut self, unit: u32) {
+        let State { register, slot, .. } = self.state[unit as usize];
+        if slot == NOWHERE {
+            debug_assert_ne!(register, NONE, "a unit that was computed is somewhere");
+            let slot = self.new_slot(self.numbers.is_single(unit));
+            (self.state[unit as usize].slot, self.state[unit as usize].own_slot) = (slot, true);
+            let to = self.place(slot);
+            self.vex(self.shape(unit).store(), register, 0, to, None);
+        }
+    }
+
+    /// Whether a unit is made of numbers that stay in memory, and can be made again.
+    fn lasting(&self, unit: u32) -> bool {
+        let first = self.numbers.of(Unit::Tuple(0));
+        unit >= first && {
+            let values = self.groups.tuples[(unit - first) as usize];
+            values[0] & PLACE != 0 && values.iter().all(|&v| v == values[0])
+        }
+    }
+
+    /// A register to write to, none of `pinned`; what it held is put into memory if it is needed.
+    fn take(&mut self, pinned: u16) -> u8 {
+        if self.free & !pinned != 0 {
+            return (self.free & !pinned).trailing_zeros() as u8;
+        }
+        while pinned & (1 << self.next) != 0 {
+            self.next = (self.next + 1) % REGISTERS;
+        }
+        let register = self.next;
+        self.next = (self.next + 1) % REGISTERS;
+        let unit = self.holds[register as usize];
+        if !self.lasting(unit) {
+            self.store(unit);
+        }
+        self.state[unit as usize].register = NONE;
+        self.free |= 1 << register;
+        register
+    }
+
+    fn bind(&mut self, register: u8, unit: u32) {
+        self.free &= !(1 << register);
+        self.holds[register as usize] = unit;
+        self.state[unit as usize].register = register;
+    }
+
+    /// A reader of a unit is done; after the last its register and its slot are free.
+    fn read(&mut self, unit: u32) {
+        let single = self.numbers.is_single(unit);
+        let state = &mut self.state[unit as usize];
+        state.left -= 1;
+        if state.left == 0 {
+            self.forget(unit, single);
+        }
+    }
+
+    fn forget(&mut self, unit: u32, single: bool) {
+        let state = &mut self.state[unit as usize];
+        if state.register != NONE {
+            self.free |= 1 << state.register;
+            state.register = NONE;
+        }
+        if std::mem::take(&mut state.own_slot) {
+            self.returned.push((state.slot, single));
+        }
+    }
+
+    /// One number, where it is.
+    fn number(&mut self, value: Val) -> Rm {
+        if value & PLACE != 0 {
+            return self.place(value & !PLACE);
+        }
+        let unit = self.computer(value);
+        let lane = match self.groups.lane_of[value as usize] {
+            NOWHERE => 0,
+            lane => lane % LANES as u32,
+        };
+        let register = self.state[unit as usize].register;
+        if register != NONE && lane == 0 {
+            return Rm::Reg(register);
+        }
+        self.store(unit);
+        self.place(self.state[unit as usize].slot + lane)
+    }
+
+    /// One number in a register.
+    fn in_register(&mut self, value: Val, pinned: u16) -> u8 {
+        match self.number(value) {
+            Rm::Reg(register) => register,
+            memory @ Rm::Mem(_) => {
+                let register = self.take(pinned);
+                self.vex(SCALAR.load(), register, 0, memory, None);
+                // A single number may be read again; of a pack this is one of four.
+                if value & PLACE == 0 && self.groups.lane_of[value as usize] == NOWHERE {
+                    self.bind(register, value);
+                }
+                register
+            }
+        }
+    }
+
+    /// A unit of four numbers, in a register.
+    fn vector(&mut self, unit: u32, pinned: u16) -> u8 {
+        let State { register, slot, .. } = self.state[unit as usize];
+        if register != NONE {
+            return register;
+        }
+        if slot == NOWHERE {
+            return self.tuple(unit, pinned);
+        }
+        let register = self.take(pinned);
+        let from = self.place(slot);
+        self.vex(VECTOR.load(), register, 0, from, None);
+        self.bind(register, unit);
+        register
+    }
+
+    /// Brings the numbers of a tuple together.
+    fn tuple(&mut self, unit: u32, pinned: u16) -> u8 {
+        let values = self.groups.tuples[(unit - self.numbers.of(Unit::Tuple(0))) as usize];
+        let lanes = values.map(|v| if v & PLACE == 0 { self.groups.lane_of[v as usize] } else { NOWHERE });
+        let again = self.lasting(unit);
+        let register = if let Some((from, to, first)) = shift(lanes) {
+            let a = self.vector(self.numbers.of(Unit::Pack(from)), pinned);
+            let b = self.vector(self.numbers.of(Unit::Pack(to)), pinned | 1 << a);
+            let register = self.take(pinned | 1 << a | 1 << b);
+            let middle = if first == 2 { register } else { BETWEEN };
+            self.vex(HALVES, middle, a, Rm::Reg(b), Some(UPPER_THEN_LOWER));
+            match first {
+                1 => self.vex(ONE_OF_EACH, register, a, Rm::Reg(middle), Some(UPPER_AND_LOWER)),
+                3 => self.vex(ONE_OF_EACH, register, middle, Rm::Reg(b), Some(UPPER_AND_LOWER)),
+                _ => {}
+            }
+            register
+        } else if values.iter().all(|&v| v == values[0]) {
+            let from = self.number(values[0]);
+            let pin = if let Rm::Reg(register) = from { 1 << register } else { 0 };
+            let register = self.take(pinned | pin);
+            self.vex(VECTOR.broadcast(), register, 0, from, None);
+            register
+        } else {
+            let numbers = values.map(|v| {
+                // In memory, so that what is read later does not lose its register to what is read first.
+                if v & PLACE == 0 {
+                    self.store(self.computer(v));
+                }
+                match self.number(v) {
+                    Rm::Reg(register) => {
+                        let unit = self.holds[register as usize];
+                        self.place(self.state[unit as usize].slot)
+                    }
+                    memory @ Rm::Mem(_) => memory,
+                }
+            });
+            let register = self.take(pinned);
+            self.vex(SCALAR.load(), register, 0, numbers[0], None);
+            self.vex(LOAD_HIGH, register, register, numbers[1], None);
+            self.vex(SCALAR.load(), BETWEEN, 0, numbers[2], None);
+            self.vex(LOAD_HIGH, BETWEEN, BETWEEN, numbers[3], None);
+            self.vex(INSERT_HALF, register, register, Rm::Reg(BETWEEN), Some(1));
+            register
+        };
+        self.bind(register, unit);
+        if !again {
+            for read in Reads::of(self.region, self.groups, Unit::Tuple(unit - self.numbers.of(Unit::Tuple(0)))) {
+                self.read(self.numbers.of(read));
+            }
+        }
+        register
+    }
+
+    fn constant(&mut self, register: u8, bits: u64) {
+        self.asm.load_imm64(RAX, bits);
+        self.asm.move_to_vector(register, RAX);
+        self.vex(VECTOR.broadcast(), register, 0, Rm::Reg(register), None);
+    }
+
+    fn need_constants(&mut self, op: Simple) {
+        match op {
+            Simple::Neg | Simple::Abs if !self.has_sign => {
+                self.constant(SIGN, 1 << 63);
+                self.has_sign = true;
+            }
+            Simple::Recip | Simple::Less | Simple::LessEqual | Simple::Equal if !self.has_one => {
+                self.constant(ONE, 1f64.to_bits());
+                self.has_one = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The instruction itself.
+    fn instruction(&mut self, op: Simple, shape: Shape, dst: u8, first: u8, second: Rm) {
+        let second = self.near.shorten(self.asm, second);
+        let asm = &mut *self.asm;
+        let mut plain = |kind| asm.vex(shape.of(kind), dst, first, second, None);
+        let predicate = match op {
+            Simple::Add => return plain(Kind::Add),
+            Simple::Sub => return plain(Kind::Sub),
+            Simple::Mul | Simple::Square => return plain(Kind::Mul),
+            Simple::Div => return plain(Kind::Div),
+            Simple::Recip => return asm.vex(shape.of(Kind::Div), dst, ONE, second, None),
+            Simple::Neg => return asm.vex(shape.of(Kind::Xor), dst, SIGN, second, None),
+            Simple::Abs => return asm.vex(shape.of(Kind::AndNot), dst, SIGN, second, None),
+            // The upper part of a single number is nobody's concern; a vector has none.
+            Simple::Sqrt => {
+                let upper = if shape.lanes == 1 { first } else { 0 };
+                return asm.vex(shape.of(Kind::Sqrt), dst, upper, second, None);
+            }
+            Simple::Copy => {
+                if dst != first {
+                    asm.vex(shape.copy(), dst, 0, second, None);
+                }
+                return;
+            }
+            Simple::Less => LESS,
+            Simple::LessEqual => LESS_EQUAL,
+            Simple::Equal => EQUAL,
+            Simple::Select => unreachable!("has three operands"),
+        };
+        asm.vex(shape.of(Kind::Compare), dst, first, second, Some(predicate));
+        asm.vex(shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
+    }
+
+    fn single(&mut self, id: u32) {
+        let node = self.region.nodes[id as usize];
+        self.need_constants(node.op);
+        if node.op == Simple::Select {
+            return self.select(id);
+        }
+        let [mut a, mut b, _] = node.args;
+        if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) {
+            let in_memory = |value: Val| {
+                value & PLACE != 0
+                    || self.state[self.computer(value) as usize].register == NONE
+                    || self.groups.lane_of[value as usize] != NOWHERE
+            };
+            if in_memory(a) && !in_memory(b) {
+                (a, b) = (b, a);
+            }
+        }
+        let first = self.in_register(a, 0);
+        let second = if node.arity == 2 { self.number(b) } else { Rm::Reg(first) };
+        self.done_reading(id);
+        let dst = self.take_beside(first, second);
+        self.instruction(node.op, SCALAR, dst, first, second);
+        self.result(id, dst);
+    }
+
+    /// A register to write to while operands are read; one of theirs will do if it is free.
+    fn take_beside(&mut self, first: u8, second: Rm) -> u8 {
+        let second = if let Rm::Reg(register) = second { 1 << register } else { 0 };
+        self.take(!self.free & (1 << first | second))
+    }
+
+    fn done_reading(&mut self, id: u32) {
+        for read in Reads::of(self.region, self.groups, Unit::Single(id)) {
+            self.read(self.numbers.of(read));
+        }
+    }
+
+    /// `b` where `a` is not zero, else `c`.
+    fn select(&mut self, id: u32) {
+        let [a, b, c] = self.region.nodes[id as usize].args;
+        let condition = self.number(a);
+        self.vex(SCALAR.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
+        self.vex(SCALAR.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
+        let yes = self.in_register(b, 0);
+        let no = self.in_register(c, 1 << yes);
+        self.done_reading(id);
+        let dst = self.take_beside(no, Rm::Reg(yes));
+        self.vex(SCALAR.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
+        self.result(id, dst);
+    }
+
+    /// A single number has been computed.
+    fn result(&mut self, id: u32, dst: u8) {
+        self.bind(dst, id);
+        if let Out::Now(place) = self.region.nodes[id as usize].out {
+            let to = self.place(place);
+            self.vex(SCALAR.store(), dst, 0, to, None);
+            self.state[id as usize].slot = place;
+        }
+        if self.state[id as usize].left == 0 {
+            self.forget(id, true);
+        }
+    }
+
+    fn pack(&mut self, pack: u32) {
+        let members = self.groups.packs[pack as usize];
+        let node = self.region.nodes[members[0] as usize];
+        self.need_constants(node.op);
+        let [mut a, mut b] = self.groups.sources[pack as usize];
+        if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) && matches!(a, Source::Places(_)) {
+            (a, b) = (b, a);
+        }
+        let first = self.source(a, 0);
+        let second = match b {
+            _ if node.arity == 1 => Rm::Reg(first),
+            Source::Places(place) => self.place(place),
+            b => Rm::Reg(self.source(b, 1 << first)),
+        };
+        for read in Reads::of(self.region, self.groups, Unit::Pack(pack)) {
+            self.read(self.numbers.of(read));
+        }
+        let dst = self.take_beside(first, second);
+        self.instruction(node.op, VECTOR, dst, first, second);
+        let unit = self.numbers.of(Unit::Pack(pack));
+        self.bind(dst, unit);
+        self.outs(unit, dst, members.map(|id| self.region.nodes[id as usize].out));
+        if self.state[unit as usize].left == 0 {
+            self.forget(unit, false);
+        }
+    }
+
+    fn source(&mut self, source: Source, pinned: u16) -> u8 {
+        match source {
+            Source::Pack(pack) => self.vector(self.numbers.of(Unit::Pack(pack)), pinned),
+            Source::Tuple(tuple) => self.vector(self.numbers.of(Unit::Tuple(tuple)), pinned),
+            Source::Places(place) => {
+                let register = self.take(pinned);
+                let from = self.place(place);
+                self.vex(VECTOR.load(), register, 0, from, None);
+                register
+            }
+        }
+    }
+
+    /// Writes those numbers of a pack that are needed after the region to their places.
+    fn outs(&mut self, unit: u32, register: u8, outs: [Out; LANES]) {
+        let places = outs.map(|out| if let Out::Now(place) = out { place } else { NOWHERE });
+        if places.iter().all(|&place| place == NOWHERE) {
+            return;
+        }
+        let whole = !places.contains(&NOWHERE);
+        let [first, .., last] = places;
+        if whole && (first..).zip(places).all(|(want, place)| want == place) {
+            let to = self.place(first);
+            self.vex(VECTOR.store(), register, 0, to, None);
+            self.state[unit as usize].slot = first;
+        } else if whole && (last..).zip(places.into_iter().rev()).all(|(want, place)| want == place) {
+            let to = self.place(last);
+            self.vex(PERMUTE, BETWEEN, 0, Rm::Reg(register), Some(BACKWARDS));
+            self.vex(VECTOR.store(), BETWEEN, 0, to, None);
+        } else {
+            self.vex(EXTRACT_HALF, register, 0, Rm::Reg(BETWEEN), Some(1));
+            for (half, places) in [register, BETWEEN].into_iter().zip(places.as_chunks::<2>().0) {
+                for (&place, store) in places.iter().zip([SCALAR.store(), STORE_HIGH]) {
+                    if place != NOWHERE {
+                        let to = self.place(place);
+                        self.vex(store, half, 0, to, None);
+                    }
+                }
+            }
+        }
+    }
+}
