@@ -99,7 +99,8 @@ fn pipeline(args: &Args) {
     let n = args.operations;
     let tape = Tape::new();
     let (x, halves) = (tape.input(1.5), tape.input([0.5, 0.5]));
-    let step = |y: Var, i: usize| if i % args.sum_every == 0 { (halves * y).sum() * FACTOR } else { y * FACTOR };
+    let step =
+        |y: Var, i: usize| if i.is_multiple_of(args.sum_every) { (halves * y).sum() * FACTOR } else { y * FACTOR };
     let y = phase("record", n, || (1..=n).fold(x, step));
     let nodes = tape.len();
     let dy = phase("differentiate", n, || tape.grad(y, &[x])[0]);

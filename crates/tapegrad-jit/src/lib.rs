@@ -5,7 +5,7 @@
 //!   Source ─▶ verify ─▶ expand ─────────────▶ allocate, encode ─▶ Code::run(arena, scratch)
 //!   (ir)                micro-operations      registers by
 //!                       per vector shape      next use
-//!   ScalarSource ───────▶ translate, instruction by instruction ─▶ Scalars::run(arena)
+//!   ScalarSource ───────▶ pack, or translate, instructions ─────▶ Scalars::run(arena)
 //! ```
 //!
 //! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose

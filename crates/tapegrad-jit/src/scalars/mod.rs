@@ -1,16 +1,17 @@
-//! Scalars, from memory to memory: long straight code, translated instruction by instruction in one pass.
+//! Scalars, from memory to memory: long straight code, repetition in it as vectors.
 //!
 //! ```text
-//!   ScalarInst ─▶ last uses (backward) ─▶ translate (forward) ─▶ Scalars::run(arena)
-//!                 what is not needed      registers remember what was
-//!                 after an instruction    computed or read last
+//!                                                ┌▶ pack: four alike as one ─┐
+//!   ScalarInst ─▶ last uses ───▶ between calls: ─┤                           ├─▶ Scalars::run(arena)
+//!                 (backward)                     └▶ translate: one by one ───┘
 //! ```
 //!
 //! [`compile`](crate::compile) orders instructions and chooses registers by looking ahead; for code of millions of instructions
-//! that takes too long. Here each instruction becomes the machine instructions it takes, with operands and result in memory,
-//! and all that is kept in mind is what the registers hold: a number just computed is not read again from memory, and one
-//! whose last use comes before its register is needed is never written there. Every operation is rounded by itself, and
-//! functions are called, so the results have the bits of an interpreter that calls the same functions.
+//! that takes too long. Here each instruction, or each pack of four, becomes the machine instructions it takes, with operands and
+//! result in memory, and all that is kept in mind is what the registers hold: a number just computed is not read again from
+//! memory, and one whose last use comes before its register is needed is never written there. Code this long is read once for
+//! each run, and what it costs is its bytes: `pack` makes fewer instructions, `near` shorter ones. Every operation is rounded by
+//! itself, and functions are called, so the results have the bits of an interpreter that calls the same functions.
 
 mod last_use;
 mod near;

@@ -11,6 +11,7 @@
 mod jacobian;
 #[cfg(feature = "argmin")]
 mod objective;
+mod runs;
 mod traced;
 
 pub use jacobian::{Jacobian, Mode, jacobian};

@@ -1,5 +1,6 @@
 //! A closure recorded once for each way its branches can come out.
 
+use super::runs::Runs;
 use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
 use crate::exec::State;
@@ -51,11 +52,11 @@ struct Recorded {
     program: Program<f64>,
     state: State<f64>,
     /// Where each input stands, but for those that nothing depends on.
-    inputs: Vec<Option<usize>>,
+    inputs: Runs,
     value: usize,
-    gradient: Vec<usize>,
+    gradient: Runs,
     /// The second derivatives, row by row, where the program has them.
-    hessian: Option<Vec<usize>>,
+    hessian: Option<Runs>,
     /// The gradient of the last call, or its Hessian, side by side.
     slopes: Vec<f64>,
 }
@@ -77,9 +78,9 @@ impl Recorded {
         let program = tape.compile_with::<f64>(&outputs, options)?;
         let state = program.state();
         let place = |var: Var| state.place(var).expect("an output has a place");
-        let (value, gradient) = (place(y), gradient.into_iter().map(place).collect());
-        let hessian = hessian.map(|hessian| hessian.into_iter().map(place).collect());
-        let inputs = x.iter().map(|&var| state.place(var)).collect();
+        let places = |vars: Vec<Var>| Runs::new(vars.into_iter().map(|var| Some(place(var))));
+        let (value, gradient, hessian) = (place(y), places(gradient), hessian.map(places));
+        let inputs = Runs::new(x.iter().map(|&var| state.place(var)));
         Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes: Vec::new() })
     }
 
@@ -93,12 +94,7 @@ impl Recorded {
         if self.inputs.len() != x.len() {
             return false;
         }
-        let values = self.state.values_mut();
-        for (&place, &x) in self.inputs.iter().zip(x) {
-            if let Some(place) = place {
-                values[place] = x;
-            }
-        }
+        self.inputs.scatter(x, self.state.values_mut());
         match self.program.replay(&mut self.state) {
             Ok(()) => true,
             Err(ReplayError::BranchChanged(_)) => false,
@@ -108,15 +104,9 @@ impl Recorded {
 
     fn evaluation(&mut self) -> Evaluation<'_> {
         let values = self.state.values();
-        gather(values, &self.gradient, &mut self.slopes);
+        self.gradient.gather(values, &mut self.slopes);
         Evaluation { value: values[self.value], gradient: &self.slopes }
     }
-}
-
-/// Brings numbers side by side.
-fn gather(values: &[f64], places: &[usize], to: &mut Vec<f64>) {
-    to.clear();
-    to.extend(places.iter().map(|&place| values[place]));
 }
 
 impl<F: Fn(&[Var]) -> Var> Traced<F> {
@@ -177,7 +167,9 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
         self.replay_or_record(x, true)?;
         let Recorded { state, hessian, slopes, .. } = &mut self.recorded[0];
-        gather(state.values(), hessian.as_ref().map_or(&[][..], |places| places), slopes);
+        if let Some(hessian) = hessian {
+            hessian.gather(state.values(), slopes);
+        }
         Ok(slopes)
     }
 

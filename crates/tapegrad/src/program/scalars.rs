@@ -1,4 +1,4 @@
-//! Groups of scalars as machine code, instruction by instruction.
+//! Groups of scalars as machine code, instruction by instruction or four at a time.
 //!
 //! The group itself stays: it is what is printed and verified, and what is interpreted where there is no machine code. Functions
 //! that have no opcode are called as the interpreter calls them, so the results have its bits.
