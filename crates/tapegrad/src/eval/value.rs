@@ -98,7 +98,7 @@ fn check_rows(
     let Some(position) = index.data().iter().position(|&i| i as usize >= rows) else { return Ok(()) };
     let message =
         format!("index {} at position {position} is out of range, there are {rows} rows", index.data()[position]);
-    let mut operands = r.describe_operands(node.op, &node.inputs);
+    let mut operands = r.describe_operands(node.op, node.inputs);
     operands.push(format!("recorded at {}", node.location));
     Err(RecordError::new(node.op.name, Issue::new(RecordErrorKind::Axis, message), at).with_operands(operands))
 }

@@ -56,7 +56,7 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
             }
             continue;
         }
-        match graph.infer(node.op, &node.inputs, graph.attrs(id)) {
+        match graph.infer(node.op, node.inputs, graph.attrs(id)) {
             Ok(ty) if ty == *graph.ty(id) => {}
             _ => return fail("type does not follow from the inputs"),
         }

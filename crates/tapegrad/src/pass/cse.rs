@@ -94,7 +94,7 @@ fn operands(graph: &Graph, id: NodeId) -> ([Option<NodeId>; 2], &[NodeId]) {
     match node.inputs[..] {
         [a, b] if a.index() > b.index() && COMMUTATIVE.iter().any(|c| node.op.is(c)) => ([Some(b), Some(a)], &[]),
         [a, b] => ([Some(a), Some(b)], &[]),
-        _ => ([None, None], &node.inputs),
+        _ => ([None, None], node.inputs),
     }
 }
 

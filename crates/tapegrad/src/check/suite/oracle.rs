@@ -89,7 +89,7 @@ impl Oracle {
     fn margin<'a>(&'a self, id: NodeId, values: impl Fn(NodeId) -> &'a [f64]) -> f64 {
         let node = self.graph.node(id);
         let gap = |a: f64, b: f64| (a - b).abs() / (1.0 + a.abs());
-        let gaps: Vec<f64> = match (node.op.name, &node.inputs[..]) {
+        let gaps: Vec<f64> = match (node.op.name, node.inputs) {
             ("floor", &[x]) => values(x).iter().map(|x| gap(*x, x.round())).collect(),
             ("sign", &[x]) => values(x).iter().filter(|x| **x != 0.0).map(|x| gap(*x, 0.0)).collect(),
             ("less" | "less_equal" | "greater" | "greater_equal" | "equal" | "not_equal", &[a, b]) => {

@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 pub(super) fn find(graph: &Graph, id: NodeId) -> Option<Found> {
     let node = graph.node(id);
     let op = node.op;
-    let &[x] = &node.inputs[..] else { return None };
+    let &[x] = node.inputs else { return None };
     if ![&RESHAPE, &PERMUTE, &BROADCAST_TO, &SLICE, &CONCAT, &MAX_OVER].iter().any(|o| op.is(o)) {
         return None;
     }
