@@ -68,7 +68,6 @@ pub struct Entry<'a> {
     /// The points that one step computes.
     pub points: usize,
     first_ns: Option<f64>,
-    compile_ns: Option<f64>,
     /// Does so many steps.
     pub steps: Box<Steps<'a>>,
 }
@@ -97,16 +96,8 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
     let mut gradient = vec![0.0; n];
     let value = by_hand(point, &mut gradient);
     reference.check("by hand", value, &gradient)?;
-    let alone = |contestant, steps| Entry {
-        contestant,
-        tier: None,
-        lanes: None,
-        threads: 1,
-        points: 1,
-        first_ns: None,
-        compile_ns: None,
-        steps,
-    };
+    let alone =
+        |contestant, steps| Entry { contestant, tier: None, lanes: None, threads: 1, points: 1, first_ns: None, steps };
     let mut entries = vec![
         alone("primal", repeat(move || plain(black_box(point)))),
         alone("by hand", repeat(move || by_hand(black_box(point), black_box(&mut gradient)))),
@@ -121,16 +112,14 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
         entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
     }
     if choice.has("replay") {
-        let compiling = compile_ns(point, record, &choice.tiers)?;
-        for (&tier, compile_ns) in choice.tiers.iter().zip(compiling) {
+        for &tier in &choice.tiers {
             let mut traced = Traced::new(|x: &[Var]| record(x)).with_options(options(tier));
             let start = Instant::now();
             let first = traced.call(point).map_err(|error| error.to_string())?;
             let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
             reference.check(name_of(tier), first.value, first.gradient)?;
             let steps = repeat(move || traced.call(black_box(point)).expect("it was recorded at this point").value);
-            let compile_ns = Some(compile_ns);
-            entries.push(Entry { tier: Some(tier), first_ns, compile_ns, ..alone("replay", steps) });
+            entries.push(Entry { tier: Some(tier), first_ns, ..alone("replay", steps) });
         }
     }
     if operations <= MOST_MAPPED && choice.has("map") {
@@ -154,14 +143,18 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
 /// If a gradient differs from that of the duals.
 pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
     let (name, operations, value) = (case.name, case.operations, (case.plain)(&case.point));
+    let tiers = if choice.has("replay") { &choice.tiers[..] } else { &[] };
+    let mut compiling = compile_ns(&case.point, &case.record, tiers, choice.plan.rounds)?.into_iter();
     let entries = contestants(case, choice)?;
     let mut rows = Vec::new();
     let mut points = Vec::new();
     let mut steps: Vec<Box<Steps<'_>>> = Vec::new();
     for entry in entries {
-        let Entry { contestant, tier, lanes, threads, first_ns, compile_ns, .. } = entry;
+        let Entry { contestant, tier, lanes, threads, first_ns, .. } = entry;
         let kind = CONTESTANTS.iter().find(|(name, _)| *name == contestant).map_or(Kind::Replay, |(_, kind)| *kind);
         let tier = tier.map(|tier| name_of(tier).to_owned());
+        // Replays stand in the order of the tiers.
+        let compile_ns = if kind == Kind::Replay { compiling.next() } else { None };
         let (value, verified) = (Some(value), true);
         rows.push(Row {
             tier,
@@ -234,14 +227,5 @@ fn map<'a>(
     for found in run().map_err(|error| error.to_string())? {
         reference.check("map", found[0], &found[1..])?;
     }
-    Ok(Entry {
-        contestant: "map",
-        tier: Some(tier),
-        lanes: Some(lanes),
-        threads,
-        points,
-        first_ns,
-        compile_ns: None,
-        steps: repeat(run),
-    })
+    Ok(Entry { contestant: "map", tier: Some(tier), lanes: Some(lanes), threads, points, first_ns, steps: repeat(run) })
 }
