@@ -390,7 +390,14 @@ impl<'a> Plan<'a> {
         generators: Generators,
         free: bool,
     ) -> Result<(Vec<Step<T>>, usize), CompileError> {
-        let alike = if generators.scalars > 0 && tapegrad_jit::supported() { Alike::Calls } else { Alike::All };
+        // As many instructions, or a few less.
+        let scalars = |planned: &Planned| match planned {
+            Planned::Group { numel: 1, nodes } => nodes.len(),
+            _ => 0,
+        };
+        let most = if tapegrad_jit::supported() { generators.scalars } else { 0 };
+        let translated = self.schedule.steps.iter().map(scalars).sum::<usize>() <= most;
+        let alike = if translated { Alike::Calls } else { Alike::All };
         let places = Places {
             graph: self.graph,
             views: self.views,

@@ -1,8 +1,8 @@
 //! Owns the functions that a formula may call: the engine's elementwise operations, by name.
 
 use crate::formula::{Function, Meaning};
-use tapegrad::ir::OpDef;
-use tapegrad::ops::{BESSEL_I, MASKED_MUL, OPS, POLYGAMMA, POWF, POWI, SINC_DERIVATIVE};
+use tapegrad::ir::{Attrs, OpDef};
+use tapegrad::ops::{MASKED_MUL, OPS, POWF, POWI};
 
 /// The table of functions, and the operation that each call stands for.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Functions {
         for &op in OPS {
             // `masked_mul` is what the engine writes into gradients, not what anybody computes with. Functions of a whole order
             // have it as a part of the operation, as `powi` has its exponent, and no notation of their own.
-            let of_order = [&BESSEL_I, &POLYGAMMA, &SINC_DERIVATIVE].iter().any(|other| op.is(other));
+            let of_order = (op.samples)().iter().any(|sample| !matches!(sample.attrs, Attrs::None)) && !op.is(&POWI);
             if op.elementwise().is_none() || op.is(&MASKED_MUL) || of_order {
                 continue;
             }

@@ -4,7 +4,9 @@
 //! readers all come before its register is needed is never in memory. Numbers that have to be get a slot beyond the arena, which
 //! is free again after the last reader.
 
-use super::groups::{Groups, LANES, Source, shift};
+mod registers;
+
+use super::groups::{Groups, LANES, Source};
 use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
 use super::units::{Numbers, Reads, Unit, computed_by};
 use crate::encode::{Assembler, Map, Mem, Prefix, RAX, RBX, Rm, Vex};
@@ -29,17 +31,9 @@ const BYTES: i32 = 8;
 const fn vex(map: Map, opcode: u8, bits256: bool) -> Vex {
     Vex { prefix: Prefix::P66, map, opcode, wide: false, bits256 }
 }
-/// The upper number of a register's lower half, read and written.
-const LOAD_HIGH: Vex = vex(Map::M0F, 0x16, false);
+/// The upper number of a register's lower half, written; the upper half, taken out.
 const STORE_HIGH: Vex = vex(Map::M0F, 0x17, false);
-/// Halves of a register: put in, taken out, the upper of one with the lower of another.
-const INSERT_HALF: Vex = vex(Map::M0F3A, 0x18, true);
 const EXTRACT_HALF: Vex = vex(Map::M0F3A, 0x19, true);
-const HALVES: Vex = vex(Map::M0F3A, 0x06, true);
-const UPPER_THEN_LOWER: u8 = 0x21;
-/// From each half of both operands one number; here the upper, then the lower.
-const ONE_OF_EACH: Vex = vex(Map::M0F, 0xC6, true);
-const UPPER_AND_LOWER: u8 = 0b0101;
 /// Numbers in another order; here backwards.
 const PERMUTE: Vex = Vex { wide: true, ..vex(Map::M0F3A, 0x01, true) };
 const BACKWARDS: u8 = 0b00_01_10_11;
@@ -165,192 +159,6 @@ impl<'a> Emitter<'a> {
 
     fn shape(&self, unit: u32) -> Shape {
         if self.numbers.is_single(unit) { SCALAR } else { VECTOR }
-    }
-
-    /// A slot for a unit.
-    fn new_slot(&mut self, single: bool) -> u32 {
-        if single && let Some(slot) = self.free_singles.pop() {
-            return slot;
-        }
-        let slot = self.free_packs.pop().unwrap_or_else(|| {
-            self.end += LANES as u32;
-            self.end - LANES as u32
-        });
-        if single {
-            self.free_singles.extend((1..LANES as u32).rev().map(|lane| slot + lane));
-        }
-        slot
-    }
-
-    /// Sees to it that a unit is in memory.
-    fn store(&mut self, unit: u32) {
-        let State { register, slot, .. } = self.state[unit as usize];
-        if slot == NOWHERE {
-            debug_assert_ne!(register, NONE, "a unit that was computed is somewhere");
-            let slot = self.new_slot(self.numbers.is_single(unit));
-            (self.state[unit as usize].slot, self.state[unit as usize].own_slot) = (slot, true);
-            let to = self.place(slot);
-            self.vex(self.shape(unit).store(), register, 0, to, None);
-        }
-    }
-
-    /// Whether a unit is made of numbers that stay in memory, and can be made again.
-    fn lasting(&self, unit: u32) -> bool {
-        let first = self.numbers.of(Unit::Tuple(0));
-        unit >= first && {
-            let values = self.groups.tuples[(unit - first) as usize];
-            values[0] & PLACE != 0 && values.iter().all(|&v| v == values[0])
-        }
-    }
-
-    /// A register to write to, none of `pinned`; what it held is put into memory if it is needed.
-    fn take(&mut self, pinned: u16) -> u8 {
-        if self.free & !pinned != 0 {
-            return (self.free & !pinned).trailing_zeros() as u8;
-        }
-        while pinned & (1 << self.next) != 0 {
-            self.next = (self.next + 1) % REGISTERS;
-        }
-        let register = self.next;
-        self.next = (self.next + 1) % REGISTERS;
-        let unit = self.holds[register as usize];
-        if !self.lasting(unit) {
-            self.store(unit);
-        }
-        self.state[unit as usize].register = NONE;
-        self.free |= 1 << register;
-        register
-    }
-
-    fn bind(&mut self, register: u8, unit: u32) {
-        self.free &= !(1 << register);
-        self.holds[register as usize] = unit;
-        self.state[unit as usize].register = register;
-    }
-
-    /// A reader of a unit is done; after the last its register and its slot are free.
-    fn read(&mut self, unit: u32) {
-        let single = self.numbers.is_single(unit);
-        let state = &mut self.state[unit as usize];
-        state.left -= 1;
-        if state.left == 0 {
-            self.forget(unit, single);
-        }
-    }
-
-    fn forget(&mut self, unit: u32, single: bool) {
-        let state = &mut self.state[unit as usize];
-        if state.register != NONE {
-            self.free |= 1 << state.register;
-            state.register = NONE;
-        }
-        if std::mem::take(&mut state.own_slot) {
-            self.returned.push((state.slot, single));
-        }
-    }
-
-    /// One number, where it is.
-    fn number(&mut self, value: Val) -> Rm {
-        if value & PLACE != 0 {
-            return self.place(value & !PLACE);
-        }
-        let unit = self.computer(value);
-        let lane = match self.groups.lane_of[value as usize] {
-            NOWHERE => 0,
-            lane => lane % LANES as u32,
-        };
-        let register = self.state[unit as usize].register;
-        if register != NONE && lane == 0 {
-            return Rm::Reg(register);
-        }
-        self.store(unit);
-        self.place(self.state[unit as usize].slot + lane)
-    }
-
-    /// One number in a register.
-    fn in_register(&mut self, value: Val, pinned: u16) -> u8 {
-        match self.number(value) {
-            Rm::Reg(register) => register,
-            memory @ Rm::Mem(_) => {
-                let register = self.take(pinned);
-                self.vex(SCALAR.load(), register, 0, memory, None);
-                // A single number may be read again; of a pack this is one of four.
-                if value & PLACE == 0 && self.groups.lane_of[value as usize] == NOWHERE {
-                    self.bind(register, value);
-                }
-                register
-            }
-        }
-    }
-
-    /// A unit of four numbers, in a register.
-    fn vector(&mut self, unit: u32, pinned: u16) -> u8 {
-        let State { register, slot, .. } = self.state[unit as usize];
-        if register != NONE {
-            return register;
-        }
-        if slot == NOWHERE {
-            return self.tuple(unit, pinned);
-        }
-        let register = self.take(pinned);
-        let from = self.place(slot);
-        self.vex(VECTOR.load(), register, 0, from, None);
-        self.bind(register, unit);
-        register
-    }
-
-    /// Brings the numbers of a tuple together.
-    fn tuple(&mut self, unit: u32, pinned: u16) -> u8 {
-        let values = self.groups.tuples[(unit - self.numbers.of(Unit::Tuple(0))) as usize];
-        let lanes = values.map(|v| if v & PLACE == 0 { self.groups.lane_of[v as usize] } else { NOWHERE });
-        let again = self.lasting(unit);
-        let register = if let Some((from, to, first)) = shift(lanes) {
-            let a = self.vector(self.numbers.of(Unit::Pack(from)), pinned);
-            let b = self.vector(self.numbers.of(Unit::Pack(to)), pinned | 1 << a);
-            let register = self.take(pinned | 1 << a | 1 << b);
-            let middle = if first == 2 { register } else { BETWEEN };
-            self.vex(HALVES, middle, a, Rm::Reg(b), Some(UPPER_THEN_LOWER));
-            match first {
-                1 => self.vex(ONE_OF_EACH, register, a, Rm::Reg(middle), Some(UPPER_AND_LOWER)),
-                3 => self.vex(ONE_OF_EACH, register, middle, Rm::Reg(b), Some(UPPER_AND_LOWER)),
-                _ => {}
-            }
-            register
-        } else if values.iter().all(|&v| v == values[0]) {
-            let from = self.number(values[0]);
-            let pin = if let Rm::Reg(register) = from { 1 << register } else { 0 };
-            let register = self.take(pinned | pin);
-            self.vex(VECTOR.broadcast(), register, 0, from, None);
-            register
-        } else {
-            let numbers = values.map(|v| {
-                // In memory, so that what is read later does not lose its register to what is read first.
-                if v & PLACE == 0 {
-                    self.store(self.computer(v));
-                }
-                match self.number(v) {
-                    Rm::Reg(register) => {
-                        let unit = self.holds[register as usize];
-                        self.place(self.state[unit as usize].slot)
-                    }
-                    memory @ Rm::Mem(_) => memory,
-                }
-            });
-            let register = self.take(pinned);
-            self.vex(SCALAR.load(), register, 0, numbers[0], None);
-            self.vex(LOAD_HIGH, register, register, numbers[1], None);
-            self.vex(SCALAR.load(), BETWEEN, 0, numbers[2], None);
-            self.vex(LOAD_HIGH, BETWEEN, BETWEEN, numbers[3], None);
-            self.vex(INSERT_HALF, register, register, Rm::Reg(BETWEEN), Some(1));
-            register
-        };
-        self.bind(register, unit);
-        if !again {
-            for read in Reads::of(self.region, self.groups, Unit::Tuple(unit - self.numbers.of(Unit::Tuple(0)))) {
-                self.read(self.numbers.of(read));
-            }
-        }
-        register
     }
 
     fn constant(&mut self, register: u8, bits: u64) {
