@@ -1,7 +1,7 @@
-//! Numbers that stand all over a state, as runs of places that follow each other, up or down.
+//! Numbers that stand all over a state, as runs of places that follow each other at one distance.
 //!
-//! The inputs of a formula, and its derivatives, mostly stand in a row: a run is copied at once, where number by number would take
-//! as long as the machine code in between.
+//! The inputs of a formula, and its derivatives, mostly stand in a row, up or down, or each on a cache line of its own: number by
+//! number they would take as long as the machine code in between.
 
 /// Where numbers stand that are side by side elsewhere.
 #[derive(Debug, Default)]
@@ -10,14 +10,29 @@ pub(super) struct Runs {
     len: usize,
 }
 
-/// Numbers from `from` on that stand at `first`, `first + 1`, …, or the other way round.
+/// Numbers from `from` on that stand at `first`, `first + step`, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     from: usize,
-    /// The lowest place.
     first: usize,
     len: usize,
-    down: bool,
+    step: isize,
+}
+
+impl Run {
+    fn place(&self, i: usize) -> usize {
+        // `i` and places are below the length of a vector, which an `isize` holds.
+        self.first.wrapping_add_signed(self.step.wrapping_mul(i.cast_signed()))
+    }
+
+    /// All places, if they are neighbours; their lowest first.
+    fn neighbours(&self) -> Option<(std::ops::Range<usize>, bool)> {
+        match self.step {
+            1 => Some((self.first..self.first + self.len, false)),
+            -1 => Some((self.first + 1 - self.len..self.first + 1, true)),
+            _ => None,
+        }
+    }
 }
 
 impl Runs {
@@ -29,11 +44,11 @@ impl Runs {
             runs.len += 1;
             let Some(place) = place else { continue };
             match runs.list.last_mut().filter(|run| run.from + run.len == from) {
-                Some(run) if place == run.first + run.len && (run.len == 1 || !run.down) => run.len += 1,
-                Some(run) if place + 1 == run.first && (run.len == 1 || run.down) => {
-                    *run = Run { first: place, len: run.len + 1, down: true, ..*run };
+                Some(run) if run.len > 1 && place == run.place(run.len) => run.len += 1,
+                Some(run) if run.len == 1 => {
+                    (run.len, run.step) = (2, place.cast_signed() - run.first.cast_signed());
                 }
-                _ => runs.list.push(Run { from, first: place, len: 1, down: false }),
+                _ => runs.list.push(Run { from, first: place, len: 1, step: 1 }),
             }
         }
         runs
@@ -46,12 +61,12 @@ impl Runs {
 
     /// Puts numbers to their places.
     pub(super) fn scatter(&self, numbers: &[f64], values: &mut [f64]) {
-        for &Run { from, first, len, down } in &self.list {
-            let (numbers, values) = (&numbers[from..from + len], &mut values[first..first + len]);
-            if down {
-                values.iter_mut().rev().zip(numbers).for_each(|(to, from)| *to = *from);
-            } else {
-                values.iter_mut().zip(numbers).for_each(|(to, from)| *to = *from);
+        for run in &self.list {
+            let numbers = &numbers[run.from..run.from + run.len];
+            match run.neighbours() {
+                Some((places, false)) => values[places].copy_from_slice(numbers),
+                Some((places, true)) => values[places].iter_mut().rev().zip(numbers).for_each(|(to, from)| *to = *from),
+                None => numbers.iter().enumerate().for_each(|(i, &x)| values[run.place(i)] = x),
             }
         }
     }
@@ -59,12 +74,11 @@ impl Runs {
     /// Brings numbers side by side; all have a place.
     pub(super) fn gather(&self, values: &[f64], numbers: &mut Vec<f64>) {
         numbers.clear();
-        for &Run { first, len, down, .. } in &self.list {
-            let values = &values[first..first + len];
-            if down {
-                numbers.extend(values.iter().rev());
-            } else {
-                numbers.extend(values);
+        for run in &self.list {
+            match run.neighbours() {
+                Some((places, false)) => numbers.extend_from_slice(&values[places]),
+                Some((places, true)) => numbers.extend(values[places].iter().rev()),
+                None => numbers.extend((0..run.len).map(|i| values[run.place(i)])),
             }
         }
     }
@@ -75,18 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_and_go_in_runs_up_and_down() {
-        let places = [5, 6, 7, 3, 2, 1, 9, 8, 9, 0].map(Some);
+    fn numbers_come_and_go_in_runs_up_and_down_near_and_far() {
+        let places = [5, 6, 7, 3, 2, 1, 0, 4, 8, 9].map(Some);
         let runs = Runs::new(places);
-        let found: Vec<_> = runs.list.iter().map(|run| (run.from, run.first, run.len, run.down)).collect();
-        assert_eq!(found, [(0, 5, 3, false), (3, 1, 3, true), (6, 8, 2, true), (8, 9, 1, false), (9, 0, 1, false)]);
+        let found: Vec<_> = runs.list.iter().map(|run| (run.from, run.first, run.len, run.step)).collect();
+        assert_eq!(found, [(0, 5, 3, 1), (3, 3, 4, -1), (7, 4, 2, 4), (9, 9, 1, 1)]);
         let values: Vec<f64> = (0..10).map(f64::from).collect();
         let mut numbers = vec![-1.0];
         runs.gather(&values, &mut numbers);
         assert_eq!(numbers, places.map(|place| place.map_or(-1.0, |place| values[place])));
         let mut back = vec![-1.0; 10];
         runs.scatter(&numbers, &mut back);
-        assert_eq!(back, [0.0, 1.0, 2.0, 3.0, -1.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(back, values);
     }
 
     #[test]
