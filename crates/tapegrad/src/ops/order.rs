@@ -139,7 +139,7 @@ of_order! {
         samples: [(1.5, 0.0), (-0.25, 1.0), (0.0, 2.0), (5.25, 1.0)],
     }
     /// The $n$-th derivative of `mills_excess`, for $n > 1$ also of `mills`, accurate in the lower tail; the first is the variance of a
-    /// normal variable known to be below $x$. Exact for $n$ up to 6; beyond, digits are lost between $-16$ and $-5$. NaN for $n$ above 168.
+    /// normal variable known to be below $x$. Digits are lost for $n$ above 6. NaN for $n$ above 12.
     MILLS_DERIVATIVE mills_derivative(x, n) {
         partial: x.mills_derivative(n.saturating_add(1)),
         samples: [(1.5, 1.0), (-0.25, 2.0), (-3.0, 1.0), (-30.0, 3.0)],

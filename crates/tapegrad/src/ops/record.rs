@@ -44,7 +44,8 @@ pub(crate) fn try_record_elementwise_at(
 /// [`try_record_elementwise_at`] of operands that differ in type, or of which anything is wrong.
 #[cold]
 fn record_differing(op: &'static OpDef, operands: &[Var], at: &'static Location<'static>) -> Result<Var, RecordError> {
-    if operands.len() != op.args.len() {
+    // A leaf has no operands either.
+    if operands.is_empty() || operands.len() != op.args.len() {
         return Var::try_record_at(op, operands, Attrs::None, at);
     }
     check_one_tape(op.name, op.args, operands, at)?;

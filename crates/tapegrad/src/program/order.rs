@@ -9,7 +9,7 @@
 //!
 //! Within a window of the order, all that needs nothing alike comes first, kind by kind, then what needs only that, and so on.
 //! For machine code only functions that are called count: one of four numbers in a vector takes as long as one of one. What is
-//! no call stays in its order, so that numbers are used soon after they are computed. An interpreter gains by every
+//! no call keeps its order within a level, so that numbers are used soon after they are computed. An interpreter gains by every
 //! instruction that is like the one before it: it is told once what to do with all of them.
 
 use super::inst::Opcode;

@@ -5,7 +5,7 @@
 /// | tier | made of | bits |
 /// |---|---|---|
 /// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
-/// | `Template` | machine code for scalars, of any length, four alike at a time where that is possible; tensors as the interpreter does them | those of the interpreter |
+/// | `Template` | machine code for scalars, of any length, in `f64` four alike at a time where that is possible; tensors as the interpreter does them | those of the interpreter (but which NaN) |
 /// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
 /// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code of up to half a million instructions | those of the parts |
 ///

@@ -117,13 +117,13 @@ impl Reverse {
     }
 
     fn accumulate(&mut self, id: NodeId, more: Var, masked: bool) -> Result<(), RecordError> {
+        // From here on it is known by the key of its node alone.
+        check_one_tape("grad", &["primal", "cotangent"], &[Var::new(self.tape, id), more], self.at)?;
         let slot = &mut self.cotangents[id.index()];
         let (sum, masked) = match *slot {
             None => (more, masked),
             Some(sum) => (Var::new(self.tape, sum.id) + more, sum.masked || masked),
         };
-        // From here on it is known by the key of its node alone.
-        check_one_tape("grad", &["primal", "cotangent"], &[Var::new(self.tape, id), sum], self.at)?;
         *slot = Some(Cotangent { id: sum.id(), masked });
         Ok(())
     }
