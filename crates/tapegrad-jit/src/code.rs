@@ -109,7 +109,7 @@ impl Code {
     ///
     /// # Panics
     /// If the number type, the length of the arena or the scratch memory is not that of the program.
-    #[inline]
+    #[inline(always)]
     pub fn run<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
         assert!(
             T::ELEM == self.elem && arena.len() >= self.arena && scratch.0.len() * size_of::<Line>() >= self.scratch,

@@ -76,7 +76,7 @@ impl Scalars {
     ///
     /// # Panics
     /// If there is no such piece, or the number type or the length of the arena is not that of the piece.
-    #[inline]
+    #[inline(always)]
     pub fn run<T: Number>(&self, piece: usize, arena: &mut [T]) {
         let Piece { start, arena: needed } = self.pieces[piece];
         assert!(T::ELEM == self.elem && arena.len() >= needed, "expected the memory of the piece that is run");

@@ -13,4 +13,5 @@ mod threads;
 
 pub use element::Element;
 pub use map::Map;
+pub(crate) use replay::replay;
 pub use state::{Gradients, State};

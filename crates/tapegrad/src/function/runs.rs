@@ -7,8 +7,13 @@
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     list: Vec<Run>,
+    /// Instead of runs where there are few numbers: of each, which it is and where it stands.
+    few: Vec<(usize, usize)>,
     len: usize,
 }
+
+/// So many numbers take less time one by one than as runs.
+const FEW: usize = 12;
 
 /// Numbers from `from` on that stand at `first`, `first + step`, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +43,14 @@ impl Run {
 impl Runs {
     /// Numbers without a place are left out.
     pub(super) fn new(places: impl IntoIterator<Item = Option<usize>>) -> Runs {
-        let mut runs = Runs::default();
-        for place in places {
-            let from = runs.len;
-            runs.len += 1;
-            let Some(place) = place else { continue };
+        let places: Vec<Option<usize>> = places.into_iter().collect();
+        let mut runs = Runs { len: places.len(), ..Runs::default() };
+        let placed = places.into_iter().enumerate().filter_map(|(from, place)| Some((from, place?)));
+        if placed.clone().count() <= FEW {
+            runs.few = placed.collect();
+            return runs;
+        }
+        for (from, place) in placed {
             match runs.list.last_mut().filter(|run| run.from + run.len == from) {
                 Some(run) if run.len > 1 && place == run.place(run.len) => run.len += 1,
                 Some(run) if run.len == 1 => {
@@ -60,7 +68,29 @@ impl Runs {
     }
 
     /// Puts numbers to their places.
+    #[inline]
     pub(super) fn scatter(&self, numbers: &[f64], values: &mut [f64]) {
+        if !self.list.is_empty() {
+            return self.scatter_runs(numbers, values);
+        }
+        for &(from, place) in &self.few {
+            values[place] = numbers[from];
+        }
+    }
+
+    /// Brings numbers side by side; what has no place stays.
+    #[inline]
+    pub(super) fn gather(&self, values: &[f64], numbers: &mut [f64]) {
+        if !self.list.is_empty() {
+            return self.gather_runs(values, numbers);
+        }
+        for &(to, place) in &self.few {
+            numbers[to] = values[place];
+        }
+    }
+
+    #[inline(never)]
+    fn scatter_runs(&self, numbers: &[f64], values: &mut [f64]) {
         for run in &self.list {
             let numbers = &numbers[run.from..run.from + run.len];
             match run.neighbours() {
@@ -71,14 +101,16 @@ impl Runs {
         }
     }
 
-    /// Brings numbers side by side; all have a place.
-    pub(super) fn gather(&self, values: &[f64], numbers: &mut Vec<f64>) {
-        numbers.clear();
+    #[inline(never)]
+    fn gather_runs(&self, values: &[f64], numbers: &mut [f64]) {
         for run in &self.list {
+            let numbers = &mut numbers[run.from..run.from + run.len];
             match run.neighbours() {
-                Some((places, false)) => numbers.extend_from_slice(&values[places]),
-                Some((places, true)) => numbers.extend(values[places].iter().rev()),
-                None => numbers.extend((0..run.len).map(|i| values[run.place(i)])),
+                Some((places, false)) => numbers.copy_from_slice(&values[places]),
+                Some((places, true)) => {
+                    numbers.iter_mut().zip(values[places].iter().rev()).for_each(|(to, from)| *to = *from)
+                }
+                None => numbers.iter_mut().enumerate().for_each(|(i, to)| *to = values[run.place(i)]),
             }
         }
     }
@@ -90,25 +122,44 @@ mod tests {
 
     #[test]
     fn numbers_come_and_go_in_runs_up_and_down_near_and_far() {
-        let places = [5, 6, 7, 3, 2, 1, 0, 4, 8, 9].map(Some);
+        let places = [5, 6, 7, 3, 2, 1, 0, 4, 8, 9, 10, 11, 12].map(Some);
         let runs = Runs::new(places);
         let found: Vec<_> = runs.list.iter().map(|run| (run.from, run.first, run.len, run.step)).collect();
-        assert_eq!(found, [(0, 5, 3, 1), (3, 3, 4, -1), (7, 4, 2, 4), (9, 9, 1, 1)]);
-        let values: Vec<f64> = (0..10).map(f64::from).collect();
-        let mut numbers = vec![-1.0];
+        assert_eq!(found, [(0, 5, 3, 1), (3, 3, 4, -1), (7, 4, 2, 4), (9, 9, 4, 1)]);
+        check(&runs, &places);
+    }
+
+    #[test]
+    fn few_numbers_come_and_go_one_by_one() {
+        let places = [5, 6, 7, 3, 2, 1, 0, 4].map(Some);
+        let runs = Runs::new(places);
+        assert_eq!((runs.few.len(), runs.list.len()), (8, 0));
+        check(&runs, &places);
+    }
+
+    fn check(runs: &Runs, places: &[Option<usize>]) {
+        let n = places.len();
+        let values: Vec<f64> = (0..n).map(|i| i as f64).collect();
+        let mut numbers = vec![-1.0; n];
         runs.gather(&values, &mut numbers);
-        assert_eq!(numbers, places.map(|place| place.map_or(-1.0, |place| values[place])));
-        let mut back = vec![-1.0; 10];
+        let want: Vec<f64> = places.iter().map(|place| values[place.expect("all have one")]).collect();
+        assert_eq!(numbers, want);
+        let mut back = vec![-1.0; n];
         runs.scatter(&numbers, &mut back);
         assert_eq!(back, values);
     }
 
     #[test]
     fn numbers_without_a_place_are_left_out() {
-        let runs = Runs::new([None, Some(4), None, Some(5), Some(6)]);
-        assert_eq!((runs.len(), runs.list.len()), (5, 2));
-        let mut values = vec![0.0; 7];
-        runs.scatter(&[1.0, 2.0, 3.0, 4.0, 5.0], &mut values);
-        assert_eq!(values, [0.0, 0.0, 0.0, 0.0, 2.0, 4.0, 5.0]);
+        for more in [0, 20] {
+            let first = [None, Some(4), None, Some(5), Some(6)];
+            let runs = Runs::new(first.into_iter().chain((7..7 + more).map(Some)));
+            assert_eq!((runs.len(), runs.list.len()), (5 + more, if more > 0 { 2 } else { 0 }));
+            let mut values = vec![0.0; 7 + more];
+            let numbers: Vec<f64> = (1..=5 + more).map(|i| i as f64).collect();
+            runs.scatter(&numbers, &mut values);
+            assert_eq!(values[..7], [0.0, 0.0, 0.0, 0.0, 2.0, 4.0, 5.0]);
+            assert_eq!(values[7..], numbers[5..]);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::runs::Runs;
 use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
-use crate::exec::State;
+use crate::exec::{State, replay};
 use crate::ir::{Tape, Var};
 use crate::program::{CompileOptions, Program};
 use std::fmt;
@@ -81,7 +81,8 @@ impl Recorded {
         let places = |vars: Vec<Var>| Runs::new(vars.into_iter().map(|var| Some(place(var))));
         let (value, gradient, hessian) = (place(y), places(gradient), hessian.map(places));
         let inputs = Runs::new(x.iter().map(|&var| state.place(var)));
-        Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes: Vec::new() })
+        let slopes = vec![0.0; hessian.as_ref().unwrap_or(&gradient).len()];
+        Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes })
     }
 
     /// Whether the program has what is wanted: gradients are not replayed with second derivatives nobody asked for.
@@ -90,22 +91,31 @@ impl Recorded {
     }
 
     /// Whether all branches come out as recorded; if so, the results stand in the state.
+    #[inline(always)]
     fn replay(&mut self, x: &[f64]) -> bool {
         if self.inputs.len() != x.len() {
             return false;
         }
         self.inputs.scatter(x, self.state.values_mut());
-        match self.program.replay(&mut self.state) {
+        match replay(&self.program, &mut self.state) {
             Ok(()) => true,
             Err(ReplayError::BranchChanged(_)) => false,
             Err(ReplayError::ForeignState) => unreachable!("the state was made for this program"),
         }
     }
 
-    fn evaluation(&mut self) -> Evaluation<'_> {
-        let values = self.state.values();
-        self.gradient.gather(values, &mut self.slopes);
-        Evaluation { value: values[self.value], gradient: &self.slopes }
+    /// [`Recorded::replay`], after which the slopes are those wanted. One function, for in small programs a call from here to
+    /// there takes as long as a few instructions of theirs.
+    fn evaluate(&mut self, x: &[f64], second: bool) -> bool {
+        if !self.serves(second) || !self.replay(x) {
+            return false;
+        }
+        self.hessian.as_ref().unwrap_or(&self.gradient).gather(self.state.values(), &mut self.slopes);
+        true
+    }
+
+    fn evaluation(&self) -> Evaluation<'_> {
+        Evaluation { value: self.state.values()[self.value], gradient: &self.slopes }
     }
 }
 
@@ -166,25 +176,32 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// As [`Traced::call`].
     pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
         self.replay_or_record(x, true)?;
-        let Recorded { state, hessian, slopes, .. } = &mut self.recorded[0];
-        if let Some(hessian) = hessian {
-            hessian.gather(state.values(), slopes);
-        }
-        Ok(slopes)
+        Ok(&self.recorded[0].slopes)
     }
 
-    /// Afterwards the results for `x` stand in the state of the first program.
+    /// Afterwards the results for `x` stand in the first program's state, and side by side.
+    #[inline]
     fn replay_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
-        if let Some(found) =
-            (0..self.recorded.len()).find(|&i| self.recorded[i].serves(second) && self.recorded[i].replay(x))
+        if let Some(last) = self.recorded.first_mut()
+            && last.evaluate(x, second)
         {
+            self.hits += 1;
+            return Ok(());
+        }
+        self.replay_another_or_record(x, second)
+    }
+
+    /// The same, where the program used last does not serve.
+    #[inline(never)]
+    fn replay_another_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
+        if let Some(found) = (1..self.recorded.len()).find(|&i| self.recorded[i].evaluate(x, second)) {
             self.hits += 1;
             self.recorded[..=found].rotate_right(1);
         } else {
             let mut new = Recorded::new(&self.function, x, &self.options, second)?;
             self.misses += 1;
             // Rounding alone may decide a comparison otherwise on replay; then there is nothing that could be replayed.
-            if !new.replay(x) {
+            if !new.evaluate(x, second) {
                 return Err(CompileError::new(
                     "a comparison comes out otherwise when replayed at the point it was recorded at: its sides are equal \
                      but for rounding",

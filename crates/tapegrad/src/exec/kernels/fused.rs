@@ -7,10 +7,6 @@ use tapegrad_jit::LANES;
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
-    if let Some(scalars) = &f.scalars {
-        scalars.code.run(scalars.piece, values);
-        return;
-    }
     let base = values.as_mut_ptr();
     if let Some(pass) = &f.pass {
         // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena.

@@ -12,7 +12,7 @@ mod share;
 
 use super::state::State;
 use crate::ir::{Operand, Reading};
-use crate::program::{Adds, MOST_CUSTOM_OPERANDS, MatMul, Move, Step, UserCall};
+use crate::program::{Adds, Fused, MOST_CUSTOM_OPERANDS, MatMul, Move, Step, UserCall};
 use std::ops::Range;
 use tapegrad_gemm as gemm;
 
@@ -27,28 +27,49 @@ pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
 
 /// Carries out steps in order.
 pub(super) fn run<T: Reading>(steps: &[Step<T>], state: &mut State<T>) {
-    let State { values, indices, scratch, machine, team, registers, .. } = state;
     for step in steps {
-        if let Some(team) = team
-            && share::run(step, values, scratch, *registers, team)
-        {
-            continue;
+        if !code(step, state) {
+            kernel(step, state);
         }
-        match step {
-            Step::Fused(f) => fused::run(f, values),
-            Step::MatMul(m) => {
-                let scales = scales(m, values);
-                // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
-                unsafe { matmul(m, values.as_mut_ptr(), scales, 0..positions(m), gemm::Part::WHOLE, scratch) };
-            }
-            Step::Reduce(r) => reduce::run(r, values),
-            Step::Moves(all) => all.iter().for_each(|m| moves::copy(m, values)),
-            Step::Gather(r) => moves::gather(r, values, indices),
-            Step::GatherIndex(r) => moves::gather_index(r, indices),
-            Step::ScatterAdd(r) => moves::scatter_add(r, values, indices),
-            Step::Custom(c) => custom(c, values, indices),
-            Step::Machine(m) => m.code.run(values, machine),
+    }
+}
+
+/// Carries out a step that is machine code, and tells whether it is: where it is all there is, the call costs as much as the
+/// arithmetic.
+#[inline(always)]
+pub(super) fn code<T: Reading>(step: &Step<T>, state: &mut State<T>) -> bool {
+    match step {
+        Step::Machine(m) => m.code.run(&mut state.values, &mut state.machine),
+        Step::Fused(Fused { scalars: Some(scalars), .. }) => scalars.code.run(scalars.piece, &mut state.values),
+        _ => return false,
+    }
+    true
+}
+
+/// Carries out any other step, its parts shared by the threads there are. Not inline, for what all kinds of steps save and
+/// restore together is more than machine code of a small program does.
+#[inline(never)]
+fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
+    let State { values, indices, scratch, team, registers, .. } = state;
+    if let Some(team) = team
+        && share::run(step, values, scratch, *registers, team)
+    {
+        return;
+    }
+    match step {
+        Step::Fused(f) => fused::run(f, values),
+        Step::MatMul(m) => {
+            let scales = scales(m, values);
+            // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
+            unsafe { matmul(m, values.as_mut_ptr(), scales, 0..positions(m), gemm::Part::WHOLE, scratch) };
         }
+        Step::Reduce(r) => reduce::run(r, values),
+        Step::Moves(all) => all.iter().for_each(|m| moves::copy(m, values)),
+        Step::Gather(r) => moves::gather(r, values, indices),
+        Step::GatherIndex(r) => moves::gather_index(r, indices),
+        Step::ScatterAdd(r) => moves::scatter_add(r, values, indices),
+        Step::Custom(c) => custom(c, values, indices),
+        Step::Machine(_) => unreachable!("machine code is carried out before"),
     }
 }
 
