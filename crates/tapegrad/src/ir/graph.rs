@@ -99,7 +99,11 @@ impl Graph {
         let Site { op, ty, attrs, .. } = site;
         // One whose rule is written out may need an attribute.
         let plain = op.elementwise().is_some() && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
-        let quick = plain && !op.variadic && attrs == NO_ATTRS && self.types.get(ty).dtype == DType::Real;
+        let plain = plain && !op.variadic && attrs == NO_ATTRS;
+        // A user's operation may be stricter than others: it is asked once for all that is recorded here.
+        let own = self.types.get(ty);
+        let keeps = || (op.infer)(&vec![own; op.args.len()], &Attrs::None).is_ok_and(|given| given == *own);
+        let quick = plain && own.dtype == DType::Real && keeps();
         let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
         self.sites.number(Site { quick, ..site })
     }

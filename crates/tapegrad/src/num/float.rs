@@ -33,16 +33,18 @@ pub trait Num:
 }
 
 /// Hands the list of the vocabulary's functions to another macro: those of one argument that the standard library
-/// computes, those of one argument that [`crate::num::elementary`] computes (first those that the standard library also
-/// has), those of two arguments, and those of one and of two arguments that are calls of [`crate::num::special`]. To add a
+/// computes, those that [`crate::num::guarded`] computes, those that [`crate::num::elementary`] computes (first those that the
+/// standard library also has), those of two arguments, of two that [`crate::num::guarded`] computes, and those of one and of two arguments that are calls of [`crate::num::special`]. To add a
 /// function of the last kinds, write it there and name it here.
 macro_rules! functions {
     ($then:ident) => {
         $then! {
-            unary: [abs, sqrt, sin, cos, tan, floor],
+            unary: [abs, sqrt, tan, floor],
+            guarded: [sin, cos],
             elementary: [exp, exp_m1, ln, ln_1p, tanh],
             logistic: [logistic, logistic_slope, softplus, gelu_gate, gelu_gate_slope],
-            binary: [powf, min, max],
+            binary: [min, max],
+            guarded_of_two: [powf],
             special: [
                 asin, acos, atan, exp2, log2, log10, cbrt, erf, erfc, erfcx, erfinv, gaussian, normal_pdf, ndtr, log_ndtr, mills, mills_excess, ndtri, lgamma, digamma
             ],
@@ -68,7 +70,7 @@ macro_rules! binary {
 
 macro_rules! float {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        unary: [$($f:ident),*], guarded: [$($u:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*], guarded_of_two: [$($v:ident),*],
         special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// An element type of replay: `f32` or `f64`.
@@ -128,6 +130,10 @@ macro_rules! float {
                 fn $f(self) -> Self;
             )*
             $(
+                #[doc = concat!("The standard library's `", stringify!($u), "`; formulas have their own, see [`crate::num`].")]
+                fn $u(self) -> Self;
+            )*
+            $(
                 #[doc = concat!("The standard library's `", stringify!($e), "`; formulas have their own, see [`crate::num`].")]
                 fn $e(self) -> Self;
             )*
@@ -135,11 +141,15 @@ macro_rules! float {
                 #[doc = concat!("The standard library's `", stringify!($g), "`; of two zeros `min` and `max` give the second.")]
                 fn $g(self, other: Self) -> Self;
             )*
+            $(
+                #[doc = concat!("The standard library's `", stringify!($v), "`; formulas have their own, see [`crate::num`].")]
+                fn $v(self, other: Self) -> Self;
+            )*
         }
         float!(@impl f32 u32, mantissa: 23, sqrt_half: 0x3f35_04f3, two_to_mantissa: 0x4b00_0000, bias: 127,
-            [$($f,)* $($e),*] [$($g),*]);
+            [$($f,)* $($u,)* $($e),*] [$($g,)* $($v),*]);
         float!(@impl f64 u64, mantissa: 52, sqrt_half: 0x3fe6_a09e_667f_3bcd, two_to_mantissa: 0x4330_0000_0000_0000,
-            bias: 1023, [$($f,)* $($e),*] [$($g),*]);
+            bias: 1023, [$($f,)* $($u,)* $($e),*] [$($g,)* $($v),*]);
     };
     (@impl $t:ident $bits:ident, mantissa: $mantissa:literal, sqrt_half: $sqrt_half:literal,
         two_to_mantissa: $two_to_mantissa:literal, bias: $bias:literal, [$($f:ident),*] [$($g:ident),*]) => {

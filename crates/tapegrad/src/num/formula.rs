@@ -20,7 +20,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! prims {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        unary: [$($f:ident),*], guarded: [$($u:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*], guarded_of_two: [$($v:ident),*],
         special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// The primitives: what a back end must be able to compute. Those from `mul_add` to `significand` stand only in
@@ -65,7 +65,9 @@ macro_rules! prims {
             $(#[doc = concat!("`a.", stringify!($e), "()`")] $e,)*
             $(#[doc = concat!("`a.", stringify!($l), "()`")] $l,)*
             $(#[doc = concat!("`a.", stringify!($f), "()`")] $f,)*
+            $(#[doc = concat!("`a.", stringify!($u), "()`")] $u,)*
             $(#[doc = concat!("`a.", stringify!($g), "(b)`")] $g,)*
+            $(#[doc = concat!("`a.", stringify!($v), "(b)`")] $v,)*
             $(#[doc = concat!("`a.", stringify!($s), "()`, a call")] $s,)*
             $(#[doc = concat!("`a.", stringify!($t), "(b)`, a call")] $t,)*
         }
@@ -75,7 +77,7 @@ macro_rules! prims {
             #[must_use]
             pub fn arity(self) -> usize {
                 match self {
-                    Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* $(| Prim::$s)* => 1,
+                    Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* $(| Prim::$u)* $(| Prim::$s)* => 1,
                     Prim::pick | Prim::pick_negative | Prim::mul_add => 3,
                     _ => 2,
                 }
@@ -107,7 +109,9 @@ macro_rules! prims {
                     $(Prim::$e => a.$e(),)*
                     $(Prim::$l => a.$l(),)*
                     $(Prim::$f => a.$f(),)*
+                    $(Prim::$u => a.$u(),)*
                     $(Prim::$g => a.$g(b),)*
+                    $(Prim::$v => a.$v(b),)*
                     $(Prim::$s => a.$s(),)*
                     $(Prim::$t => a.$t(b),)*
                 }
@@ -115,8 +119,8 @@ macro_rules! prims {
         }
 
         impl Traced {
-            prims!(@unary $($e)* $($l)* $($f)* $($s)*);
-            prims!(@binary $($g)* $($t)*);
+            prims!(@unary $($e)* $($l)* $($f)* $($u)* $($s)*);
+            prims!(@binary $($g)* $($v)* $($t)*);
         }
 
         /// The functions that are called, in order of their numbers. Those of one operand ignore the second.

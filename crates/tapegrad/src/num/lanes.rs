@@ -5,7 +5,7 @@
 
 use super::elementary::{self, Machine};
 use super::float::{Float, Num, functions};
-use super::special;
+use super::{guarded, special};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// `W` numbers treated as one. `Lanes<T, 1>` is how a formula is read as plain `T`. `FMA` says whether the CPU has a fused
@@ -41,7 +41,7 @@ impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
 
 macro_rules! lanes {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        unary: [$($f:ident),*], guarded: [$($u:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*], guarded_of_two: [$($v:ident),*],
         special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         impl<T: Float, const W: usize, const FMA: bool> Lanes<T, W, FMA> {
@@ -53,6 +53,14 @@ macro_rules! lanes {
                     self.map(Float::$f)
                 }
             )*
+            $(
+                #[doc = concat!("`", stringify!($u), "` in each lane.")]
+                #[inline(always)]
+                #[must_use]
+                pub fn $u(self) -> Self {
+                    guarded::$u(self)
+                }
+            )*
             lanes!(@elementary $($e)* $($l)*);
             $(
                 #[doc = concat!("`", stringify!($g), "` in each lane.")]
@@ -60,6 +68,14 @@ macro_rules! lanes {
                 #[must_use]
                 pub fn $g(self, other: Self) -> Self {
                     self.zip(other, Float::$g)
+                }
+            )*
+            $(
+                #[doc = concat!("`", stringify!($v), "` in each lane.")]
+                #[inline(always)]
+                #[must_use]
+                pub fn $v(self, other: Self) -> Self {
+                    guarded::$v(self, other)
                 }
             )*
             $(

@@ -35,7 +35,7 @@ impl Machine for Traced {
 
 macro_rules! lower {
     (
-        unary: [$($f:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*],
+        unary: [$($f:ident),*], guarded: [$($u:ident),*], elementary: [$($e:ident),*], logistic: [$($l:ident),*], binary: [$($g:ident),*], guarded_of_two: [$($v:ident),*],
         special: [$($s:ident),*], special_of_two: [$($t:ident),*]
     ) => {
         /// Records a primitive, written out where it is an elementary function.

@@ -87,6 +87,7 @@ elementwise! {
         ],
         onnx: Some("Pow"),
         samples: [[1.5, -2.5], [0.5, 3.0], [2.0, 0.5]],
+        tile: crate::num::powf_tile,
     }
     /// Exponential, $e^x$.
     EXP exp(x) -> y {
@@ -122,6 +123,7 @@ elementwise! {
         partials: [x.cos()],
         onnx: Some("Sin"),
         samples: [[1.5], [-0.25], [0.0]],
+        tile: crate::num::sin_tile,
     }
     /// Cosine of an angle in radians.
     COS cos(x) -> y {
@@ -129,6 +131,7 @@ elementwise! {
         partials: [-x.sin()],
         onnx: Some("Cos"),
         samples: [[1.5], [-0.25], [0.0]],
+        tile: crate::num::cos_tile,
     }
     /// Tangent of an angle in radians.
     TAN tan(x) -> y {

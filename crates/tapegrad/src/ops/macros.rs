@@ -16,6 +16,7 @@
 //!
 //! The text of `forward` and `partials` is read in several types; see [`crate::num`] for the vocabulary it may use. In
 //! `partials` the inputs and the output `y` are in scope; a partial that does not depend on them is written `x.lit(1.0)`.
+//! `tile: path` behind the samples names a function that fills a tile instead of the loop over `forward`, with the same bits.
 
 /// Declares elementwise operations, here or in a user's crate. See the book's page "Adding an operation".
 #[macro_export]
@@ -34,7 +35,8 @@ macro_rules! elementwise {
                 forward: $forward:expr,
                 partials: [$($partial:expr),+ $(,)?],
                 onnx: $onnx:expr,
-                samples: [$([$($sample:expr),+]),+ $(,)?] $(,)?
+                samples: [$([$($sample:expr),+]),+ $(,)?]
+                $(, tile: $tile:path)? $(,)?
             }
         )+
     ) => {
@@ -82,7 +84,7 @@ macro_rules! elementwise {
         }
         $(
             $crate::elementwise!(@def $Trait, $vis, [$($doc),+], $DEF, $name, ($x $(, $rest)*), ($x $(, $rest)*), $y,
-                [$($partial),+], $onnx, [$([$($sample),+]),+]);
+                [$($partial),+], $onnx, [$([$($sample),+]),+], [$($tile)?]);
         )+
     };
     (@inherent
@@ -117,7 +119,7 @@ macro_rules! elementwise {
         }
     };
     (@def $Trait:ident, $vis:vis, [$($doc:literal),+], $DEF:ident, $name:ident, ($($x:ident),+), $args:tt, $y:ident,
-        [$($partial:expr),+], $onnx:expr, [$($sample:tt),+]) => {
+        [$($partial:expr),+], $onnx:expr, [$($sample:tt),+], [$($tile:path)?]) => {
         $(#[doc = $doc])+
         $vis static $DEF: $crate::ir::OpDef = {
             use $crate::num::{Float, Formula, Traced};
@@ -126,7 +128,7 @@ macro_rules! elementwise {
                 $crate::num::eval_lane(Reading, [a, b, c])
             }
             fn tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
-                $crate::num::for_each_lane(Reading, out, operands);
+                $crate::elementwise!(@tile [$($tile)?] Reading, out, operands);
             }
             $crate::ir::OpDef {
                 name: stringify!($name),
@@ -154,6 +156,12 @@ macro_rules! elementwise {
                 samples: || $crate::ir::scalar_samples(&[$(&$sample),+]),
             }
         };
+    };
+    (@tile [] $reading:expr, $out:ident, $operands:ident) => {
+        $crate::num::for_each_lane($reading, $out, $operands);
+    };
+    (@tile [$tile:path] $reading:expr, $out:ident, $operands:ident) => {
+        $tile($reading, $out, $operands);
     };
     (@lane_fn $Trait:ident, $name:ident, ($($x:ident),+)) => {
         #[derive(Clone, Copy)]

@@ -69,7 +69,7 @@ fn push_forward(
         Rule::Custom { jvp, .. } => {
             let tangent = jvp(&args, tangents);
             let some = (tangent.as_scalar_const() != Some(0.0)).then_some(tangent);
-            some.map_or(Ok(()), |tangent| check_shape("tangent", seen, None, tangent, at))?;
+            some.map_or(Ok(()), |tangent| check_shape("tangent", seen, args.output.tape(), None, tangent, at))?;
             some
         }
     })

@@ -15,7 +15,7 @@ pub(crate) use jvp::jvp;
 pub(crate) use vjp::vjp;
 
 use crate::error::{Issue, RecordError};
-use crate::ir::{Attrs, Inputs, NodeId, OpDef, Recording, Shape, TapeKey, TensorType, Var, with};
+use crate::ir::{Attrs, Inputs, NodeId, OpDef, Recording, Shape, TapeKey, TensorType, Var, check_one_tape, with};
 use std::panic::Location;
 
 /// What a transform reads of a node before it lets the rule record.
@@ -76,17 +76,19 @@ fn scale(a: Var, p: Var, masked: bool) -> Option<Var> {
 fn check_shape(
     what: &str,
     seen: &Seen,
+    tape: TapeKey,
     which: Option<usize>,
     found: Var,
     at: &'static Location<'static>,
 ) -> Result<(), RecordError> {
     let of = which.map_or(seen.id, |which| seen.inputs[which]);
-    let fits = found.with("grad", at, |r| r.graph.contains(of) && r.graph.ty(found.id()) == r.graph.ty(of))?;
+    check_one_tape("grad", &["primal", what], &[Var::new(tape, of), found], at)?;
+    let fits = found.with("grad", at, |r| r.graph.ty(found.id()) == r.graph.ty(of))?;
     if fits {
         return Ok(());
     }
     let found_ty = found.with("grad", at, |r| r.graph.ty(found.id()).clone())?;
-    with(found.tape(), "grad", at, |r| {
+    with(tape, "grad", at, |r| {
         let wanted = r.graph.ty(of);
         let named = match which {
             Some(which) => format!("operand `{}`", seen.op.args.get(which).or(seen.op.args.last()).unwrap_or(&"x")),

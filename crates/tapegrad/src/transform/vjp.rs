@@ -105,7 +105,7 @@ impl Reverse {
                 Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
                     let var = vjp(&args, which, ct);
                     let some = (var.as_scalar_const() != Some(0.0)).then_some(var);
-                    some.map_or(Ok(()), |var| check_shape("cotangent", seen, Some(which), var, at))?;
+                    some.map_or(Ok(()), |var| check_shape("cotangent", seen, tape, Some(which), var, at))?;
                     some
                 }
             };

@@ -237,6 +237,65 @@ fn mistakes_with_custom_operations_are_reported_like_any_other() {
 }
 
 #[test]
+fn a_stricter_elementwise_operation_is_asked_however_often_it_is_recorded() {
+    let (Kernel::Elementwise(elementwise), Rule::Partials(partials)) = (&BELL.kernel, &BELL.rule) else {
+        unreachable!()
+    };
+    let strict: &'static OpDef = Box::leak(Box::new(OpDef {
+        name: "strict_bell",
+        doc: BELL.doc,
+        args: BELL.args,
+        variadic: false,
+        onnx: None,
+        infer,
+        rule: Rule::Partials(partials),
+        masks: false,
+        kernel: Kernel::Elementwise(elementwise),
+        samples: BELL.samples,
+    }));
+    let tape = Tape::new();
+    let (scalar, row) = (tape.input(1.0), tape.input([1.0, 2.0]));
+    for _ in 0..3 {
+        assert_eq!(ops::try_record_elementwise(strict, &[row]).unwrap().shape(), row.shape());
+        let text = ops::try_record_elementwise(strict, &[scalar]).unwrap_err().to_string();
+        assert!(text.starts_with("strict_bell: expected at least one axis to sum along"), "{text}");
+    }
+}
+
+thread_local! {
+    static ELSEWHERE: (Tape, Var) = {
+        let tape = Tape::new();
+        let value = tape.input([1.0, 2.0, 3.0]);
+        (tape, value)
+    };
+}
+
+/// The identity, whose rule returns what it should not.
+static ASTRAY: OpDef = OpDef {
+    name: "astray",
+    doc: "",
+    args: &["x"],
+    variadic: false,
+    onnx: None,
+    infer,
+    rule: Rule::Linear(|_, _, _| ELSEWHERE.with(|(_, value)| *value)),
+    masks: false,
+    kernel: Kernel::Custom(CustomKernel { f32: kernel::<f32, false>, f64: kernel::<f64, false> }),
+    samples,
+};
+
+#[test]
+fn a_rule_that_returns_a_value_of_another_tape_is_refused_whatever_its_shape() {
+    for shape in [2, 3] {
+        let tape = Tape::new();
+        let x = tape.input(vec![1.0; shape]);
+        let y = Var::record(&ASTRAY, &[x], Attrs::None).sum();
+        let text = tape.try_grad(y, &[x]).unwrap_err().to_string();
+        assert!(text.starts_with("grad: the operands belong to different tapes"), "{text}");
+    }
+}
+
+#[test]
 fn the_page_of_the_book_shows_the_code_of_this_file() {
     let here = include_str!("custom_op.rs");
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/adding-an-operation.md");

@@ -4,7 +4,9 @@
 //! [`Traced`](super::Traced) it is what a back end that emits machine code compiles. Both give the same bits where the CPU
 //! has a fused multiply-add. The element type `T` chooses the polynomials.
 //!
-//! All but the logarithms reduce the argument in the same way: adding a large number rounds it to a whole number n, and
+//! `sin`, `cos` and `powf` do not hold everywhere and are in double precision only; [`guarded`](super::guarded) makes them whole.
+//!
+//! The exponential and its kin reduce the argument in the same way: adding a large number rounds it to a whole number n, and
 //! leaves n in the low bits, from where [`Machine::add_exponent`] makes 2^n of it. What remains is found with ln 2 in two
 //! parts, so that the relative error does not grow with the argument.
 //!
@@ -18,6 +20,8 @@ mod gelu;
 mod ln;
 mod logistic;
 mod machine;
+mod power;
+mod sine;
 mod tanh;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -29,6 +33,8 @@ pub(crate) use gelu::{gelu_gate, gelu_gate_slope};
 pub(crate) use ln::{ln, ln_1p};
 pub(crate) use logistic::{logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, softplus};
 pub(crate) use machine::Machine;
+pub(crate) use power::powf;
+pub(crate) use sine::{LARGEST_ANGLE, cos, sin};
 pub(crate) use tanh::tanh;
 
 /// What rounds a number to a whole one n when it is added: 1.5·2²³ or 1.5·2⁵², and the bias of the exponent, so that the
