@@ -4,7 +4,7 @@ use super::number::Number;
 use super::*;
 
 /// Numbers of the tests.
-trait Sample: Element + Number {
+pub(super) trait Sample: Element + Number {
     const EPSILON: f64;
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
@@ -129,7 +129,7 @@ impl<T: Sample> Operand<T> {
 }
 
 /// The levels that the machine running the tests has.
-fn levels() -> Vec<Cpu> {
+pub(super) fn levels() -> Vec<Cpu> {
     let mut levels = vec![Cpu::Portable];
     #[cfg(target_arch = "x86_64")]
     {
