@@ -22,6 +22,9 @@ use std::ptr;
 /// With at most this many steps along `k`, C is the traffic, and blocks are kept low so that its pages stay at hand.
 const SHORT_K: usize = 64;
 
+/// Rows that make a low tile.
+const LOW: usize = 3;
+
 /// The first-level table of pages should know all rows of a panel of C.
 const PAGES: usize = 48 * 4096;
 
@@ -53,6 +56,8 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
         let b_width = match job.n.div_ceil(V::N) {
             1 => V::N,
             3 => 3 * V::N,
+            // A low tile must be wide, so that it need not wait for its own sums.
+            _ if job.m <= LOW => 3 * V::N,
             _ => V::NR,
         };
         // Where all rows are in one block, packed B is one panel.
@@ -103,6 +108,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                             beta: if p == 0 { job.beta } else { V::Elem::ONE },
                             c: job.c.offset(job.c_at.offset(i, j)),
                             c_at: job.c_at,
+                            spilling: if p == 0 { spilling::<V>(job, mc) } else { 0 },
                         };
                         if pack_a {
                             let (line_stride, k_stride) = (job.a_at.row_stride, job.a_at.col_stride);
@@ -210,6 +216,20 @@ fn ahead<T>(b: &Slices<T>, from: *const T, lines: usize) -> Ahead<T> {
         Ahead { from, stride: b.k_stride, runs: b.k, len: lines }
     } else {
         Ahead { from, stride: b.line_stride, runs: lines, len: b.k }
+    }
+}
+
+/// Of how many of the `mc` rows of a block of C the last vector may reach into the rows after them, which are written later:
+/// C has no gaps, nothing is added to it, and one panel has all columns.
+#[inline(always)]
+fn spilling<V: Vector>(job: &Job<V::Elem>, mc: usize) -> usize {
+    let whole = job.n.next_multiple_of(V::N);
+    let dense = job.c_at.col_stride == 1 && job.c_at.row_stride == job.n as isize;
+    if dense && job.beta == V::Elem::ZERO && whole <= 3 * V::N {
+        // Rows i for which i * n + whole <= mc * n.
+        (mc + 1).saturating_sub(whole.div_ceil(job.n))
+    } else {
+        0
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) const FAR: usize = 1024;
 /// Products with at most this many columns may be taken as dot products, or turned over.
 const FEW: usize = 24;
 
+/// With fewer steps along `k`, turning C over costs more than it saves.
+const DEEP: usize = 16;
+
 /// Elements of padding with which a buffer can be aligned to a cache line.
 pub(super) const LINE: usize = 64;
 
@@ -110,7 +113,7 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
     let turn = job.n != 1
         && (job.m == 1
             || (job.c_at.col_stride != 1 && job.c_at.row_stride == 1)
-            || (wastes_much::<V>(job.n) && lies_across && job.k > 1 && job.m >= V::NR && job.c_at.col_stride == 1));
+            || (wastes_much::<V>(job.n) && lies_across && job.k >= DEEP && job.m >= V::NR && job.c_at.col_stride == 1));
     let job = if turn {
         turned = job.transposed();
         &turned

@@ -23,6 +23,7 @@
 //! | `dots` | few columns: lanes along `k` |
 //! | `gemv` | matrix times vector |
 //! | `outer` | column times row |
+//! | `reduce` | sums and maxima of rows, sums of columns |
 //!
 //! The order of summation over `k` depends on the shape, the strides and the CPU alone, so equal calls give equal bits, in
 //! however many parts they are computed.
@@ -37,6 +38,7 @@ mod number;
 mod outer;
 mod pack;
 mod panel;
+mod reduce;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -46,6 +48,7 @@ mod x86;
 use std::ops::Range;
 
 pub use number::Element;
+pub use reduce::Reduction;
 
 /// How far apart the neighbours of an operand are, in elements: down a column and along a row.
 ///
@@ -163,6 +166,30 @@ pub unsafe fn gemm<T: Element>(
 /// How many elements of scratch [`gemm`] may use for this shape, whatever the strides.
 pub fn scratch_len<T: Element>(m: usize, n: usize, k: usize) -> usize {
     T::scratch_for(Cpu::get(), m, n, k)
+}
+
+/// Reduces each row, or each column, of `rows x columns` elements to one, written to its place from `out` on. Rows are
+/// contiguous, `row_stride` elements apart.
+///
+/// The bits of a result depend on its own elements and their order alone, so any range of rows, or of columns, may be reduced
+/// by itself. Where there are none to be reduced, sums are 0 and maxima −∞.
+///
+/// # Safety
+///
+/// - every element, `i * row_stride + j` after `x` for row `i` and column `j`, may be read for the duration of the call, and is
+///   initialised;
+/// - as many elements as there are rows, or columns, may be written from `out` on, and none of them is read.
+pub unsafe fn reduce<T: Element>(
+    reduction: Reduction,
+    rows: usize,
+    columns: usize,
+    x: *const T,
+    row_stride: usize,
+    out: *mut T,
+) {
+    let job = reduce::Reduce { reduction, rows, columns, x, row_stride, out };
+    // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
+    unsafe { T::reduce_on(Cpu::get(), &job) }
 }
 
 /// What the running CPU offers, in the steps for which there are kernels.

@@ -1,6 +1,7 @@
 //! The two types of numbers, and the kernels compiled for them.
 
 use super::drive;
+use super::reduce::{self, Reduce};
 use super::vector::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
@@ -13,6 +14,8 @@ pub(super) trait Number:
 {
     const ZERO: Self;
     const ONE: Self;
+    /// −∞
+    const LOWEST: Self;
     fn mul_add(self, a: Self, b: Self) -> Self;
 }
 
@@ -36,6 +39,14 @@ pub trait Element: sealed::Sealed + Copy {
     /// As for [`super::gemm`], and the CPU has the level.
     #[doc(hidden)]
     unsafe fn run_on(cpu: Cpu, job: &Job<Self>, part: Part, scratch: &mut [Self]);
+
+    /// Carries out a reduction with the kernels of one CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`super::reduce`], and the CPU has the level.
+    #[doc(hidden)]
+    unsafe fn reduce_on(cpu: Cpu, job: &Reduce<Self>);
 }
 
 macro_rules! number {
@@ -43,6 +54,7 @@ macro_rules! number {
         impl Number for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const LOWEST: Self = <$t>::NEG_INFINITY;
 
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
@@ -70,6 +82,19 @@ macro_rules! number {
                         Cpu::Avx2 => drive::drive::<x86::$avx2>(job, part, scratch),
                         #[cfg(target_arch = "x86_64")]
                         Cpu::Avx512 => drive::drive::<x86::$avx512>(job, part, scratch),
+                    }
+                }
+            }
+
+            unsafe fn reduce_on(cpu: Cpu, job: &Reduce<Self>) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match cpu {
+                        Cpu::Portable => reduce::drive::<Portable<$t, $lanes>>(job),
+                        #[cfg(target_arch = "x86_64")]
+                        Cpu::Avx2 => reduce::drive::<x86::$avx2>(job),
+                        #[cfg(target_arch = "x86_64")]
+                        Cpu::Avx512 => reduce::drive::<x86::$avx512>(job),
                     }
                 }
             }

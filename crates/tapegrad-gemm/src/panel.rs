@@ -49,6 +49,8 @@ pub(super) struct Panel<T> {
     pub(super) beta: T,
     pub(super) c: *mut T,
     pub(super) c_at: Strided,
+    /// So many of the first rows of C are written in whole vectors, also where the last one reaches into the rows after them.
+    pub(super) spilling: usize,
 }
 
 /// Memory that is needed soon: `runs` runs of `len` elements, `stride` apart.
@@ -144,15 +146,16 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool, co
             let a = p.a.offset(walk.row as isize * p.a_row);
             let c = p.c.offset(p.c_at.offset(walk.row, 0));
             let packs = walk.row == 0 && !p.packs_to.is_null();
+            let spills = walk.row + R <= p.spilling;
             if const { NV == 2 && !MASKED && R <= V::MR } {
                 if packs {
-                    tile::<V, R, NV, NEAR, MASKED, true>(p, a, walk.b, walk.b_step, c);
+                    tile::<V, R, NV, NEAR, MASKED, true>(p, a, walk.b, walk.b_step, c, spills);
                     (walk.b, walk.b_step) = (p.packs_to, V::NR as isize);
                 } else {
-                    tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c);
+                    tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c, spills);
                 }
             } else {
-                tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c);
+                tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c, spills);
             }
             for _ in 0..walk.soon {
                 if walk.run < p.ahead.runs {
@@ -184,7 +187,7 @@ const fn any_rows<V: Vector, const NV: usize>() -> usize {
     if NV > 2 || most_rows::<V, NV>() > V::MR { most_rows::<V, NV>() } else { V::MR }
 }
 
-/// `R` rows, `NV` vectors: sums in registers along `k`, then one update of C.
+/// `R` rows, `NV` vectors: sums in registers along `k`, then one update of C, in whole vectors where it `spills`.
 ///
 /// # Safety
 ///
@@ -196,6 +199,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
     mut b: *const V::Elem,
     b_step: isize,
     c: *mut V::Elem,
+    spills: bool,
 ) {
     // SAFETY: steps 0..k of A and B exist for R rows and the columns that `Tiles` names, R rows of C too.
     unsafe {
@@ -239,7 +243,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             }
             left -= 1;
         }
-        if last < V::N || p.c_at.col_stride != 1 {
+        if (last < V::N && !spills) || p.c_at.col_stride != 1 {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
             let in_memory = sums;
             V::run(Finish { p, c, sums: &in_memory });

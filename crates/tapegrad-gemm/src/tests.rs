@@ -4,7 +4,7 @@ use super::number::Number;
 use super::*;
 
 /// Numbers of the tests.
-trait Sample: Element + Number {
+pub(super) trait Sample: Element + Number {
     const EPSILON: f64;
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
@@ -129,7 +129,7 @@ impl<T: Sample> Operand<T> {
 }
 
 /// The levels that the machine running the tests has.
-fn levels() -> Vec<Cpu> {
+pub(super) fn levels() -> Vec<Cpu> {
     let mut levels = vec![Cpu::Portable];
     #[cfg(target_arch = "x86_64")]
     {
@@ -459,6 +459,41 @@ fn few_columns_match_the_naive_product() {
             for a in [Layout::RowMajor, Layout::ColMajor] {
                 let (b, c, scales) = (rng.pick(&INPUTS), rng.pick(&OUTPUTS), rng.pick(&SCALES));
                 check_both(&mut rng, (m, n, k), [a, b, c], scales);
+            }
+        }
+    }
+}
+
+/// Products without gaps whose rows are no whole vectors: the end of a row is written over by the next one.
+fn check_dense<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), b: Layout) {
+    const MARK: f64 = 77.0;
+    let (m, n, k) = shape;
+    let a = Operand::<T>::new(rng, m, k, Layout::RowMajor);
+    let b = Operand::<T>::new(rng, k, n, b);
+    let at = Strided { row_stride: n as isize, col_stride: 1 };
+    let mut want = vec![MARK; m * n];
+    naive(shape, 1.0, (&a.wide(), a.origin, a.at), (&b.wide(), b.origin, b.at), 0.0, (&mut want, 0, at));
+    want.extend([MARK; 32]);
+    for cpu in levels() {
+        for count in [1, 2, 3] {
+            let mut c = Operand { data: vec![T::from_f64(MARK); m * n + 32], origin: 0, at };
+            run_in_parts(cpu, shape, (1.0, 0.0), &a, &b, &mut c, count);
+            let close = |(got, want): (&f64, &f64)| (got - want).abs() <= (k as f64 + 4.0) * T::EPSILON;
+            assert!(c.wide().iter().zip(&want).all(close), "{cpu:?} {shape:?} in {count} parts: {:?}", c.wide());
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_no_whole_vectors_leave_what_follows_the_product() {
+    let mut rng = Random(11);
+    for n in 1..if cfg!(miri) { 6 } else { 50 } {
+        for m in [1, 2, 3, 5, 8, 13, 14, 40] {
+            for k in [1, 3, 20] {
+                for b in [Layout::RowMajor, Layout::ColMajor] {
+                    check_dense::<f32>(&mut rng, (m, n, k), b);
+                    check_dense::<f64>(&mut rng, (m, n, k), b);
+                }
             }
         }
     }

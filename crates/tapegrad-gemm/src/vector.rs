@@ -59,6 +59,14 @@ pub(super) trait Vector: Copy {
         // SAFETY: the trait's contract.
         unsafe { [v[0].sum(), v[1].sum(), v[2].sum(), v[3].sum()] }
     }
+    /// Lane by lane the larger; that of `x` where either is NaN.
+    unsafe fn max(self, x: Self) -> Self;
+    /// The same numbers, but NaN in the lanes in which `x` is.
+    unsafe fn unless_nan(self, x: Self) -> Self;
+    /// The first `count` lanes, `count <= N`, and the others of `x`.
+    unsafe fn first_of(self, count: usize, x: Self) -> Self;
+    /// The largest of all lanes; any where one is NaN.
+    unsafe fn largest(self) -> Self::Elem;
     /// Asks for the cache line of `p`; any address will do.
     unsafe fn prefetch(p: *const Self::Elem);
     /// The same, into the L2 cache only.
@@ -192,6 +200,33 @@ impl<T: Number, const W: usize> Vector for Portable<T, W> {
             total += x;
         }
         total
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, x: Self) -> Self {
+        self.zip(x, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::eq_op)] // Only NaN differs from itself.
+    unsafe fn unless_nan(self, x: Self) -> Self {
+        self.zip(x, |a, b| if b == b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn first_of(self, count: usize, x: Self) -> Self {
+        let mut out = x.0;
+        out[..count].copy_from_slice(&self.0[..count]);
+        Portable(out)
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self) -> T {
+        let mut most = self.0[0];
+        for &x in &self.0[1..] {
+            most = if x > most { x } else { most };
+        }
+        most
     }
 
     #[inline(always)]

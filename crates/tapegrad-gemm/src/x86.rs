@@ -151,6 +151,34 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    unsafe fn max(self, x: Self) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_max_ps(self.0, x.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn unless_nan(self, x: Self) -> Self {
+        // SAFETY: the trait's contract; all bits set is a NaN.
+        Self(unsafe { _mm256_or_ps(self.0, _mm256_cmp_ps::<_CMP_UNORD_Q>(x.0, x.0)) })
+    }
+
+    #[inline(always)]
+    unsafe fn first_of(self, count: usize, x: Self) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_blendv_ps(x.0, self.0, _mm256_castsi256_ps(Self::mask(count))) })
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn sums(v: [Self; 4]) -> [f32; 4] {
         // SAFETY: the trait's contract; the store is of four elements.
         unsafe {
@@ -281,6 +309,33 @@ impl Vector for F64x4 {
     }
 
     #[inline(always)]
+    unsafe fn max(self, x: Self) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_max_pd(self.0, x.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn unless_nan(self, x: Self) -> Self {
+        // SAFETY: the trait's contract; all bits set is a NaN.
+        Self(unsafe { _mm256_or_pd(self.0, _mm256_cmp_pd::<_CMP_UNORD_Q>(x.0, x.0)) })
+    }
+
+    #[inline(always)]
+    unsafe fn first_of(self, count: usize, x: Self) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm256_blendv_pd(x.0, self.0, _mm256_castsi256_pd(Self::mask(count))) })
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self) -> f64 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let two = _mm_max_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
+            _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn sums(v: [Self; 4]) -> [f64; 4] {
         // SAFETY: the trait's contract; the store is of four elements.
         unsafe {
@@ -337,7 +392,10 @@ impl Vector for F64x4 {
 
 /// The functions of AVX-512 that differ from those of AVX2 in kind.
 macro_rules! masked {
-    ($elem:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $reduce:ident) => {
+    (
+        $elem:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $reduce:ident,
+        $max:ident, $largest:ident, $unordered:ident, $blend:ident
+    ) => {
         #[inline(always)]
         unsafe fn mask(count: usize) -> $mask {
             debug_assert!(count <= Self::N);
@@ -357,6 +415,26 @@ macro_rules! masked {
         unsafe fn sum(self) -> $elem {
             // SAFETY: the trait's contract.
             unsafe { $reduce(self.0) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, x: Self) -> Self {
+            // SAFETY: the trait's contract.
+            Self(unsafe { $max(self.0, x.0) })
+        }
+        #[inline(always)]
+        unsafe fn unless_nan(self, x: Self) -> Self {
+            // SAFETY: the trait's contract.
+            Self(unsafe { $blend($unordered::<_CMP_UNORD_Q>(x.0, x.0), self.0, x.0) })
+        }
+        #[inline(always)]
+        unsafe fn first_of(self, count: usize, x: Self) -> Self {
+            // SAFETY: the trait's contract.
+            Self(unsafe { $blend(Self::mask(count), x.0, self.0) })
+        }
+        #[inline(always)]
+        unsafe fn largest(self) -> $elem {
+            // SAFETY: the trait's contract.
+            unsafe { $largest(self.0) }
         }
         #[inline(always)]
         unsafe fn transpose(src: *const $elem, stride: isize, rows: usize, cols: usize, dst: *mut $elem, step: usize) {
@@ -387,7 +465,17 @@ impl Vector for F32x16 {
         _mm512_add_ps,
         _mm512_fmadd_ps
     );
-    masked!(f32, __mmask16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_reduce_add_ps);
+    masked!(
+        f32,
+        __mmask16,
+        _mm512_maskz_loadu_ps,
+        _mm512_mask_storeu_ps,
+        _mm512_reduce_add_ps,
+        _mm512_max_ps,
+        _mm512_reduce_max_ps,
+        _mm512_cmp_ps_mask,
+        _mm512_mask_blend_ps
+    );
 }
 
 impl Vector for F64x8 {
@@ -410,5 +498,15 @@ impl Vector for F64x8 {
         _mm512_add_pd,
         _mm512_fmadd_pd
     );
-    masked!(f64, __mmask8, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_reduce_add_pd);
+    masked!(
+        f64,
+        __mmask8,
+        _mm512_maskz_loadu_pd,
+        _mm512_mask_storeu_pd,
+        _mm512_reduce_add_pd,
+        _mm512_max_pd,
+        _mm512_reduce_max_pd,
+        _mm512_cmp_pd_mask,
+        _mm512_mask_blend_pd
+    );
 }

@@ -205,13 +205,8 @@ impl Loss {
             Loss::Mse => (p - t).square(),
             Loss::Bce => -(t * p.ln() + (1.0 - t) * (1.0 - p).ln()),
             Loss::BceWithLogits => t * (-p).softplus() + (1.0 - t) * p.softplus(),
-            Loss::CrossEntropy => Loss::Nll.terms(p.log_softmax(-1), t),
-            Loss::Nll => {
-                let shape = p.shape();
-                let hot = t.one_hot(shape.dims()[shape.rank() - 1]);
-                // A choice, not a product: a class that is impossible (log-probability −∞) and not the label adds 0.
-                -hot.select(p, p.scalar(0.0)).sum_over(&[-1])
-            }
+            Loss::CrossEntropy => p.cross_entropy(t),
+            Loss::Nll => p.nll_loss(t),
         }
     }
 

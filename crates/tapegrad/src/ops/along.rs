@@ -58,9 +58,17 @@ fn check(x: &TensorType, index: &TensorType, axis: usize, free: bool) -> Result<
 /// Visits, for each index, its position and the position it points to in a value of `size` along the axis.
 fn visit(index: &[u32], shape: &Shape, axis: usize, size: usize, mut f: impl FnMut(usize, usize)) {
     let (count, inner) = (shape.dims()[axis], shape.dims()[axis + 1..].iter().product::<usize>());
-    for (at, &to) in index.iter().enumerate() {
-        let (outer, inside) = (at / (count * inner), at % inner);
-        f(at, (outer * size + to as usize) * inner + inside);
+    if count * inner == 0 {
+        return;
+    }
+    let mut at = 0;
+    for (outer, slab) in index.chunks_exact(count * inner).enumerate() {
+        for row in slab.chunks_exact(inner) {
+            for (inside, &to) in row.iter().enumerate() {
+                f(at, (outer * size + to as usize) * inner + inside);
+                at += 1;
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl Var {
     /// The largest element over `axes`, without derivative, for shifting exponents; 0 where it is not finite, so that
     /// an infinite element is not subtracted from itself.
     #[track_caller]
-    fn shift(self, axes: &[isize]) -> Var {
+    pub(super) fn shift(self, axes: &[isize]) -> Var {
         self.stop_gradient().max_keep(axes).finite_or_zero()
     }
 

@@ -1,6 +1,7 @@
 //! `Tape::compile`, and the program it gives.
 
 use super::accumulate::{Accumulation, accumulate};
+use super::join::join;
 use super::lanes::{self, Wanted};
 use super::layout::{Layout, Role, Slot};
 use super::legalise::{copy, legalise};
@@ -447,7 +448,8 @@ impl Extract {
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         accumulate(&mut self.graph, &views, &pairs, outs, guard_ends);
         let graph = &self.graph;
-        let schedule = schedule(graph, &views);
+        let mut schedule = schedule(graph, &views);
+        join(graph, &views, &mut schedule, &pairs, guard_ends);
         let mut plan = Plan::new(graph, &views, &schedule);
         plan.pin_leaves();
         plan.pin_indices(&compiled)?;

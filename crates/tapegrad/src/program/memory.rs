@@ -1,6 +1,7 @@
 //! Where values live: lifetimes packed into one arena.
 
 use std::collections::BTreeMap;
+use tapegrad_jit::LANES;
 
 /// Buffers of 16 or more elements start at a multiple of this many elements.
 pub(super) const ALIGN: usize = 16;
@@ -35,9 +36,13 @@ pub(crate) fn pack(lifetimes: &[Lifetime], base: usize) -> (Vec<usize>, usize) {
     if by_size.1 < along_time.1 { by_size } else { along_time }
 }
 
-/// The elements that a buffer takes.
-fn padded(len: usize) -> usize {
-    if len < ALIGN { len } else { len.next_multiple_of(ALIGN) }
+/// The elements that a buffer takes: tensors have padding behind them, which machine code may write.
+pub(super) fn padded(len: usize) -> usize {
+    match len {
+        0 | 1 => len,
+        ..ALIGN => len.next_multiple_of(LANES),
+        _ => len.next_multiple_of(ALIGN),
+    }
 }
 
 /// The largest first, each as far in front as those allow that are alive with it.

@@ -24,6 +24,7 @@ mod emit;
 #[cfg(test)]
 mod faults;
 mod inst;
+mod join;
 mod lanes;
 mod layout;
 mod legalise;

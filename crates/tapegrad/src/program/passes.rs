@@ -13,7 +13,6 @@
 
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::lanes::{CodeList, Formulas, Kind, Val, arity};
-use super::memory::ALIGN;
 use super::step::{Fused, Load, Step};
 use crate::ir::Reading;
 use std::collections::HashMap;
@@ -74,9 +73,9 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: us
     Ok(needs)
 }
 
-/// The pass of a group, if it is one of tensors that have padding behind them, and calls nothing from the standard library.
+/// The pass of a group, if it is one of tensors, which have padding behind them, and calls nothing from the standard library.
 fn draft<T: Reading>(f: &Fused<T>, end: usize, formulas: &mut Formulas) -> Option<Draft> {
-    if f.numel < ALIGN || f.body.len() > MOST_INSTRUCTIONS {
+    if f.numel < 2 || f.body.len() > MOST_INSTRUCTIONS {
         return None;
     }
     let code = CodeList::new(f.numel);

@@ -4,7 +4,7 @@ use super::accumulate::Accumulation;
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
-use super::memory::{Lifetime, Pack, align, most_alive};
+use super::memory::{Lifetime, Pack, align, most_alive, padded};
 use super::order::{self, Alike, Order};
 use super::passes;
 use super::scalars;
@@ -109,8 +109,7 @@ impl<'a> Plan<'a> {
                 self.set_offset(id, start);
                 self.pinned.push((start, id));
                 self.live += len;
-                // Tensors have padding behind them, which machine code may write.
-                self.end = align(start + len, len);
+                self.end = start + padded(len);
                 if let Attrs::Scalar(c) = self.graph.attrs(id) {
                     self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()]);
                 }

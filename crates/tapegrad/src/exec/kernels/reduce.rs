@@ -1,8 +1,10 @@
 //! Reductions. The order in which terms are added depends only on the shape and on how the operand lies in memory.
 
+use crate::ir::Reading;
 use crate::num::Float;
 use crate::program::{Reduce, Reduction};
 use std::ops::Range;
+use tapegrad_gemm as gemm;
 
 /// Accumulators of a contiguous reduction: independent chains that the compiler keeps in SIMD registers.
 const LANES: usize = 16;
@@ -52,7 +54,7 @@ pub(super) fn len(r: &Reduce) -> usize {
 }
 
 /// Carries out a reduction.
-pub(super) fn run<T: Float>(r: &Reduce, values: &mut [T]) {
+pub(super) fn run<T: Reading>(r: &Reduce, values: &mut [T]) {
     // SAFETY: the verifier has checked that operand and output lie in the arena and do not overlap.
     unsafe { run_part(r, values.as_mut_ptr(), 0..len(r)) }
 }
@@ -62,9 +64,12 @@ pub(super) fn run<T: Float>(r: &Reduce, values: &mut [T]) {
 /// # Safety
 /// Operand and output must be valid behind `v` and not overlap; nobody else may write the operand, or use the part of the
 /// output, at the same time.
-pub(super) unsafe fn run_part<T: Float>(r: &Reduce, v: *mut T, part: Range<usize>) {
+pub(super) unsafe fn run_part<T: Reading>(r: &Reduce, v: *mut T, part: Range<usize>) {
     // SAFETY: the caller's contract.
     unsafe {
+        if matrix(r, v, &part) {
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             return match r.reduction {
@@ -76,6 +81,33 @@ pub(super) unsafe fn run_part<T: Float>(r: &Reduce, v: *mut T, part: Range<usize
             Reduction::Sum => reduce::<T, Sum>(r, v, part),
             Reduction::Max => reduce::<T, Max>(r, v, part),
         }
+    }
+}
+
+/// Reductions of the rows of a matrix, and sums of its columns, have kernels of their own; tells whether this was one.
+///
+/// # Safety
+/// As [`run_part`].
+#[inline(always)]
+unsafe fn matrix<T: Reading>(r: &Reduce, v: *mut T, part: &Range<usize>) -> bool {
+    let (reduction, rows, columns, at, stride) =
+        match (&r.kept[..], &r.kept_strides[..], &r.reduced[..], &r.reduced_strides[..]) {
+            (&[], _, &[len], &[1]) => (of_rows(r.reduction), part.len(), len, 0, 0),
+            (&[_], &[stride], &[len], &[1]) => (of_rows(r.reduction), part.len(), len, part.start * stride, stride),
+            (&[_], &[1], &[rows], &[stride]) if r.reduction == Reduction::Sum => {
+                (gemm::Reduction::SumOfColumns, rows, part.len(), part.start, stride)
+            }
+            _ => return false,
+        };
+    // SAFETY: the caller's contract.
+    unsafe { gemm::reduce(reduction, rows, columns, v.add(r.x + at), stride, v.add(r.out + part.start)) };
+    true
+}
+
+fn of_rows(reduction: Reduction) -> gemm::Reduction {
+    match reduction {
+        Reduction::Sum => gemm::Reduction::SumOfRows,
+        Reduction::Max => gemm::Reduction::MaxOfRows,
     }
 }
 

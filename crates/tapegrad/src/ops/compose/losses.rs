@@ -128,7 +128,7 @@ impl Var {
     }
 
     #[track_caller]
-    fn picked(self, op: &'static str, labels: Var, read: fn(Var) -> Var) -> Result<Var, RecordError> {
+    fn picked(self, op: &'static str, labels: Var, read: fn(Var, Var) -> Var) -> Result<Var, RecordError> {
         let [x] = Call::new(op, ["x"], [self]).shapes()?;
         let call = Call::new(op, ["x", "labels"], [self, labels]);
         labels.shape_for(op)?;
@@ -141,8 +141,8 @@ impl Var {
         match x.dims() {
             [rows @ .., classes] if rows == ty.shape.dims() && *classes > 0 => {
                 let column: Shape = rows.iter().copied().chain([1]).collect();
-                let picked = read(self).try_take_along_axis(-1, labels.reshape_to(&column));
-                Ok(-picked.map_err(|error| error.within(op))?.reshape_to(&ty.shape))
+                let picked = self.try_take_along_axis(-1, labels.reshape_to(&column));
+                Ok(read(self, picked.map_err(|error| error.within(op))?).reshape_to(&ty.shape))
             }
             _ => call.fails(Issue::shape(format!(
                 "expected one label per row of the prediction, whose last axis is the classes; found a prediction of shape {x} \
@@ -158,7 +158,7 @@ impl Var {
     /// If the labels are not indices, or their shape is not that of the rows.
     #[track_caller]
     pub fn try_nll_loss(self, labels: Var) -> Result<Var, RecordError> {
-        self.picked("nll_loss", labels, |x| x)
+        self.picked("nll_loss", labels, |_, picked| -picked)
     }
 
     /// [`Var::cross_entropy`], returning the error.
@@ -167,7 +167,11 @@ impl Var {
     /// If the labels are not indices, or their shape is not that of the rows.
     #[track_caller]
     pub fn try_cross_entropy(self, labels: Var) -> Result<Var, RecordError> {
-        self.picked("cross_entropy", labels, |x| x.log_softmax(-1))
+        // Of the log-softmax only what is picked, with the same digits: its other elements are not worked out.
+        self.picked("cross_entropy", labels, |x, picked| {
+            let shift = x.shift(&[-1]);
+            (x - shift).exp().sum_keep(&[-1]).ln() - (picked - shift)
+        })
     }
 
     /// [`Var::kl_div`], returning the error.
