@@ -1,9 +1,9 @@
 //! Scalars, from memory to memory: long straight code, repetition in it as vectors.
 //!
 //! ```text
-//!                                                ┌▶ pack: four alike as one ─┐
-//!   ScalarInst ─▶ last uses ───▶ between calls: ─┤                           ├─▶ Scalars::run(arena)
-//!                 (backward)                     └▶ translate: one by one ───┘
+//!                                ┌▶ pack: four alike as one ─┐
+//!   ScalarInst ─▶ last uses ───▶─┤                           ├─▶ Scalars::run(arena)
+//!                 (backward)     └▶ translate: one by one ───┘
 //! ```
 //!
 //! [`compile`](crate::compile) orders instructions and chooses registers by looking ahead; for code of millions of instructions

@@ -11,6 +11,9 @@ const MOVING: [u8; 4] = [RSI, RDI, RDX, RCX];
 const ASTRAY: i32 = i32::MIN;
 /// How far a register is set beyond what it is set for, so that it serves what comes next.
 const AHEAD: i32 = 96;
+/// Bytes of the instruction that moves a register, and what a short address saves.
+const MOVE: i32 = 7;
+const SHORTER: i32 = 3;
 /// Addresses so close belong to one stream.
 const STREAM: u32 = 512;
 
@@ -22,11 +25,19 @@ pub(super) struct Near {
     clock: u32,
     /// The last addresses that no register was near to.
     missed: [i32; 4],
+    /// How many bytes the moves of each have saved, so far as it counts.
+    saved: [i32; MOVING.len()],
 }
 
 impl Near {
     pub(super) fn new() -> Near {
-        Near { at: [ASTRAY; MOVING.len()], used: [0; MOVING.len()], clock: 0, missed: [ASTRAY; 4] }
+        Near {
+            at: [ASTRAY; MOVING.len()],
+            used: [0; MOVING.len()],
+            clock: 0,
+            missed: [ASTRAY; 4],
+            saved: [MOVE; MOVING.len()],
+        }
     }
 
     /// What a call leaves of the registers: nothing.
@@ -45,6 +56,7 @@ impl Near {
         let distance = |at: i32| disp.wrapping_sub(at);
         let within = |at: i32| i8::try_from(distance(at)).is_ok();
         let number = if let Some(number) = self.at.iter().position(|&at| within(at)) {
+            self.saved[number] = (self.saved[number] + SHORTER).min(4 * MOVE);
             number
         } else {
             // A register whose stream goes on; else, for the beginning of a stream, the one not used for longest.
@@ -59,6 +71,11 @@ impl Near {
                 self.missed[0] = disp;
                 return rm;
             };
+            if self.saved[number] < MOVE {
+                self.saved[number] += 1;
+                return rm;
+            }
+            self.saved[number] -= MOVE - SHORTER;
             self.at[number] = disp + ahead;
             asm.lea(MOVING[number], Mem { base: RBX, index: None, disp: disp + ahead });
             number

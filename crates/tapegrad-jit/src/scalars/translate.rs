@@ -89,23 +89,22 @@ pub(super) fn translate<T: Number>(
     t.asm.add_imm(STACK, -(FRAME + 8));
     t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
-    let (mut at, mut end) = (0, source.arena);
-    while at < source.code.len() {
-        let region = region(&source.code[at..]);
-        let (code, last) = (&source.code[at..at + region], &last[at..at + region]);
-        at += region;
-        if T::ELEM == Elem::F64
-            && let Some(packed) = pack::Packed::find(code, last, source.arena, &mut tables.places)
-        {
-            t.write_back();
-            t.forget_all();
-            end = end.max(packed.emit(t.asm, base));
-            // What follows may be, or call, code that knows no vectors of this length.
+    let packed = match T::ELEM {
+        Elem::F64 => pack::Packed::find(source.code, last, source.arena, &mut tables.places),
+        Elem::F32 => None,
+    };
+    let end = match packed {
+        Some(packed) => {
+            let end = packed.emit(t.asm, base);
+            // The caller may be code that knows no vectors of this length.
             t.asm.vzeroupper();
-        } else {
-            t.one_by_one(code, last);
+            end.max(source.arena)
         }
-    }
+        None => {
+            t.one_by_one(source.code, last);
+            source.arena
+        }
+    };
     t.write_back();
     t.forget_all();
     t.asm.add_imm(STACK, FRAME + 8);
@@ -113,13 +112,6 @@ pub(super) fn translate<T: Number>(
     t.asm.pop(RBX);
     t.asm.ret();
     end
-}
-
-/// How many instructions there are up to the next call, or of calls up to what is no call.
-fn region<T>(code: &[ScalarInst<T>]) -> usize {
-    let is_call = |inst: &ScalarInst<T>| matches!(inst.op, ScalarOp::Call { .. });
-    let first = is_call(&code[0]);
-    code.iter().position(|inst| is_call(inst) != first).unwrap_or(code.len())
 }
 
 /// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.

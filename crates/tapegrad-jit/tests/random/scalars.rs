@@ -42,12 +42,7 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     let mut written: Vec<u32> = (0..kept).map(|place| u32::try_from(place).unwrap()).collect();
     let mut code = Vec::with_capacity(length);
     while code.len() < length {
-        let functions: [(fn(T, T, T) -> T, Option<TileFunction<T>>, u8); 3] = [
-            (|a, _, _| floor(a), Some(|out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a))), 1),
-            (|a, b, _| T::eval(Op::Max, a, b, b), Some(largest), 2),
-            (|a, b, c| T::eval(Op::MulAdd, a, b, c), None, 3),
-        ];
-        let (function, tile, arity) = functions[draw.below(3)];
+        let function = functions()[draw.below(3)];
         let all = [
             ScalarOp::Add,
             ScalarOp::Sub,
@@ -63,7 +58,7 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
             ScalarOp::Equal,
             ScalarOp::Select,
             ScalarOp::Copy,
-            ScalarOp::Call { function, tile, arity },
+            function,
         ];
         let op = all[draw.below(all.len() - usize::from(!calls))];
         // Now and then the same again and again.
@@ -81,10 +76,21 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     code
 }
 
+/// Functions of one, two and three operands; the last cannot be called for many numbers at a time.
+fn functions<T: Float>() -> [ScalarOp<T>; 3] {
+    let tile: TileFunction<T> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a));
+    [
+        ScalarOp::Call { function: |a, _, _| floor(a), tile: Some(tile), arity: 1 },
+        ScalarOp::Call { function: |a, b, _| T::eval(Op::Max, a, b, b), tile: Some(largest), arity: 2 },
+        ScalarOp::Call { function: |a, b, c| T::eval(Op::MulAdd, a, b, c), tile: None, arity: 3 },
+    ]
+}
+
 /// The same few instructions again and again, as loops leave them: on places further along each time, on what stays, on what
 /// the turn has computed, and on what the turn before it has. Temporary places are used again.
-fn repeated<T: Float>(draw: &mut Draw, kept: usize) -> Vec<ScalarInst<T>> {
+fn repeated<T: Float>(draw: &mut Draw, kept: usize, calls: bool) -> Vec<ScalarInst<T>> {
     let place = |place: usize| u32::try_from(place).unwrap();
+    let [one, two, three] = functions();
     let ops = [
         ScalarOp::Add,
         ScalarOp::Sub,
@@ -100,7 +106,13 @@ fn repeated<T: Float>(draw: &mut Draw, kept: usize) -> Vec<ScalarInst<T>> {
         ScalarOp::Equal,
         ScalarOp::Select,
         ScalarOp::Copy,
+        one,
+        two,
+        one,
+        two,
+        three,
     ];
+    let ops = &ops[..ops.len() - if calls { draw.below(2) } else { 5 }];
     let length = 1 + draw.below(12);
     let (turns, stride) = (1 + draw.below(80), 1 + draw.below(3));
     let down = draw.below(2) == 0;
@@ -140,7 +152,7 @@ fn check<T: Float>(seed: u64) {
     // Several pieces in one piece of memory.
     let mut pieces: Vec<_> = (0..3).map(|n| random::<T>(&mut draw, kept, length, n > 0)).collect();
     if kept > 24 {
-        pieces.extend((0..3).map(|_| repeated::<T>(&mut draw, kept)));
+        pieces.extend((0..6).map(|n| repeated::<T>(&mut draw, kept, n % 2 == 1)));
     }
     let source = |code| ScalarSource { arena: 2 * kept, kept, code };
     let sources: Vec<_> = pieces.iter().map(|code| source(&code[..])).collect();
@@ -162,13 +174,15 @@ fn much_of_random_repetition_is_packed() {
     if !supported() {
         return;
     }
-    let packed = |seed: &u64| {
-        let code = repeated::<f64>(&mut Draw(*seed), 60);
-        // What stands in packs needs room of its own.
-        compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap().memory() > 120
-    };
-    let count = (0..400).filter(packed).count();
-    assert!(count > 20, "{count} of 400");
+    for calls in [false, true] {
+        let packed = |seed: &u64| {
+            let code = repeated::<f64>(&mut Draw(*seed), 60, calls);
+            // What stands in packs needs room of its own.
+            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap().memory() > 120
+        };
+        let count = (0..400).filter(packed).count();
+        assert!(count > 20, "{count} of 400, with calls: {calls}");
+    }
 }
 
 #[test]
@@ -237,7 +251,7 @@ fn every_instruction_of_scalars_is_one_that_a_disassembler_knows() {
     }
     for seed in 0..50 {
         let mut code = random::<f64>(&mut Draw(seed), 60, 300, true);
-        code.extend(repeated(&mut Draw(seed), 60));
+        code.extend(repeated(&mut Draw(seed), 60, seed % 2 == 1));
         let compiled = compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap();
         let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
         let mut last = iced_x86::Mnemonic::INVALID;

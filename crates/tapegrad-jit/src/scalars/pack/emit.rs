@@ -4,8 +4,10 @@
 //! readers all come before its register is needed is never in memory. Numbers that have to be get a slot beyond the arena, which
 //! is free again after the last reader.
 
+mod calls;
 mod registers;
 
+use super::batches::Batches;
 use super::groups::{Groups, LANES, Source};
 use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
 use super::units::{Numbers, Reads, Unit, computed_by};
@@ -50,10 +52,20 @@ struct State {
     left: u32,
 }
 
+/// What is emitted.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) region: &'a Region,
+    pub(super) groups: &'a Groups,
+    pub(super) batches: &'a Batches,
+    pub(super) numbers: Numbers,
+}
+
 pub(super) struct Emitter<'a> {
     asm: &'a mut Assembler,
     region: &'a Region,
     groups: &'a Groups,
+    batches: &'a Batches,
     numbers: Numbers,
     /// Where the base register points to, in elements.
     base: i32,
@@ -69,6 +81,8 @@ pub(super) struct Emitter<'a> {
     free_packs: Vec<u32>,
     free_singles: Vec<u32>,
     end: u32,
+    /// Where the operands of calls are brought together, if any were.
+    frame: u32,
     /// Slots given back by the unit that is being emitted: it may still read them, after others have been put into memory.
     returned: Vec<(u32, bool)>,
 }
@@ -77,9 +91,7 @@ impl<'a> Emitter<'a> {
     /// Each unit is read as often as `readers` says; the first slot is a multiple of [`LANES`].
     pub(super) fn new(
         asm: &'a mut Assembler,
-        region: &'a Region,
-        groups: &'a Groups,
-        numbers: Numbers,
+        Parts { region, groups, batches, numbers }: Parts<'a>,
         readers: &[u32],
         (base, first_slot): (i32, u32),
     ) -> Emitter<'a> {
@@ -88,6 +100,7 @@ impl<'a> Emitter<'a> {
             asm,
             region,
             groups,
+            batches,
             numbers,
             base,
             near: Near::new(),
@@ -100,6 +113,7 @@ impl<'a> Emitter<'a> {
             free_packs: Vec::new(),
             free_singles: Vec::new(),
             end: first_slot,
+            frame: NOWHERE,
             returned: Vec::new(),
         }
     }
@@ -123,6 +137,7 @@ impl<'a> Emitter<'a> {
                 Unit::Pack(pack) => self.pack(pack),
                 // Made when it is needed: numbers from memory can be read again at any time.
                 Unit::Tuple(_) => {}
+                Unit::Batch(batch) => self.batch(batch),
             }
         }
         for (id, place) in late {
@@ -208,7 +223,7 @@ impl<'a> Emitter<'a> {
             Simple::Less => LESS,
             Simple::LessEqual => LESS_EQUAL,
             Simple::Equal => EQUAL,
-            Simple::Select => unreachable!("has three operands"),
+            Simple::Select | Simple::Call(_) => unreachable!("is done by itself"),
         };
         asm.vex(shape.of(Kind::Compare), dst, first, second, Some(predicate));
         asm.vex(shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
@@ -217,8 +232,10 @@ impl<'a> Emitter<'a> {
     fn single(&mut self, id: u32) {
         let node = self.region.nodes[id as usize];
         self.need_constants(node.op);
-        if node.op == Simple::Select {
-            return self.select(id);
+        match node.op {
+            Simple::Select => return self.select(id),
+            Simple::Call(function) => return self.call(id, self.region.functions[function as usize]),
+            _ => {}
         }
         let [mut a, mut b, _] = node.args;
         if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) {
@@ -282,7 +299,7 @@ impl<'a> Emitter<'a> {
         let members = self.groups.packs[pack as usize];
         let node = self.region.nodes[members[0] as usize];
         self.need_constants(node.op);
-        let [mut a, mut b] = self.groups.sources[pack as usize];
+        let [mut a, mut b, _] = self.groups.sources[pack as usize];
         if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) && matches!(a, Source::Places(_)) {
             (a, b) = (b, a);
         }
@@ -297,9 +314,14 @@ impl<'a> Emitter<'a> {
         }
         let dst = self.take_beside(first, second);
         self.instruction(node.op, VECTOR, dst, first, second);
+        self.packed_result(pack, dst);
+    }
+
+    /// A pack has been computed.
+    fn packed_result(&mut self, pack: u32, dst: u8) {
         let unit = self.numbers.of(Unit::Pack(pack));
         self.bind(dst, unit);
-        self.outs(unit, dst, members.map(|id| self.region.nodes[id as usize].out));
+        self.outs(unit, dst, self.groups.packs[pack as usize].map(|id| self.region.nodes[id as usize].out));
         if self.state[unit as usize].left == 0 {
             self.forget(unit, false);
         }

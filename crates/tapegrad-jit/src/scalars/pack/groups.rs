@@ -5,7 +5,8 @@
 //!   b0 = a0 * a0   b1 = a1 * a1   b2 = a2 * a2   b3 = a3 * a3        b = a * a
 //! ```
 //!
-//! Four instructions of one kind on one level are a pack if their operands are cheap to have side by side. The first pack of a
+//! Four instructions of one kind are a pack if their operands are cheap to have side by side, and if they can be put on one level,
+//! with all that reads them above it: then none depends on another, whatever packs there are. The first pack of a
 //! repetition is found by instructions that follow each other in the same surroundings; from there packs spread along operands
 //! and readers, so that lanes are kept.
 //! Source: Larsen and Amarasinghe, "Exploiting superword level parallelism with multimedia instruction sets", PLDI 2000.
@@ -35,9 +36,11 @@ pub(super) struct Groups {
     /// For each node its pack times 4, and its lane; [`NOWHERE`] for those in no pack.
     pub(super) lane_of: Vec<u32>,
     /// The operands of each pack.
-    pub(super) sources: Vec<[Source; 2]>,
+    pub(super) sources: Vec<[Source; 3]>,
     /// Values brought together to be operands.
     pub(super) tuples: Vec<[Val; LANES]>,
+    /// The level of each node: those of a pack are on one, and each is above all that it reads.
+    pub(super) levels: Vec<u32>,
 }
 
 impl Groups {
@@ -47,7 +50,10 @@ impl Groups {
         let of_tuple = |&values: &[Val; LANES]| match shift(values.map(packed)) {
             _ if same(values) => 1,
             Some(_) => 2,
-            None => 5,
+            None => match in_place(values.map(packed)) {
+                Some((packs, others)) => (packs + 2 * others) as usize,
+                None => 5,
+            },
         };
         // What is slow is slower by half for four numbers.
         let of_pack = |pack: &[u32; LANES]| work(region.nodes[pack[0] as usize].op) * 3 / 2;
@@ -94,6 +100,8 @@ struct Finder<'a> {
     in_gathered: HashSet<Val, BuildHasherDefault<Spread>>,
     /// Packs whose operands and readers have not been looked at.
     queue: Vec<u32>,
+    /// Nodes whose levels have been raised, and the levels before.
+    raised: Vec<(u32, u32)>,
 }
 
 /// More readers of one number are not looked at.
@@ -101,15 +109,19 @@ const MOST_READERS: usize = 16;
 const REFUSED: u32 = 100;
 /// Kinds of instructions that repetitions in progress may have.
 const NEAR: usize = 2048;
+/// A pack for which the levels of more nodes have to be raised is not made.
+const MOST_RAISED: usize = 64;
 /// Numbers read so often are worth bringing together.
 const OFTEN: u32 = 16;
 
 /// Finds the packs of a region, if it has enough of them to be worth it.
 pub(super) fn find(region: &Region, places: &Places) -> Option<Groups> {
     let colours = region.surroundings();
-    let found = Groups { lane_of: vec![NOWHERE; region.nodes.len()], ..Groups::default() };
+    let levels = region.nodes.iter().map(|node| node.level).collect();
+    let found = Groups { lane_of: vec![NOWHERE; region.nodes.len()], levels, ..Groups::default() };
     let (gathered, in_gathered) = (Table::default(), HashSet::default());
-    let mut finder = Finder { region, places, colours, found, gathered, in_gathered, queue: Vec::new() };
+    let mut finder =
+        Finder { region, places, colours, found, gathered, in_gathered, queue: Vec::new(), raised: Vec::new() };
     finder.sweep();
     if 2 * LANES * finder.found.packs.len() < region.nodes.len() {
         return None;
@@ -135,8 +147,8 @@ impl Finder<'_> {
         let mut next = vec![NOWHERE; count as usize];
         // The first of each kind, found from the end: in a table that forgets, as repetition is near or not at all.
         let mut first = vec![(0u64, NOWHERE); NEAR];
-        for id in (0..count).rev().filter(|&id| packable(self.node(id).op)) {
-            let kind = u64::from(self.colours[id as usize]) << 32 | u64::from(self.node(id).level);
+        for id in (0..count).rev().filter(|&id| packable(self.region, self.node(id).op)) {
+            let kind = u64::from(self.colours[id as usize]) << 32 | u64::from(self.found.levels[id as usize]);
             let entry = &mut first[mix(kind) as usize % NEAR];
             if entry.0 == kind {
                 next[id as usize] = entry.1;
@@ -163,26 +175,48 @@ impl Finder<'_> {
         }
     }
 
+    /// One of the operands of each of four nodes.
+    #[inline]
+    fn operands(&self, [a, b, c, d]: [u32; LANES], which: usize) -> [Val; LANES] {
+        let of = |id: u32| self.node(id).args[which];
+        [of(a), of(b), of(c), of(d)]
+    }
+
+    /// Whether four nodes, all different, do the same and are in no pack.
+    #[inline]
+    fn alike(&self, members: [u32; LANES]) -> bool {
+        let [a, b, c, d] = members;
+        let op = self.node(a).op;
+        members.iter().all(|&id| self.is_free(id) && self.node(id).op == op)
+            && a != b
+            && a != c
+            && a != d
+            && b != c
+            && b != d
+            && c != d
+            && packable(self.region, op)
+    }
+
     /// Makes a pack of four nodes, if that is possible and pays.
     fn pack(&mut self, members: [u32; LANES]) -> bool {
-        let first = *self.node(members[0]);
-        let alike = |&id: &u32| {
-            let node = self.node(id);
-            self.is_free(id) && node.op == first.op && node.level == first.level
-        };
-        let apart = (1..LANES).all(|i| !members[..i].contains(&members[i]));
-        if !apart || !packable(first.op) || !members.iter().all(alike) {
+        if !self.alike(members) {
             return false;
         }
-        let operands = [0, 1].map(|k| members.map(|id| self.node(id).args[k]));
-        let operands = &operands[..first.arity as usize];
-        let cost: u32 = operands.iter().map(|&values| self.cost(values)).sum();
-        if cost >= saved(first.op) {
+        let Node { op, arity, .. } = *self.node(members[0]);
+        let mut costs = [0; 3];
+        for (k, cost) in costs.iter_mut().enumerate().take(arity.into()) {
+            *cost = self.cost(self.operands(members, k));
+        }
+        if costs.iter().sum::<u32>() >= saved(op) || !self.on_one_level(members) {
             return false;
         }
-        for &values in operands {
-            if values.iter().all(|v| v & PLACE != 0) && !same(values) && !side_by_side(values) {
+        for (k, &cost) in costs.iter().enumerate().take(arity.into()) {
+            let values = self.operands(members, k);
+            let stand = values.iter().all(|v| v & PLACE != 0) && !same(values) && !side_by_side(values);
+            if stand || cost > 0 {
                 self.gathered.insert(values, ());
+            }
+            if stand {
                 self.in_gathered.extend(values);
             }
         }
@@ -211,22 +245,74 @@ impl Finder<'_> {
             };
         }
         if values.iter().any(|v| v & PLACE != 0) {
-            return 3;
+            return if self.gathered.contains_key(&values) { 0 } else { 3 };
         }
-        let lanes = values.map(|v| self.found.lane_of[v as usize]);
-        if lanes[0] == NOWHERE {
-            let first = self.node(values[0]);
-            let alike = |&v: &Val| {
-                let node = self.node(v);
-                self.is_free(v) && packable(node.op) && node.op == first.op && node.level == first.level
-            };
-            return if values.iter().all(alike) { 0 } else { 3 };
+        let [a, b, c, d] = values;
+        let lane_of = |v: Val| self.found.lane_of[v as usize];
+        let lanes = [lane_of(a), lane_of(b), lane_of(c), lane_of(d)];
+        if lanes[0] == NOWHERE && self.alike(values) {
+            return 0;
         }
         match shift(lanes) {
             Some((_, _, 0)) => 0,
+            _ if self.gathered.contains_key(&values) => 0,
             Some(_) => 1,
-            None => 3,
+            None => match in_place(lanes) {
+                Some((packs, others)) => packs + others - 1,
+                None => 3,
+            },
         }
+    }
+
+    /// Brings nodes to one level, and what reads them above it, if none depends on another and few have to be raised.
+    fn on_one_level(&mut self, members: [u32; LANES]) -> bool {
+        let levels = members.map(|id| self.found.levels[id as usize]);
+        if levels.iter().all(|&level| level == levels[0]) {
+            return true;
+        }
+        let highest = levels.into_iter().max().unwrap_or(0);
+        self.raised.clear();
+        for (id, level) in members.into_iter().zip(levels) {
+            if level < highest {
+                self.found.levels[id as usize] = highest;
+                self.raised.push((id, level));
+            }
+        }
+        let mut at = 0;
+        let mut possible = true;
+        while possible && at < self.raised.len() {
+            let (id, _) = self.raised[at];
+            let above = self.found.levels[id as usize] + 1;
+            at += 1;
+            let region = self.region;
+            for (reader, _) in region.readers(id) {
+                if self.found.levels[reader as usize] >= above {
+                    continue;
+                }
+                let mates = match self.found.lane_of[reader as usize] {
+                    NOWHERE => [reader; LANES],
+                    lane => self.found.packs[lane as usize / LANES],
+                };
+                for mate in mates {
+                    let level = &mut self.found.levels[mate as usize];
+                    if *level < above {
+                        self.raised.push((mate, *level));
+                        *level = above;
+                    }
+                }
+                // One that would have to be above itself depends on another.
+                if members.contains(&reader) || self.raised.len() > MOST_RAISED {
+                    possible = false;
+                    break;
+                }
+            }
+        }
+        if !possible {
+            for &(id, level) in self.raised.iter().rev() {
+                self.found.levels[id as usize] = level;
+            }
+        }
+        possible
     }
 
     /// Packs operands and readers of new packs, and theirs.
@@ -234,7 +320,11 @@ impl Finder<'_> {
         while let Some(pack) = self.queue.pop() {
             let members = self.found.packs[pack as usize];
             for k in 0..self.node(members[0]).arity as usize {
-                let values = members.map(|id| self.node(id).args[k]);
+                let first = self.node(members[0]).args[k];
+                if first & PLACE != 0 || !self.is_free(first) {
+                    continue;
+                }
+                let values = self.operands(members, k);
                 if values.iter().all(|v| v & PLACE == 0) {
                     self.pack(values);
                 }
@@ -244,17 +334,21 @@ impl Finder<'_> {
                 if !self.is_free(reader) {
                     continue;
                 }
+                let (op, colour) = (self.node(reader).op, self.colours[reader as usize]);
                 let mut readers = [reader; LANES];
                 for lane in 1..LANES {
                     // The one in the same surroundings, or else any that does the same.
-                    let fits = |&(id, at): &(u32, usize)| {
-                        let (node, first) = (self.node(id), self.node(reader));
-                        at == k && self.is_free(id) && node.op == first.op && node.level == first.level
-                    };
-                    let found = || region.readers(members[lane]).take(MOST_READERS).filter(fits).map(|(id, _)| id);
-                    let best = found().find(|&id| self.colours[id as usize] == self.colours[reader as usize]);
-                    let best = best.or_else(|| found().next());
-                    readers[lane] = best.unwrap_or(reader);
+                    for (id, at) in region.readers(members[lane]).take(MOST_READERS) {
+                        if at == k && self.is_free(id) && self.node(id).op == op {
+                            let best = self.colours[id as usize] == colour;
+                            if best || readers[lane] == reader {
+                                readers[lane] = id;
+                            }
+                            if best {
+                                break;
+                            }
+                        }
+                    }
                 }
                 self.pack(readers);
             }
@@ -266,10 +360,11 @@ impl Finder<'_> {
         let mut known: Table<[Val; LANES], u32> = Table::default();
         for members in &self.found.packs {
             let first = self.region.nodes[members[0] as usize];
-            let mut sources = [Source::Places(0); 2];
+            let mut sources = [Source::Places(0); 3];
             for (k, source) in sources.iter_mut().enumerate().take(first.arity as usize) {
-                let values = members.map(|id| self.region.nodes[id as usize].args[k]);
-                let lanes = values.map(|v| if v & PLACE == 0 { self.found.lane_of[v as usize] } else { NOWHERE });
+                let [a, b, c, d] = members.map(|id| self.region.nodes[id as usize].args[k]);
+                let lane_of = |v: Val| if v & PLACE == 0 { self.found.lane_of[v as usize] } else { NOWHERE };
+                let (values, lanes) = ([a, b, c, d], [lane_of(a), lane_of(b), lane_of(c), lane_of(d)]);
                 *source = match shift(lanes) {
                     Some((pack, _, 0)) => Source::Pack(pack),
                     _ if side_by_side(values) => Source::Places(values[0] & !PLACE),
@@ -287,7 +382,7 @@ impl Finder<'_> {
 
 /// How much work an operation on single numbers is: 1, or more for what is slow.
 fn work(op: Simple) -> usize {
-    if matches!(op, Simple::Div | Simple::Sqrt | Simple::Recip) { 4 } else { 1 }
+    if matches!(op, Simple::Div | Simple::Sqrt | Simple::Recip | Simple::Call(_)) { 4 } else { 1 }
 }
 
 /// What packing four instructions saves.
@@ -295,8 +390,12 @@ fn saved(op: Simple) -> u32 {
     if work(op) > 1 { 12 } else { 3 }
 }
 
-fn packable(op: Simple) -> bool {
-    !matches!(op, Simple::Select | Simple::Copy)
+fn packable(region: &Region, op: Simple) -> bool {
+    match op {
+        Simple::Select | Simple::Copy => false,
+        Simple::Call(function) => region.functions[function as usize].many.is_some(),
+        _ => true,
+    }
 }
 
 fn same(values: [Val; LANES]) -> bool {
@@ -306,6 +405,20 @@ fn same(values: [Val; LANES]) -> bool {
 /// Whether values stand side by side in memory.
 fn side_by_side(values: [Val; LANES]) -> bool {
     values[0] & PLACE != 0 && (values[0]..).zip(values).all(|(want, v)| v == want)
+}
+
+/// From how many packs lanes can be taken that are in their places there, and how many are not; nothing if these are too many.
+pub(super) fn in_place(lanes: [u32; LANES]) -> Option<(u32, u32)> {
+    let is_in_place = |i: usize| lanes[i] != NOWHERE && lanes[i] as usize % LANES == i;
+    let (mut packs, mut others) = (0, 0);
+    for i in 0..LANES {
+        if !is_in_place(i) {
+            others += 1;
+        } else if !(0..i).any(|j| is_in_place(j) && lanes[j] / LANES as u32 == lanes[i] / LANES as u32) {
+            packs += 1;
+        }
+    }
+    (packs > 0 && packs + others <= 3).then_some((packs, others))
 }
 
 /// The packs that lanes (a pack times 4, and a lane in it) run through one after another, and from which lane of the first on.

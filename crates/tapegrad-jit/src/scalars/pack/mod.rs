@@ -1,13 +1,17 @@
 //! Four instructions as one: repetition in long straight code, found and computed in vectors.
 //!
 //! ```text
-//!   instructions ─▶ region ─▶ groups ─▶ units ─▶ emit
-//!   over places     a graph   which     their    machine code,
-//!                   of values four      order    registers
+//!   instructions ─▶ region ─▶ groups ─▶ batches ─▶ units ─▶ emit
+//!   over places     a graph   which     which      their    machine code,
+//!                   of values four      calls      order    registers
 //! ```
+//!
+//! Calls of one function that do not depend on each other are one call over numbers side by side, which packs are brought to and
+//! go on from; all that a batch of calls needs is computed before it, so packs do not end where calls are.
 //!
 //! The operations are those of the instructions, each rounded by itself, and so are the results.
 
+mod batches;
 mod emit;
 mod groups;
 mod region;
@@ -16,8 +20,9 @@ mod units;
 pub(super) use region::Places;
 
 use crate::encode::Assembler;
-use crate::ir::{ScalarInst, ScalarOp};
-use emit::Emitter;
+use crate::ir::ScalarInst;
+use batches::Batches;
+use emit::{Emitter, Parts};
 use groups::{Groups, LANES};
 use region::Region;
 use units::Numbers;
@@ -28,6 +33,9 @@ const SHORT: usize = 64;
 /// Elements within reach of 32 bits, in bytes.
 const MOST: usize = 1 << 27;
 
+/// Numbers brought together for a call.
+const FRAME: usize = 3 * batches::MOST_CALLS;
+
 /// A region in packs.
 pub(super) struct Packed {
     region: Region,
@@ -37,27 +45,27 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs a region of `f64` without calls, if that pays.
+    /// Packs a region of `f64`, if that pays.
     pub(super) fn find<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> Option<Packed> {
         // Every unit may need a slot, and all must be within reach of the base register.
-        let is_call = matches!(code[0].op, ScalarOp::Call { .. });
-        if is_call || code.len() < SHORT || arena + 4 * code.len() + 4 * LANES > MOST {
+        if code.len() < SHORT || arena + 4 * code.len() + FRAME + 4 * LANES > MOST {
             return None;
         }
         let region = Region::new(code, last, arena, places);
-        let groups = groups::find(&region, places);
+        let groups = region.as_ref().and_then(|region| groups::find(region, places));
         places.clear(code);
         let first_slot = u32::try_from(arena.next_multiple_of(2 * LANES)).ok()?;
-        Some(Packed { region, groups: groups?, first_slot })
+        Some(Packed { region: region?, groups: groups?, first_slot })
     }
 
     /// Appends its code, given where the base register points to, in elements; tells where the memory it uses ends, also in
     /// elements. Nothing may be in registers, and nothing is afterwards.
     pub(super) fn emit(&self, asm: &mut Assembler, base: i32) -> usize {
         let numbers = Numbers::new(&self.region, &self.groups);
-        let (order, readers) = units::order(&self.region, &self.groups, numbers);
-        let places = (base, self.first_slot);
-        Emitter::new(asm, &self.region, &self.groups, numbers, &readers, places).emit(&order) as usize
+        let batches = Batches::new(&self.region, &self.groups, numbers);
+        let (order, readers) = units::order(&self.region, &self.groups, &batches, numbers);
+        let parts = Parts { region: &self.region, groups: &self.groups, batches: &batches, numbers };
+        Emitter::new(asm, parts, &readers, (base, self.first_slot)).emit(&order) as usize
     }
 }
 
@@ -65,7 +73,7 @@ impl Packed {
 mod tests {
     use super::groups::{Source, find};
     use super::*;
-    use crate::ir::{ScalarSource, TileFunction};
+    use crate::ir::{ScalarOp, ScalarSource, TileFunction};
     use crate::scalars::last_use;
     use ScalarOp::{Add, Div, Mul, Sqrt, Square, Sub};
 
@@ -80,7 +88,7 @@ mod tests {
         let source = ScalarSource { arena: 1000, kept, code };
         let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
         let mut places = Places::default();
-        let region = Region::new(code, &last, 1000, &mut places);
+        let region = Region::new(code, &last, 1000, &mut places).expect("few functions are called");
         assert_eq!(region.nodes.len(), code.len(), "all instructions are used");
         let groups = find(&region, &places)?;
         Some((groups.packs.clone(), groups))
@@ -101,7 +109,7 @@ mod tests {
         }
         assert!(groups.tuples.is_empty(), "nothing has to be brought together");
         let differences: Vec<_> = groups.sources.iter().filter(|s| s[0] == Source::Places(1)).collect();
-        assert!(matches!(differences[..], [[_, Source::Pack(_)]]), "{differences:?}");
+        assert!(matches!(differences[..], [[_, Source::Pack(_), _]]), "{differences:?}");
     }
 
     #[test]
@@ -209,20 +217,68 @@ mod tests {
         }
     }
 
-    #[test]
-    fn packs_beside_calls_have_the_bits_of_one_by_one() {
+    /// `x[i]·y`, its floor, and the fractional part, for 80 places, with nothing kept but the end.
+    fn fractions() -> (Code, TileFunction<f64>) {
         let tile: TileFunction<f64> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(out, a)| *out = a.floor());
         let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
-        let mut code: Code = (0..80).map(|i| inst(Mul, 100 + i, [i, 90])).collect();
+        let one = |i| [inst(Mul, 400, [i, 90]), inst(call, 401, [400, 0]), inst(Sub, 300 + i, [400, 401])];
+        ((0..80).flat_map(one).collect(), tile)
+    }
+
+    #[test]
+    fn calls_all_over_the_code_become_one_call_between_packs() {
+        let (code, _) = fractions();
+        let (packs, groups) = packs(&code, 390).expect("it is worth it");
+        assert_eq!((packs.len(), groups.tuples.len()), (60, 1), "three for each four places, and one number for all");
+        if !crate::supported() {
+            return;
+        }
+        let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }]);
+        let compiled = compiled.expect("all places are in the arena");
+        let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
+        let calls = decoder.iter().filter(|inst| inst.mnemonic() == iced_x86::Mnemonic::Call).count();
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn packs_beside_calls_have_the_bits_of_one_by_one() {
+        // Once with nothing but the end kept, once with all of it.
+        let (mut code, tile) = fractions();
+        let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
+        code.extend((0..80).map(|i| inst(Mul, 100 + i, [i, 90])));
         code.extend((0..80).map(|i| inst(call, 200 + i, [100 + i, 0])));
-        code.extend((0..80).map(|i| inst(Sub, 300 + i, [100 + i, 200 + i])));
-        let compiled = crate::compile_scalars(&[ScalarSource { arena: 400, kept: 400, code: &code }]);
+        code.extend((0..80).map(|i| inst(Sub, 100 + i, [100 + i, 200 + i])));
+        let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }]);
         let Ok(compiled) = compiled else { return };
         let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| i as f64 + 0.25).collect();
         compiled.run(0, &mut arena);
         for i in 0..80 {
             let product = (i as f64 + 0.25) * 90.25;
-            assert_eq!(arena[300 + i].to_bits(), (product - product.floor()).to_bits(), "{i}");
+            let fraction = product - product.floor();
+            let want = [fraction, product.floor(), fraction].map(f64::to_bits);
+            assert_eq!([100, 200, 300].map(|from| arena[from + i].to_bits()), want, "{i}");
         }
+    }
+
+    #[test]
+    fn instructions_on_different_levels_are_a_pack_if_none_depends_on_another() {
+        // In every fourth turn a root stands between the sum and the product.
+        let one = |i: u32| {
+            let twice_squared = |from| [inst(Square, from, [from, 0]), inst(Square, from, [from, 0])];
+            let mut turn = vec![inst(Add, 401, [i, 91])];
+            turn.extend(twice_squared(401));
+            turn.extend((i % 4 == 3).then(|| inst(Sqrt, 401, [401, 0])));
+            turn.push(inst(Sub, 400, [i, 90]));
+            turn.extend(twice_squared(400));
+            turn.extend([inst(Mul, 402, [400, 401]), inst(Square, 200 + i, [402, 0])]);
+            turn
+        };
+        let code: Code = (0..40).flat_map(one).collect();
+        let (packs, groups) = packs(&code, 300).expect("it is worth it");
+        assert_eq!(packs.len(), 82, "eight for each four turns, and two for eight of the ten roots");
+        for (members, k) in packs.iter().flat_map(|members| (0..4).map(move |k| (members, k))) {
+            assert_eq!(groups.levels[members[k] as usize], groups.levels[members[0] as usize]);
+        }
+        run(&code, 300, true);
     }
 }

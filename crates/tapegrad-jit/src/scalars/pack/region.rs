@@ -1,4 +1,4 @@
-//! A region: instructions between calls, as a graph of values instead of places that are written again and again.
+//! A region: instructions as a graph of values instead of places that are written again and again.
 
 use super::super::last_use::UNUSED;
 use crate::ir::{ScalarInst, ScalarOp};
@@ -29,9 +29,8 @@ pub(super) struct Node {
     pub(super) out: Out,
 }
 
-/// What [`ScalarOp`] does without calls.
+/// What [`ScalarOp`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(super) enum Simple {
     Add,
     Sub,
@@ -47,11 +46,24 @@ pub(super) enum Simple {
     Equal,
     Select,
     Copy,
+    /// A call of one of [`Region::functions`].
+    Call(u16),
+}
+
+/// A function that is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Function {
+    /// Its address.
+    pub(super) one: u64,
+    /// The address of the same for many numbers at a time.
+    pub(super) many: Option<u64>,
+    pub(super) arity: u8,
 }
 
 impl Simple {
-    pub(super) fn of<T>(op: &ScalarOp<T>) -> Option<Simple> {
-        Some(match op {
+    /// The operation; functions are entered in the list. Nothing if there are too many of them.
+    fn of<T>(op: &ScalarOp<T>, functions: &mut Vec<Function>) -> Option<Simple> {
+        Some(match *op {
             ScalarOp::Add => Simple::Add,
             ScalarOp::Sub => Simple::Sub,
             ScalarOp::Mul => Simple::Mul,
@@ -66,8 +78,38 @@ impl Simple {
             ScalarOp::Equal => Simple::Equal,
             ScalarOp::Select => Simple::Select,
             ScalarOp::Copy => Simple::Copy,
-            ScalarOp::Call { .. } => return None,
+            ScalarOp::Call { function, tile, arity } => {
+                let (one, many) = (function as usize as u64, tile.map(|tile| tile as usize as u64));
+                let function = Function { one, many, arity };
+                let known = functions.iter().position(|known| *known == function);
+                let number = known.unwrap_or_else(|| {
+                    functions.push(function);
+                    functions.len() - 1
+                });
+                Simple::Call(u16::try_from(number).ok()?)
+            }
         })
+    }
+
+    /// A number for each operation.
+    fn code(self) -> u32 {
+        match self {
+            Simple::Add => 1,
+            Simple::Sub => 2,
+            Simple::Mul => 3,
+            Simple::Div => 4,
+            Simple::Neg => 5,
+            Simple::Recip => 6,
+            Simple::Square => 7,
+            Simple::Sqrt => 8,
+            Simple::Abs => 9,
+            Simple::Less => 10,
+            Simple::LessEqual => 11,
+            Simple::Equal => 12,
+            Simple::Select => 13,
+            Simple::Copy => 14,
+            Simple::Call(function) => 15 + u32::from(function),
+        }
     }
 }
 
@@ -98,22 +140,24 @@ impl Places {
 /// The instructions of a region whose results are used.
 pub(super) struct Region {
     pub(super) nodes: Vec<Node>,
+    pub(super) functions: Vec<Function>,
     /// Who reads each node: `readers[first_reader[i]..first_reader[i + 1]]`, each the reader times 4 and which operand it is.
     readers: Vec<u32>,
     first_reader: Vec<u32>,
 }
 
 impl Region {
-    /// Reads a region; `last` are the last uses of its instructions, none of which is a call.
-    pub(super) fn new<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> Region {
+    /// Reads a region; `last` are the last uses of its instructions. Nothing if it calls more than 65536 functions.
+    pub(super) fn new<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> Option<Region> {
         if places.now.len() < arena {
             places.now.resize(arena, NOWHERE);
             places.reads.resize(arena, 0);
         }
         let mut nodes: Vec<Node> = Vec::with_capacity(code.len());
+        let mut functions = Vec::new();
         let mut first_reader = vec![0u32; code.len() + 1];
         for (inst, &last) in code.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0) {
-            let Some(op) = Simple::of(&inst.op) else { unreachable!("a region has no calls") };
+            let op = Simple::of(&inst.op, &mut functions)?;
             let (mut args, mut level) = ([0; 3], 0);
             for (k, &place) in inst.operands().iter().enumerate() {
                 let value = places.now[place as usize];
@@ -161,7 +205,7 @@ impl Region {
                 }
             }
         }
-        Region { nodes, readers, first_reader }
+        Some(Region { nodes, functions, readers, first_reader })
     }
 
     /// Who reads a node, and as which operand.
@@ -170,9 +214,15 @@ impl Region {
         self.readers[from..to].iter().map(|&r| (r / 4, (r % 4) as usize))
     }
 
+    /// Who reads a node, if it is one.
+    pub(super) fn only_reader(&self, node: u32) -> Option<u32> {
+        let [from, to] = [0, 1].map(|i| self.first_reader[node as usize + i] as usize);
+        (to - from == 1).then(|| self.readers[from] / 4)
+    }
+
     /// For each node a number that is the same for nodes in the same surroundings: operations two steps up and down.
     pub(super) fn surroundings(&self) -> Vec<u32> {
-        let first = |node: &Node| mix(node.op as u64 + 1) as u32 ^ u32::from(node.out != Out::No);
+        let first = |node: &Node| mix(node.op.code().into()) as u32 ^ u32::from(node.out != Out::No);
         let mut colours: Vec<u32> = self.nodes.iter().map(first).collect();
         let mut next = colours.clone();
         for _ in 0..2 {

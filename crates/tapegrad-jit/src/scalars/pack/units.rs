@@ -1,17 +1,20 @@
-//! The order of units: packs, single instructions, and what is brought together for packs.
+//! The order of units: packs, single instructions, what is brought together for packs, and batches of calls.
 //!
 //! Instructions are taken in their order; each brings with it the pack it is in, and all that this needs. So what was computed
 //! together is used together, whatever repetitions the program has.
 
+use super::batches::Batches;
 use super::groups::{Groups, LANES, Source};
 use super::region::{NOWHERE, PLACE, Region, Val};
 
-/// A unit; all are numbered in a row: instructions, packs, tuples.
+/// A unit; all but batches are numbered in a row: instructions, packs, tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Single(u32),
     Pack(u32),
     Tuple(u32),
+    /// Computes the instructions and packs that are in it.
+    Batch(u32),
 }
 
 /// The numbers of units.
@@ -34,6 +37,7 @@ impl Numbers {
             Unit::Single(id) => id,
             Unit::Pack(pack) => self.nodes + pack,
             Unit::Tuple(tuple) => self.nodes + self.packs + tuple,
+            Unit::Batch(_) => unreachable!("a batch is no number"),
         }
     }
 
@@ -59,6 +63,10 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    fn none() -> Reads {
+        Reads { list: [Unit::Single(0); LANES], len: 0 }
+    }
+
     #[inline]
     pub(super) fn of(region: &Region, groups: &Groups, unit: Unit) -> Reads {
         let mut reads = Reads { list: [unit; LANES], len: 0 };
@@ -80,6 +88,7 @@ impl Reads {
             Unit::Tuple(tuple) => {
                 groups.tuples[tuple as usize].iter().for_each(|&v| reads.add(computed_by(groups, v)));
             }
+            Unit::Batch(_) => unreachable!("a batch has a list of its own"),
         }
         reads
     }
@@ -103,33 +112,65 @@ impl IntoIterator for Reads {
 }
 
 /// All units in an order in which each comes after those it reads, and how often each is read.
-pub(super) fn order(region: &Region, groups: &Groups, numbers: Numbers) -> (Vec<Unit>, Vec<u32>) {
+pub(super) fn order(region: &Region, groups: &Groups, batches: &Batches, numbers: Numbers) -> (Vec<Unit>, Vec<u32>) {
     const NEW: u32 = u32::MAX;
     let mut readers = vec![NEW; numbers.count];
     let mut order = Vec::with_capacity(numbers.count);
     // Units whose turn has come, each with what it reads and how much of that has been looked at.
-    let mut open: Vec<(Unit, Reads, u8)> = Vec::new();
-    let begin = |unit: Unit, readers: &mut [u32], open: &mut Vec<(Unit, Reads, u8)>| {
-        let count = &mut readers[numbers.of(unit) as usize];
-        if *count == NEW {
-            *count = 0;
-            open.push((unit, Reads::of(region, groups, unit), 0));
+    let mut open: Vec<(Unit, Reads, u32)> = Vec::new();
+    let mut done = vec![false; numbers.count];
+    let begin = |unit: Unit, readers: &mut [u32], open: &mut Vec<(Unit, Reads, u32)>| {
+        let number = numbers.of(unit);
+        if readers[number as usize] != NEW {
+            return;
         }
+        let Some(batch) = batches.of(number) else {
+            readers[number as usize] = 0;
+            open.push((unit, Reads::of(region, groups, unit), 0));
+            return;
+        };
+        for &member in &batches.list[batch as usize].members {
+            readers[numbers.of(member) as usize] = 0;
+        }
+        open.push((Unit::Batch(batch), Reads::none(), 0));
     };
     for id in 0..numbers.nodes {
         if let Some(unit) = computed_by(groups, id) {
             begin(unit, &mut readers, &mut open);
         }
         while let Some((unit, reads, looked_at)) = open.last_mut() {
-            if *looked_at == reads.len {
-                order.push(*unit);
+            let at = *looked_at as usize;
+            let read = match unit {
+                Unit::Batch(batch) => batches.list[*batch as usize].reads.get(at).copied(),
+                _ => (at < reads.len as usize).then(|| reads.list[at]),
+            };
+            let Some(read) = read else {
+                let unit = *unit;
+                order.push(unit);
                 open.pop();
-            } else {
-                let read = reads.list[*looked_at as usize];
-                *looked_at += 1;
-                begin(read, &mut readers, &mut open);
-                readers[numbers.of(read) as usize] += 1;
-            }
+                match unit {
+                    Unit::Batch(batch) => {
+                        for &member in &batches.list[batch as usize].members {
+                            done[numbers.of(member) as usize] = true;
+                        }
+                    }
+                    unit => done[numbers.of(unit) as usize] = true,
+                }
+                // A sum goes on while what is added is there.
+                if let Unit::Single(id) = unit
+                    && let Some(next) = region.only_reader(id)
+                    && groups.lane_of[next as usize] == NOWHERE
+                    && region.nodes[next as usize].args[..region.nodes[next as usize].arity as usize]
+                        .iter()
+                        .all(|&v| computed_by(groups, v).is_none_or(|unit| done[numbers.of(unit) as usize]))
+                {
+                    begin(Unit::Single(next), &mut readers, &mut open);
+                }
+                continue;
+            };
+            *looked_at += 1;
+            begin(read, &mut readers, &mut open);
+            readers[numbers.of(read) as usize] += 1;
         }
     }
     (order, readers)

@@ -2,7 +2,7 @@
 
 use super::{BETWEEN, Emitter, NONE, REGISTERS, SCALAR, State, VECTOR, vex};
 use crate::encode::{Map, Rm, Vex};
-use crate::scalars::pack::groups::{LANES, shift};
+use crate::scalars::pack::groups::{LANES, in_place, shift};
 use crate::scalars::pack::region::{NOWHERE, PLACE, Val};
 use crate::scalars::pack::units::{Reads, Unit};
 
@@ -15,6 +15,8 @@ const UPPER_THEN_LOWER: u8 = 0x21;
 /// From each half of both operands one number; here the upper, then the lower.
 const ONE_OF_EACH: Vex = vex(Map::M0F, 0xC6, true);
 const UPPER_AND_LOWER: u8 = 0b0101;
+/// Lanes of one operand or the other, by a bit for each.
+const BLEND: Vex = vex(Map::M0F3A, 0x0D, true);
 
 impl Emitter<'_> {
     /// A slot for a unit.
@@ -33,7 +35,7 @@ impl Emitter<'_> {
     }
 
     /// Sees to it that a unit is in memory.
-    fn store(&mut self, unit: u32) {
+    pub(super) fn store(&mut self, unit: u32) {
         let State { register, slot, .. } = self.state[unit as usize];
         if slot == NOWHERE {
             debug_assert_ne!(register, NONE, "a unit that was computed is somewhere");
@@ -45,7 +47,7 @@ impl Emitter<'_> {
     }
 
     /// Whether a unit is made of numbers that stay in memory, and can be made again.
-    fn lasting(&self, unit: u32) -> bool {
+    pub(super) fn lasting(&self, unit: u32) -> bool {
         let first = self.numbers.of(Unit::Tuple(0));
         unit >= first && {
             let values = self.groups.tuples[(unit - first) as usize];
@@ -105,16 +107,13 @@ impl Emitter<'_> {
             return self.place(value & !PLACE);
         }
         let unit = self.computer(value);
-        let lane = match self.groups.lane_of[value as usize] {
-            NOWHERE => 0,
-            lane => lane % LANES as u32,
-        };
         let register = self.state[unit as usize].register;
-        if register != NONE && lane == 0 {
+        let first = matches!(self.groups.lane_of[value as usize], lane if lane == NOWHERE || lane % LANES as u32 == 0);
+        if register != NONE && first {
             return Rm::Reg(register);
         }
         self.store(unit);
-        self.place(self.state[unit as usize].slot + lane)
+        self.place(self.slot(value))
     }
 
     /// One number in a register.
@@ -149,6 +148,49 @@ impl Emitter<'_> {
         register
     }
 
+    /// Brings numbers together of which most are in their lanes already; see [`in_place`].
+    fn blend(&mut self, values: [Val; LANES], lanes: [u32; LANES], pinned: u16) -> u8 {
+        let pack_of =
+            |i: usize| (lanes[i] != NOWHERE && lanes[i] as usize % LANES == i).then(|| lanes[i] / LANES as u32);
+        // The others come from memory.
+        for (i, &value) in values.iter().enumerate() {
+            if pack_of(i).is_none() && value & PLACE == 0 {
+                self.store(self.computer(value));
+            }
+        }
+        let Some(base) = (0..LANES).find_map(pack_of) else { unreachable!("some are in their lanes") };
+        let mut first = self.vector(self.numbers.of(Unit::Pack(base)), pinned);
+        let register = self.take(pinned | 1 << first);
+        for (i, value) in values.into_iter().enumerate() {
+            let (from, mask) = match pack_of(i) {
+                Some(pack) if pack == base || (0..i).any(|j| pack_of(j) == Some(pack)) => continue,
+                Some(pack) => {
+                    let state = self.state[self.numbers.of(Unit::Pack(pack)) as usize];
+                    let from = if state.register == NONE { self.place(state.slot) } else { Rm::Reg(state.register) };
+                    (from, (i..LANES).filter(|&j| pack_of(j) == Some(pack)).fold(0, |mask, j| mask | 1 << j))
+                }
+                None => {
+                    let place = if value & PLACE == 0 { self.slot(value) } else { value & !PLACE };
+                    let from = self.place(place);
+                    self.vex(VECTOR.broadcast(), BETWEEN, 0, from, None);
+                    (Rm::Reg(BETWEEN), 1 << i)
+                }
+            };
+            self.vex(BLEND, register, first, from, Some(mask));
+            first = register;
+        }
+        register
+    }
+
+    /// Where a number is that is in memory and was computed.
+    fn slot(&self, value: Val) -> u32 {
+        let lane = match self.groups.lane_of[value as usize] {
+            NOWHERE => 0,
+            lane => lane % LANES as u32,
+        };
+        self.state[self.computer(value) as usize].slot + lane
+    }
+
     /// Brings the numbers of a tuple together.
     fn tuple(&mut self, unit: u32, pinned: u16) -> u8 {
         let values = self.groups.tuples[(unit - self.numbers.of(Unit::Tuple(0))) as usize];
@@ -172,6 +214,8 @@ impl Emitter<'_> {
             let register = self.take(pinned | pin);
             self.vex(VECTOR.broadcast(), register, 0, from, None);
             register
+        } else if in_place(lanes).is_some() {
+            self.blend(values, lanes, pinned)
         } else {
             let numbers = values.map(|v| {
                 // In memory, so that what is read later does not lose its register to what is read first.
