@@ -261,6 +261,31 @@ mod tests {
     }
 
     #[test]
+    fn calls_on_places_far_away_have_the_bits_of_one_by_one() {
+        // Megabytes from the base register; what is computed before the first call is used after the second.
+        let far = 300_000;
+        let (mut code, tile) = fractions();
+        let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
+        let second =
+            |i| [inst(call, 401, [300 + i, 0]), inst(Add, 300 + i, [401, i]), inst(Mul, 300 + i, [300 + i, 90])];
+        code.extend((0..80).flat_map(second));
+        for inst in &mut code {
+            inst.args.iter_mut().chain([&mut inst.dst]).for_each(|place| *place += far);
+        }
+        let kept = far as usize + 390;
+        let compiled = crate::compile_scalars(&[ScalarSource { arena: kept + 12, kept, code: &code }]);
+        let Ok(compiled) = compiled else { return };
+        let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| (i % 1000) as f64 + 0.25).collect();
+        let (before, factor) = (arena[far as usize..][..80].to_vec(), arena[far as usize + 90]);
+        compiled.run(0, &mut arena);
+        for i in 0..80 {
+            let product = before[i] * factor;
+            let want = ((product - product.floor()).floor() + before[i]) * factor;
+            assert_eq!(arena[far as usize + 300 + i].to_bits(), want.to_bits(), "{i}");
+        }
+    }
+
+    #[test]
     fn instructions_on_different_levels_are_a_pack_if_none_depends_on_another() {
         // In every fourth turn a root stands between the sum and the product.
         let one = |i: u32| {

@@ -118,7 +118,6 @@ pub(super) fn order(region: &Region, groups: &Groups, batches: &Batches, numbers
     let mut order = Vec::with_capacity(numbers.count);
     // Units whose turn has come, each with what it reads and how much of that has been looked at.
     let mut open: Vec<(Unit, Reads, u32)> = Vec::new();
-    let mut done = vec![false; numbers.count];
     let begin = |unit: Unit, readers: &mut [u32], open: &mut Vec<(Unit, Reads, u32)>| {
         let number = numbers.of(unit);
         if readers[number as usize] != NEW {
@@ -148,23 +147,16 @@ pub(super) fn order(region: &Region, groups: &Groups, batches: &Batches, numbers
                 let unit = *unit;
                 order.push(unit);
                 open.pop();
-                match unit {
-                    Unit::Batch(batch) => {
-                        for &member in &batches.list[batch as usize].members {
-                            done[numbers.of(member) as usize] = true;
-                        }
-                    }
-                    unit => done[numbers.of(unit) as usize] = true,
-                }
-                // A sum goes on while what is added is there.
+                // A sum goes on while what is added is there. (Where the only reader of a unit is not open, nothing is.)
                 if let Unit::Single(id) = unit
                     && let Some(next) = region.only_reader(id)
                     && groups.lane_of[next as usize] == NOWHERE
-                    && region.nodes[next as usize].args[..region.nodes[next as usize].arity as usize]
-                        .iter()
-                        .all(|&v| computed_by(groups, v).is_none_or(|unit| done[numbers.of(unit) as usize]))
                 {
-                    begin(Unit::Single(next), &mut readers, &mut open);
+                    let node = &region.nodes[next as usize];
+                    let is_there = |unit: Unit| readers[numbers.of(unit) as usize] != NEW;
+                    if node.args[..node.arity as usize].iter().all(|&v| computed_by(groups, v).is_none_or(is_there)) {
+                        begin(Unit::Single(next), &mut readers, &mut open);
+                    }
                 }
                 continue;
             };
