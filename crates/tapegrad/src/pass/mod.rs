@@ -1,9 +1,9 @@
 //! Passes: changes to a graph that keep its meaning.
 //!
 //! ```text
-//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )×  ─▶ dce ─┐
-//!   Graph ──▶│  stable forms           cheaper         no orphans  │──▶ Graph
-//!            └─────────────────────────────────────────────────────┘
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )× ─▶ regroup ─▶ dce ─┐
+//!   Graph ──▶│  stable forms           cheaper             long sums  no orphans  │──▶ Graph
+//!            └───────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | pass | what it may change |
@@ -11,6 +11,7 @@
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round |
 //! | `fold` | nothing: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ |
 //! | `cse` | nothing: equal computations are done once |
+//! | `regroup` | rounding: the terms of a long sum are added up in the order of a reduction, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
 //!
 //! (A NaN stays a NaN; which of the many bit patterns of NaN it has is not promised by any processor.)
@@ -24,6 +25,7 @@ mod dce;
 mod fold;
 mod insert;
 mod pattern;
+mod regroup;
 mod rewrite;
 
 pub(crate) use rewrite::{rewrite, rewrite_for};
@@ -41,12 +43,15 @@ pub struct Passes {
     pub cse: bool,
     /// What no root needs is dropped.
     pub dce: bool,
+    /// Sums of sixteen and more single numbers, recorded one addition soon after the other, become sixteen sums side by side that are joined
+    /// in pairs: the order of [`Var::sum`](crate::Var::sum).
+    pub regroup: bool,
 }
 
 impl Default for Passes {
     /// All of them.
     fn default() -> Self {
-        Passes { rewrite: true, fold: true, cse: true, dce: true }
+        Passes { rewrite: true, fold: true, cse: true, dce: true, regroup: true }
     }
 }
 
@@ -54,14 +59,14 @@ impl Passes {
     /// None of them.
     #[must_use]
     pub fn none() -> Self {
-        Passes { rewrite: false, fold: false, cse: false, dce: false }
+        Passes { rewrite: false, fold: false, cse: false, dce: false, regroup: false }
     }
 
     /// Each choice of passes once, from none to all.
     pub fn all_combinations() -> impl Iterator<Item = Passes> {
-        (0..16u8).map(|bits| {
+        (0..32u8).map(|bits| {
             let on = |i: u8| bits >> i & 1 == 1;
-            Passes { rewrite: on(0), fold: on(1), cse: on(2), dce: on(3) }
+            Passes { rewrite: on(0), fold: on(1), cse: on(2), dce: on(3), regroup: on(4) }
         })
     }
 }
@@ -103,6 +108,10 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
         if !merged {
             break;
         }
+    }
+    if passes.regroup {
+        regroup::run(graph, roots);
+        check(graph, "regroup");
     }
     if passes.dce {
         dce::run(graph, roots);

@@ -89,7 +89,7 @@ impl Emitter {
                 body: Vec::with_capacity(nodes.len()),
                 calls: vec![],
                 loads: vec![],
-                runs: vec![],
+                decoded: None,
                 pass: None,
                 scalars: None,
             },

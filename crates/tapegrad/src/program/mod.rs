@@ -8,8 +8,8 @@
 //!
 //! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
 //!
-//! Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`); `tier` says who
-//! decides that.
+//! Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form
+//! for the interpreter (`decode`); `tier` says who decides that.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
@@ -19,6 +19,7 @@ mod access;
 mod accumulate;
 mod batch;
 mod compile;
+mod decode;
 mod dot;
 mod emit;
 #[cfg(test)]
@@ -46,9 +47,10 @@ mod view;
 
 pub use compile::{CompileOptions, Program};
 pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
+pub(crate) use decode::{Decoded, MulAdd, Piece};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
 pub(crate) use map::{Mapped, Place, PointGuard};
 pub(crate) use passes::Pass;
-pub(crate) use step::{Adds, Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Run, Step, UserCall};
+pub(crate) use step::{Adds, Fused, GuardCheck, Load, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall};
 pub use tier::Tier;

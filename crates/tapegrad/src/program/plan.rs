@@ -1,11 +1,12 @@
 //! The plan of a program: which buffer every value has, and the steps over those buffers.
 
 use super::accumulate::Accumulation;
+use super::decode::{Decoded, Decoder};
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, Pack, align, most_alive, padded};
-use super::order::{self, Alike, Order};
+use super::order::{Alike, Order};
 use super::passes;
 use super::scalars;
 use super::schedule::{BEFORE, Planned, Schedule};
@@ -20,9 +21,6 @@ use tapegrad_jit::LANES;
 
 /// Shorter groups of scalars are left in their order.
 const LONG: usize = 32;
-/// An order in which runs are shorter than this on average is slower to interpret than the original one, in which numbers are
-/// used soon after they are computed.
-const MEAN_RUN: usize = 8;
 
 /// Places fit in 30 bits.
 pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
@@ -360,7 +358,7 @@ impl<'a> Plan<'a> {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
     }
 
-    /// A group of scalars in an order in which much that is alike stands side by side, if there is such an order.
+    /// A group of scalars in an order in which much that is alike stands side by side.
     fn scalars<T: Reading>(
         &self,
         emitter: &mut Emitter,
@@ -369,17 +367,8 @@ impl<'a> Plan<'a> {
         nodes: &[NodeId],
         order: &mut Order<'_>,
     ) -> (Fused<T>, usize) {
-        if nodes.len() >= LONG {
-            let ordered = order.together(nodes);
-            let (mut fused, needs) = emitter.group(places, step, 1, &ordered);
-            fused.runs = order::runs(&fused);
-            let in_runs: usize = fused.runs.iter().map(|run| run.len).sum();
-            let worthwhile = 2 * in_runs >= fused.body.len() && in_runs >= MEAN_RUN * fused.runs.len();
-            if order.alike == Alike::Calls || worthwhile {
-                return (fused, needs);
-            }
-        }
-        emitter.group(places, step, 1, nodes)
+        let ordered = if nodes.len() >= LONG { &order.together(nodes)[..] } else { nodes };
+        emitter.group(places, step, 1, ordered)
     }
 
     /// Emits all steps, elementwise ones as machine code too where that is wanted and possible, and tells how much scratch
@@ -433,6 +422,16 @@ impl<'a> Plan<'a> {
         if generators.passes {
             let needs = passes::compile(&mut steps, self.end, places.scratch);
             scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0) + LANES);
+        }
+        let mut decoder = Decoder::new();
+        for (step, needs) in &mut registers {
+            if let Step::Fused(f) = &mut steps[*step]
+                && f.numel == 1
+                && f.scalars.is_none()
+            {
+                f.decoded = decoder.decode(f, places.scratch, places.scratch + *needs);
+                *needs += f.decoded.as_ref().map_or(0, |_| Decoded::CONSTANTS.len());
+            }
         }
         let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
         scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);

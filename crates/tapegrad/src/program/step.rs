@@ -1,5 +1,6 @@
 //! The steps of a program. All places are offsets into the arena (or, for indices, into the index buffer), in elements.
 
+use super::decode::Decoded;
 use super::inst::Inst;
 use super::passes::Pass;
 use super::scalars::ScalarCode;
@@ -49,24 +50,12 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
-    /// Where in the body of a group of scalars instructions of one kind follow each other, in order.
-    pub(crate) runs: Vec<Run>,
+    /// The same as the interpreter carries it out, for single numbers.
+    pub(crate) decoded: Option<Decoded>,
     /// The same as machine code, for tensors.
     pub(crate) pass: Option<Pass>,
     /// The same as machine code, for single numbers.
     pub(crate) scalars: Option<ScalarCode>,
-}
-
-/// Instructions of one kind: so many from `start` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) start: usize,
-    pub(crate) len: usize,
-}
-
-impl Run {
-    /// Calls are brought together in a buffer of so many operands.
-    pub(crate) const MOST_CALLS: usize = 64;
 }
 
 /// An elementwise function that has no opcode.

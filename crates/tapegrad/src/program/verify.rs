@@ -6,7 +6,8 @@
 //!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
 //! 3. Inputs and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
-//! 5. A run in a group of scalars is of one kind of at most two operands, and calls in it do not depend on each other.
+//! 5. A piece of a decoded group of scalars is of one kind, or an instruction with three operands; calls in it do not depend on each
+//!    other. The constants of the group are registers that nothing else writes.
 //! 6. In a group of tiles, what does not move on with them is a register.
 //! 7. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
 //!    value is meant; and then it comes after.
@@ -87,7 +88,9 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             }
         }
         match step {
-            Step::Fused(f) => group::verify(f, program.scratch).map_err(|what| format!("step {number}: {what}"))?,
+            Step::Fused(f) => {
+                group::verify(f, program.scratch, program.arena).map_err(|what| format!("step {number}: {what}"))?;
+            }
             Step::Machine(m) if rereads(m, &kept) => fault = Some(WRITE_AFTER_READ),
             Step::Machine(_) => {}
             _ if writes_what_it_reads(step) => fault = Some("writes what it reads"),
@@ -169,8 +172,8 @@ fn writes_what_it_reads<T>(step: &Step<T>) -> bool {
 mod tests {
     use super::*;
     use crate::ir::{Tape, Tensor, Var};
+    use crate::program::decode::Piece;
     use crate::program::inst::{Inst, Opcode};
-    use crate::program::step::Run;
     use crate::program::{CompileOptions, Program};
     use std::sync::Arc;
 
@@ -257,29 +260,31 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_calls_that_depend_on_each_other_is_refused() {
+    fn a_piece_of_calls_that_depend_on_each_other_is_refused() {
         let tape = Tape::new();
         let x: Vec<Var> = (0..40).map(|i| tape.input(0.01 * f64::from(i))).collect();
         let mut program = compile(&tape, &[x.iter().map(|x| x.sin()).sum()]);
         verify(&program).unwrap();
         let Step::Fused(group) = &mut program.steps[0] else { panic!("one group") };
-        let run = group.runs[0];
-        assert_eq!(run.len, 40, "the sines stand side by side");
-        let (first, second) = (group.body[run.start], &mut group.body[run.start + 1]);
+        let piece = group.decoded.as_ref().unwrap().pieces[0];
+        assert_eq!(piece.len, 40, "the sines stand side by side");
+        let (first, second) = (group.body[piece.start as usize], &mut group.body[piece.start as usize + 1]);
         (second.a, second.b) = (first.dst, first.dst);
         assert!(verify(&program).unwrap_err().contains("cannot be made together"));
     }
 
     #[test]
-    fn a_run_of_instructions_with_a_third_operand_is_refused() {
+    fn a_piece_of_instructions_with_a_third_operand_is_refused() {
         let tape = Tape::new();
         let (x, y) = (tape.input(0.5), tape.input(2.0));
-        let mut program = compile(&tape, &[x.less(y).select(x.sin(), y.cos())]);
+        let terms = (0..4).map(|i| (x * f64::from(i)).exp() / y);
+        let mut program = compile(&tape, &[x.less(y).select(x.sin(), terms.sum())]);
         let Step::Fused(group) = &mut program.steps[0] else { panic!("one group") };
         let select = group.body.iter().position(|inst| inst.op == Opcode::Select).unwrap();
         assert_eq!(group.body[select - 1].op, Opcode::More);
-        group.runs.retain(|run| run.start + run.len < select);
-        group.runs.push(Run { start: select, len: 1 });
+        let pieces = &mut group.decoded.as_mut().unwrap().pieces;
+        pieces.retain(|piece| piece.range().end < select);
+        pieces.push(Piece { arithmetic: 0, start: u32::try_from(select).unwrap(), len: 1 });
         assert!(verify(&program).unwrap_err().contains("third operand"));
     }
 

@@ -1,7 +1,8 @@
-//! The interpreter of fused elementwise code: one instruction at a time over a tile, or over a single number.
+//! The interpreter of fused elementwise code: one instruction at a time over a tile.
 
+use super::scalars::{self, apply};
 use crate::ir::Reading;
-use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass, Run};
+use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass};
 use std::ops::Range;
 use tapegrad_jit::LANES;
 
@@ -15,7 +16,7 @@ pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
     }
     if f.numel == 1 {
         // SAFETY: the verifier has checked every place of every instruction against the size of the arena.
-        unsafe { scalars(f, base) };
+        unsafe { scalars::run(f, base) };
         return;
     }
     // SAFETY: as above, for every tile; and no instruction writes what it reads, unless exactly in place.
@@ -77,123 +78,6 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
             pass.code.run(pass.index, v, temporary, start..end);
             start = end;
         }
-    }
-}
-
-/// All instructions on single numbers: those of a run together, the others one by one.
-///
-/// # Safety
-/// Every place of the group, without its mark, must be valid to read and write behind `v`.
-unsafe fn scalars<T: Reading>(f: &Fused<T>, v: *mut T) {
-    let mut done = 0;
-    for run in &f.runs {
-        let end = run.start + run.len;
-        // SAFETY: the caller's contract.
-        unsafe {
-            one_by_one(f, &f.body[done..run.start], v);
-            alike(f, &f.body[run.start..end], v);
-        }
-        done = end;
-    }
-    // SAFETY: as above.
-    unsafe { one_by_one(f, &f.body[done..], v) };
-}
-
-/// Instructions of one kind, in order; calls, which do not depend on each other, all at a time.
-///
-/// # Safety
-/// As [`scalars`].
-unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
-    macro_rules! each {
-        ($($op:ident)*) => {
-            match code[0].op {
-                $(Opcode::$op => {
-                    for inst in code {
-                        // SAFETY: the caller's contract.
-                        unsafe {
-                            let (a, b) = (*v.add(inst.a as usize), *v.add(inst.b as usize));
-                            *v.add(inst.dst as usize) = apply(Opcode::$op, a, b);
-                        }
-                    }
-                })*
-                // SAFETY: the caller's contract.
-                Opcode::Call if code.len() <= Run::MOST_CALLS => unsafe { calls(f, code, v) },
-                // SAFETY: the caller's contract.
-                _ => unsafe { one_by_one(f, code, v) },
-            }
-        };
-    }
-    each!(Add Sub Mul Div Neg Recip Square Sqrt Abs Min Max Less LessEqual Equal Copy);
-}
-
-/// Calls of one function, on operands brought side by side.
-///
-/// # Safety
-/// As [`scalars`].
-unsafe fn calls<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
-    let (mut a, mut b, mut out) = ([T::ZERO; Run::MOST_CALLS], [T::ZERO; Run::MOST_CALLS], [T::ZERO; Run::MOST_CALLS]);
-    for ((inst, a), b) in code.iter().zip(&mut a).zip(&mut b) {
-        // SAFETY: the caller's contract.
-        (*a, *b) = unsafe { (*v.add(inst.a as usize), *v.add(inst.b as usize)) };
-    }
-    let len = code.len();
-    (f.calls[code[0].aux as usize].tile)(&mut out[..len], [&a[..len], &b[..len], &a[..len]]);
-    for (inst, out) in code.iter().zip(&out) {
-        // SAFETY: the caller's contract.
-        unsafe { *v.add(inst.dst as usize) = *out };
-    }
-}
-
-/// Instructions on single numbers, each by itself.
-///
-/// # Safety
-/// As [`scalars`].
-unsafe fn one_by_one<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
-    let mut third = T::ZERO;
-    for inst in code {
-        // SAFETY: the caller's contract.
-        let (a, b) = unsafe { (*v.add(inst.a as usize), *v.add(inst.b as usize)) };
-        let result = match inst.op {
-            Opcode::More => {
-                third = a;
-                continue;
-            }
-            Opcode::Call => (f.calls[inst.aux as usize].scalar)(a, b, third),
-            Opcode::Select => {
-                if a != T::ZERO {
-                    b
-                } else {
-                    third
-                }
-            }
-            Opcode::Load => unreachable!("scalars are read where they are"),
-            op => apply(op, a, b),
-        };
-        // SAFETY: the caller's contract.
-        unsafe { *v.add(inst.dst as usize) = result };
-    }
-}
-
-/// An instruction of one or two operands on numbers.
-#[inline(always)]
-fn apply<T: Reading>(op: Opcode, a: T, b: T) -> T {
-    let one_if = |condition: bool| if condition { T::ONE } else { T::ZERO };
-    match op {
-        Opcode::Add => a + b,
-        Opcode::Sub => a - b,
-        Opcode::Mul => a * b,
-        Opcode::Div => a / b,
-        Opcode::Neg => -a,
-        Opcode::Recip => T::ONE / a,
-        Opcode::Square => a * a,
-        Opcode::Sqrt => a.sqrt(),
-        Opcode::Abs => a.abs(),
-        Opcode::Min => a.min(b),
-        Opcode::Max => a.max(b),
-        Opcode::Less => one_if(a < b),
-        Opcode::LessEqual => one_if(a <= b),
-        Opcode::Equal => one_if(a == b),
-        Opcode::Copy | Opcode::More | Opcode::Select | Opcode::Call | Opcode::Load => a,
     }
 }
 

@@ -8,6 +8,7 @@
 mod fused;
 mod moves;
 mod reduce;
+mod scalars;
 mod share;
 
 use super::state::State;

@@ -1,8 +1,9 @@
 //! The verifier of one group of elementwise instructions.
 
 use crate::program::access::overlap;
-use crate::program::inst::{ADVANCE, Opcode};
-use crate::program::step::{Fused, Load, Run};
+use crate::program::decode::{Decoded, Piece};
+use crate::program::inst::{ADVANCE, Inst, Opcode};
+use crate::program::step::{Fused, Load};
 use std::collections::HashSet;
 
 /// No element of a tiled group depends on another: where tensors are written and read, it is at the same element.
@@ -33,22 +34,43 @@ fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
     if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
 }
 
-/// Runs lie in the body one after the other; the calls of one are computed together from what stood there before.
-fn verify_runs<T>(f: &Fused<T>) -> Result<(), String> {
+/// The decoded form takes all arithmetic, in order, and pieces that lie in the body one after the other; the calls of one are computed
+/// together from what stood there before.
+fn verify_decoded<T>(f: &Fused<T>, decoded: &Decoded, arena: usize) -> Result<(), String> {
+    let constants = decoded.constants as usize;
+    let mut places = decoded.arithmetic.iter().flat_map(|sum| [sum.dst, sum.a, sum.b, sum.c]);
+    if f.numel != 1 || constants + Decoded::CONSTANTS.len() > arena || places.any(|place| place as usize >= arena) {
+        return Err("a decoded instruction reaches outside the arena".to_owned());
+    }
+    if f.body.iter().any(|inst| (inst.dst as usize) >= constants)
+        || decoded.arithmetic.iter().any(|sum| sum.dst as usize >= constants)
+    {
+        return Err("an instruction writes a constant".to_owned());
+    }
+    if decoded.pieces.iter().map(|piece| piece.arithmetic as usize).sum::<usize>() > decoded.arithmetic.len() {
+        return Err("a piece of arithmetic where there is none".to_owned());
+    }
     let mut end = 0;
-    for run in &f.runs {
-        let code = f.body.get(run.start..run.start + run.len).unwrap_or_default();
-        let Some(first) = code.first().filter(|_| run.start >= end && f.numel == 1) else {
-            return Err("a run where there is none".to_owned());
+    for piece in &decoded.pieces {
+        let code = f.body.get(piece.range()).unwrap_or_default();
+        let Some(first) = code.first().filter(|_| piece.start as usize >= end) else {
+            return Err("a piece where there is none".to_owned());
         };
+        end = piece.range().end;
+        // A third operand, and what it belongs to.
+        if let &[Inst { op: Opcode::More, .. }, last] = code
+            && last.op != Opcode::More
+        {
+            continue;
+        }
         if code.iter().any(|inst| (inst.op, inst.aux) != (first.op, first.aux)) || first.op == Opcode::More {
-            return Err("a run of several kinds".to_owned());
+            return Err("a piece of several kinds".to_owned());
         }
-        let behind_more = run.start > 0 && f.body[run.start - 1].op == Opcode::More;
+        let behind_more = piece.start > 0 && f.body[piece.start as usize - 1].op == Opcode::More;
         if behind_more || (first.op != Opcode::Call && first.op.operands() > 2) {
-            return Err("a run of instructions with a third operand".to_owned());
+            return Err("a piece of instructions with a third operand".to_owned());
         }
-        if first.op == Opcode::Call {
+        if first.op == Opcode::Call && code.len() > 1 {
             let call = f.calls.get(first.aux as usize).filter(|call| !call.literal);
             let arity = call.map_or(usize::MAX, |call| call.arity);
             let mut written = HashSet::new();
@@ -57,22 +79,21 @@ fn verify_runs<T>(f: &Fused<T>) -> Result<(), String> {
                 written.insert(inst.dst);
                 reads
             });
-            if arity > 2 || depends || run.len > Run::MOST_CALLS {
-                return Err("a run of calls that cannot be made together".to_owned());
+            if arity > 2 || depends || code.len() > Piece::MOST_CALLS {
+                return Err("a piece of calls that cannot be made together".to_owned());
             }
         }
-        end = run.start + run.len;
     }
     Ok(())
 }
 
 /// Rules 2, 5 and 6 for a group.
-pub(super) fn verify<T>(f: &Fused<T>, scratch: usize) -> Result<(), String> {
+pub(super) fn verify<T>(f: &Fused<T>, scratch: usize, arena: usize) -> Result<(), String> {
     if f.tile == 0 || f.tile > f.numel.max(1) {
         return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
     }
     verify_elements(f)?;
-    verify_runs(f)?;
+    f.decoded.as_ref().map_or(Ok(()), |decoded| verify_decoded(f, decoded, arena))?;
     for code in [&f.prologue, &f.body] {
         for (i, inst) in code.iter().enumerate() {
             if inst.op == Opcode::More {
