@@ -226,8 +226,9 @@ unsafe fn strip<V: Vector, const NV: usize, const MASKED: bool>(job: &Reduce<V::
                 row += 1;
             }
         }
+        let [first, second, third, fourth] = sums;
         for v in 0..NV {
-            let sum = sums[0][v].add(sums[1][v]).add(sums[2][v].add(sums[3][v]));
+            let sum = first[v].add(second[v]).add(third[v].add(fourth[v]));
             let to = job.out.add(j + v * V::N);
             if MASKED && v == NV - 1 { sum.store_first(to, last) } else { sum.store(to) }
         }

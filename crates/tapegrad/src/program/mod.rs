@@ -8,8 +8,9 @@
 //!
 //! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
 //!
-//! Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form
-//! for the interpreter (`decode`); `tier` says who decides that.
+//! Groups of tensors move into the group that reads them first (`join`). Groups of single numbers may change their order
+//! (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
+//! who decides that.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
