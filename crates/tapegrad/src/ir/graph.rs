@@ -13,7 +13,7 @@ use super::shape::Shape;
 use crate::error::Issue;
 use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::panic::Location;
 
 /// The number of [`Attrs::None`] in every graph.
@@ -102,7 +102,8 @@ impl Graph {
         let plain = plain && !op.variadic && attrs == NO_ATTRS;
         // A user's operation may be stricter than others: it is asked once for all that is recorded here.
         let own = self.types.get(ty);
-        let keeps = || (op.infer)(&vec![own; op.args.len()], &Attrs::None).is_ok_and(|given| given == *own);
+        let operands: SmallVec<[&TensorType; 4]> = smallvec![own; op.args.len()];
+        let keeps = || (op.infer)(&operands, &Attrs::None).is_ok_and(|given| given == *own);
         let quick = plain && own.dtype == DType::Real && keeps();
         let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
         self.sites.number(Site { quick, ..site })

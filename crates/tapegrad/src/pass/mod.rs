@@ -11,7 +11,7 @@
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round |
 //! | `fold` | nothing: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ |
 //! | `cse` | nothing: equal computations are done once |
-//! | `regroup` | rounding: the terms of a long sum are added up in the order of a reduction, with a smaller bound of the error |
+//! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
 //!
 //! (A NaN stays a NaN; which of the many bit patterns of NaN it has is not promised by any processor.)

@@ -10,8 +10,10 @@
 
 use crate::error::{CompileError, Issue};
 use crate::ir::leaf::INPUT;
-use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, LeafValue, MAX_RANK, NodeId, OpDef, Shape, Tensor, TensorType};
-use crate::ops::{BROADCAST_TO, PERMUTE, RESHAPE};
+use crate::ir::{
+    Attrs, DType, Graph, Indices, Inputs, Kernel, LeafValue, MAX_RANK, NodeId, OpDef, Shape, Tensor, TensorType,
+};
+use crate::ops::{BROADCAST_TO, GATHER, PERMUTE, RESHAPE};
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
@@ -143,10 +145,36 @@ impl<'a> Batch<'a> {
             (Kernel::Slice, &Attrs::Slice { axis, start, stop }) => Attrs::Slice { axis: axis + 1, start, stop },
             (Kernel::Concat, &Attrs::Int(axis)) => Attrs::Int(axis + 1),
             (Kernel::Gather | Kernel::ScatterAdd, attrs) => return self.by_index(old, attrs.clone()),
+            (Kernel::Indexed { .. }, &Attrs::Slice { axis, start, stop }) => {
+                Attrs::Slice { axis: axis + 1, start, stop }
+            }
             _ => return unsuitable(),
         };
-        let inputs = node.inputs.iter().map(|&input| self.for_all(input)).collect();
+        let for_all = |&input: &NodeId| match from.ty(input).dtype {
+            DType::Real => Ok(self.for_all(input)),
+            DType::Index => self.positions_for_all(input),
+        };
+        let inputs = node.inputs.iter().map(for_all).collect::<Result<_, _>>()?;
         self.push(node.op, inputs, attrs, old)
+    }
+
+    /// Positions that are the same for all points, once for each: the one row of them, picked so many times.
+    fn positions_for_all(&mut self, old: NodeId) -> Result<NodeId, Issue> {
+        if self.differs[old.index()] {
+            return Err(Issue::shape("the indices differ from point to point"));
+        }
+        if let Some(&known) = self.repeated.get(&old) {
+            return Ok(known);
+        }
+        let location = self.from.node(old).location;
+        let row: Shape = [1].iter().chain(self.from.shape(old).dims()).copied().collect();
+        let row = self.push(&RESHAPE, Inputs::from_slice(&[self.id(old)]), Attrs::Shape(row), old)?;
+        let first = Indices::new([self.points], &vec![0; self.points]).expect("as many as its shape says");
+        let first = self.graph.push_leaf(&INPUT, LeafValue::Index(first), location);
+        let id = self.push(&GATHER, Inputs::from_slice(&[row, first]), Attrs::None, old)?;
+        self.leading.remove(&row);
+        self.repeated.insert(old, id);
+        Ok(id)
     }
 
     /// New axes go between the points and the old ones.

@@ -452,7 +452,7 @@ impl Extract {
         join(graph, &views, &mut schedule, &pairs, guard_ends);
         let mut plan = Plan::new(graph, &views, &schedule);
         plan.pin_leaves();
-        plan.pin_indices(&compiled)?;
+        plan.pin_indices()?;
         let direct = plan.direct_updates(&pairs, outs, guard_ends);
         if let Some((param, _)) = pairs.iter().find(|p| Accumulation::of(graph, p.1).is_some() && !direct.contains(p)) {
             let title = graph.title(*param);

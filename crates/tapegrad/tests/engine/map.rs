@@ -93,6 +93,16 @@ fn cases() -> Vec<Case> {
                 with_gradient(tape, (picked.square() * picked.exp()).sum(), x)
             },
         },
+        Case {
+            name: "positions along an axis",
+            inputs: &[&[2, 3], &[2, 1]],
+            outputs: |tape, x| {
+                let labels = tape.index_input([2, 0]);
+                let put = x[0].put_along_axis(1, labels.reshape([2, 1]), x[1]);
+                let loss = x[0].cross_entropy(labels).sum() + put.square().sum();
+                with_gradient(tape, loss, x)
+            },
+        },
     ]
 }
 
