@@ -30,7 +30,7 @@ use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
 use std::collections::HashMap;
-use tapegrad_jit::{Elem, LANES, Source};
+use tapegrad_jit::{Elem, LANES, Op, Source};
 
 pub(super) use axes::Rows;
 pub(super) use text::write;
@@ -89,8 +89,16 @@ pub(super) struct Limits {
 
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
+///
+/// Sine, cosine and powers are called for one number at a time here, and are vectors in the other kernels: where the code is
+/// little else, it is not made.
 pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
-    lower_over(wanted, rows, LARGE)
+    /// Instructions that win back what a call costs.
+    const PER_CALL: usize = 15;
+    let lowered = lower_over(wanted, rows, LARGE)?;
+    let code = || lowered.source.blocks.iter().flat_map(|block| &block.code);
+    let calls = code().filter(|inst| matches!(inst.op, Op::Sin | Op::Cos | Op::Powf)).count();
+    (code().count() >= PER_CALL * calls).then_some(lowered)
 }
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
