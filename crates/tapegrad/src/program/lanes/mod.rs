@@ -25,12 +25,13 @@ use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
 use crate::num::CALLED;
+use crate::ops::{COS, POWF, SIN};
 use blocks::{Arena, Sink, Update, assemble};
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
 use std::collections::HashMap;
-use tapegrad_jit::{Elem, LANES, Op, Source};
+use tapegrad_jit::{Elem, LANES, Source};
 
 pub(super) use axes::Rows;
 pub(super) use text::write;
@@ -90,15 +91,18 @@ pub(super) struct Limits {
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
 ///
-/// Sine, cosine and powers are called for one number at a time here, and are vectors in the other kernels: where the code is
-/// little else, it is not made.
+/// Sine, cosine and powers are called for one number at a time here, and are vectors in the other kernels: where there is
+/// little else, no such code is made.
 pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
-    /// Instructions that win back what a call costs.
+    /// Operations that win back what a call costs.
     const PER_CALL: usize = 15;
-    let lowered = lower_over(wanted, rows, LARGE)?;
-    let code = || lowered.source.blocks.iter().flat_map(|block| &block.code);
-    let calls = code().filter(|inst| matches!(inst.op, Op::Sin | Op::Cos | Op::Powf)).count();
-    (code().count() >= PER_CALL * calls).then_some(lowered)
+    let operations =
+        || wanted.graph.order().iter().map(|&id| wanted.graph.op(id)).filter(|op| op.elementwise().is_some());
+    let calls = operations().filter(|op| [&SIN, &COS, &POWF].iter().any(|called| op.is(called))).count();
+    if operations().count() < PER_CALL * calls {
+        return None;
+    }
+    lower_over(wanted, rows, LARGE)
 }
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
