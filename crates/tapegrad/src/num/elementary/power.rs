@@ -60,7 +60,7 @@ pub(crate) fn powf<M: Machine>(x: M, p: M) -> (M, M) {
 /// With x = m·2^e, m between √½ and √2, and s = (m − 1)/(m + 1), it is e·ln 2 + 2s + s³·(⅔ + s²·R(s²)).
 #[inline(always)]
 fn ln<M: Machine>(x: M) -> Double<M> {
-    const TWO_THIRDS: [f64; 2] = [2.0 / 3.0, 3.700_743_415_417_188_5e-17];
+    const TWO_THIRDS: [f64; 2] = [2.0 / 3.0, 3.700_743_415_417_188e-17];
     let (m, e) = (x.significand(), x.exponent());
     let (less, more) = (m - 1.0, m + 1.0);
     let lost = m - (more - 1.0);

@@ -63,7 +63,7 @@ fn tiles_and_single_numbers_give_the_same_bits_also_where_the_formula_does_not_h
     fn check<T: Float>(prim: Prim, fill: fn(Prim, &mut [T], [&[T]; 3])) {
         let x = arguments::<T>();
         for shift in [0, 1, 77] {
-            let p: Vec<T> = x.iter().cycle().skip(shift * 5).take(x.len()).map(|&p| p).collect();
+            let p: Vec<T> = x.iter().cycle().skip(shift * 5).take(x.len()).copied().collect();
             let mut out = vec![T::ZERO; x.len()];
             fill(prim, &mut out, [&x, &p, &p]);
             for ((&x, &p), &y) in x.iter().zip(&p).zip(&out) {
