@@ -166,7 +166,9 @@ unsafe fn max_of_row<V: Vector>(x: *const V::Elem, columns: usize) -> V::Elem {
             let last = &mut most[CHAINS - 1];
             *last = x.first_of(columns - p, *last).max(*last);
         }
-        most[0].max(most[1]).max(most[2].max(most[3])).largest() + nans.sum()
+        let (most, lost) = (most[0].max(most[1]).max(most[2].max(most[3])).largest(), nans.sum());
+        // Not added, for that would lose the sign of a zero.
+        if lost == V::Elem::ZERO { most } else { lost }
     }
 }
 
@@ -345,6 +347,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_maximum_of_negative_zeros_is_negative() {
+        fn check<T: Sample>() {
+            for columns in [1, 3, 8, 16, 37] {
+                let x = vec![T::from_f64(-0.0); columns];
+                for cpu in levels() {
+                    let mut out = [T::from_f64(1.0)];
+                    let (x, out_at) = (x.as_ptr(), out.as_mut_ptr());
+                    let job = Reduce {
+                        reduction: Reduction::MaxOfRows,
+                        rows: 1,
+                        columns,
+                        x,
+                        row_stride: columns,
+                        out: out_at,
+                    };
+                    // SAFETY: the elements exist, and one result; the level is one that this CPU has.
+                    unsafe { T::reduce_on(cpu, &job) };
+                    assert_eq!(out[0].to_f64().to_bits(), (-0.0_f64).to_bits(), "{cpu:?}, {columns}");
+                }
+            }
+        }
+        check::<f32>();
+        check::<f64>();
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Rounding is not that of the chain: of n terms each goes through at most ⌈n/16⌉ + 3 roundings in place of n − 1, and the bound of the
-//! error, that count times half an ULP of the sum of the terms' sizes, is smaller by as much.
+//! error, that count times half an ULP of the sum of the terms' sizes, is smaller by as much. Where partial sums of large terms of both
+//! signs stay finite in one order only, or all terms are zeros, the results may be ∞ in one, or zeros of the other sign.
 //!
 //! It is done where additions stand close together: a processor fills longer gaps with other work. A chain is one for as long as each
 //! partial sum is read by the next alone. Differences may stand in it: a part keeps its sign until parts are joined, which costs no

@@ -34,13 +34,16 @@ fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
     if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
 }
 
-/// The decoded form takes all arithmetic, in order, and pieces that lie in the body one after the other; the calls of one are computed
-/// together from what stood there before.
-fn verify_decoded<T>(f: &Fused<T>, decoded: &Decoded, arena: usize) -> Result<(), String> {
+/// The decoded form reaches nothing outside the arena and writes no constant, and its pieces lie in the body one after the other; the calls
+/// of one are computed together from what stood there before. That its arithmetic is the body's is not asked: tests compare the bits.
+fn verify_decoded<T>(f: &Fused<T>, decoded: &Decoded, scratch: usize, arena: usize) -> Result<(), String> {
     let constants = decoded.constants as usize;
     let mut places = decoded.arithmetic.iter().flat_map(|sum| [sum.dst, sum.a, sum.b, sum.c]);
     if f.numel != 1 || constants + Decoded::CONSTANTS.len() > arena || places.any(|place| place as usize >= arena) {
         return Err("a decoded instruction reaches outside the arena".to_owned());
+    }
+    if constants < scratch {
+        return Err("the constants of a decoded group are no registers".to_owned());
     }
     if f.body.iter().any(|inst| (inst.dst as usize) >= constants)
         || decoded.arithmetic.iter().any(|sum| sum.dst as usize >= constants)
@@ -93,7 +96,7 @@ pub(super) fn verify<T>(f: &Fused<T>, scratch: usize, arena: usize) -> Result<()
         return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
     }
     verify_elements(f)?;
-    f.decoded.as_ref().map_or(Ok(()), |decoded| verify_decoded(f, decoded, arena))?;
+    f.decoded.as_ref().map_or(Ok(()), |decoded| verify_decoded(f, decoded, scratch, arena))?;
     for code in [&f.prologue, &f.body] {
         for (i, inst) in code.iter().enumerate() {
             if inst.op == Opcode::More {
