@@ -1,4 +1,5 @@
-//! Reductions. The order in which terms are added depends only on the shape and on how the operand lies in memory.
+//! Reductions. The order in which terms are added depends on the shape, on how the operand lies in memory and, for rows and columns of a
+//! matrix, on the width of the CPU's vectors; never on threads.
 
 use crate::ir::Reading;
 use crate::num::Float;
