@@ -43,6 +43,7 @@ pub(crate) fn mills_derivative(x: f64, n: f64) -> f64 {
         // φ is 0.
         1 if x > 40.0 => 1.0,
         _ if x > 40.0 => 0.0,
+        _ if x == f64::NEG_INFINITY => 0.0,
         _ if x < -16.0 => asymptotic(-x, n),
         _ if x > 0.0 => from_ratio(x, n),
         _ => from_excess(x, n),
@@ -179,6 +180,7 @@ mod tests {
         for x in [38.0, 1e300, f64::INFINITY] {
             assert_eq!([1.0, 2.0, 12.0].map(|n| mills_derivative(x, n)), [1.0, 0.0, 0.0]);
         }
+        assert_eq!([0.0, 1.0, 2.0, 12.0].map(|n| mills_derivative(f64::NEG_INFINITY, n)), [0.0; 4]);
         assert!([0.0, 1.0, 3.0].iter().all(|&n| mills_derivative(f64::NAN, n).is_nan()));
     }
 }
