@@ -6,12 +6,14 @@
 
 mod calls;
 mod registers;
+mod rolled;
 
 use super::batches::Batches;
 use super::groups::{Groups, LANES, Source};
 use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
+use super::turns::Stretch;
 use super::units::{Numbers, Reads, Unit, computed_by};
-use crate::encode::{Assembler, Map, Mem, Prefix, RAX, RBX, Rm, Vex};
+use crate::encode::{Assembler, Map, Mem, Prefix, RAX, Rm, Vex};
 use crate::ir::Elem;
 use crate::micro::{Kind, Shape};
 use crate::scalars::near::Near;
@@ -53,18 +55,17 @@ struct State {
 }
 
 /// What is emitted.
-#[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
-    pub(super) region: &'a Region,
-    pub(super) groups: &'a Groups,
+    pub(super) region: &'a mut Region,
+    pub(super) groups: &'a mut Groups,
     pub(super) batches: &'a Batches,
     pub(super) numbers: Numbers,
 }
 
 pub(super) struct Emitter<'a> {
     asm: &'a mut Assembler,
-    region: &'a Region,
-    groups: &'a Groups,
+    region: &'a mut Region,
+    groups: &'a mut Groups,
     batches: &'a Batches,
     numbers: Numbers,
     /// Where the base register points to, in elements.
@@ -85,6 +86,8 @@ pub(super) struct Emitter<'a> {
     frame: u32,
     /// Slots given back by the unit that is being emitted: it may still read them, after others have been put into memory.
     returned: Vec<(u32, bool)>,
+    /// Whether a loop is being emitted, in which registers move otherwise.
+    rolling: bool,
 }
 
 impl<'a> Emitter<'a> {
@@ -115,11 +118,12 @@ impl<'a> Emitter<'a> {
             end: first_slot,
             frame: NOWHERE,
             returned: Vec::new(),
+            rolling: false,
         }
     }
 
-    /// Emits all units; tells where the slots end.
-    pub(super) fn emit(mut self, order: &[Unit]) -> u32 {
+    /// Emits all units, stretches as loops where that is possible; tells where the slots end.
+    pub(super) fn emit(mut self, order: &[Unit], stretches: &[Stretch]) -> u32 {
         let late: Vec<(u32, u32)> = (0u32..)
             .zip(&self.region.nodes)
             .filter_map(|(id, node)| if let Out::Late(place) = node.out { Some((id, place)) } else { None })
@@ -128,18 +132,13 @@ impl<'a> Emitter<'a> {
             let unit = self.computer(id);
             self.state[unit as usize].left += 1;
         }
-        for &unit in order {
-            for (slot, single) in self.returned.drain(..) {
-                if single { &mut self.free_singles } else { &mut self.free_packs }.push(slot);
-            }
-            match unit {
-                Unit::Single(id) => self.single(id),
-                Unit::Pack(pack) => self.pack(pack),
-                // Made when it is needed: numbers from memory can be read again at any time.
-                Unit::Tuple(_) => {}
-                Unit::Batch(batch) => self.batch(batch),
-            }
+        let positions = if stretches.is_empty() { Vec::new() } else { self.positions(order) };
+        let mut done = 0;
+        for &stretch in stretches {
+            self.straight(&order[done..stretch.start]);
+            done = self.turns(order, stretch, &positions);
         }
+        self.straight(&order[done..]);
         for (id, place) in late {
             let from = self.number(id);
             let register = match from {
@@ -156,6 +155,42 @@ impl<'a> Emitter<'a> {
         self.end
     }
 
+    /// Emits units one after another.
+    fn straight(&mut self, units: &[Unit]) {
+        for &unit in units {
+            self.give_back_slots();
+            match unit {
+                Unit::Single(id) => self.single(id),
+                Unit::Pack(pack) => self.pack(pack),
+                // Made when it is needed: numbers from memory can be read again at any time.
+                Unit::Tuple(_) => {}
+                Unit::Batch(batch) => self.batch(batch),
+            }
+        }
+    }
+
+    /// Slots that no unit before needs may be used from now on.
+    fn give_back_slots(&mut self) {
+        for (slot, single) in self.returned.drain(..) {
+            if single { &mut self.free_singles } else { &mut self.free_packs }.push(slot);
+        }
+    }
+
+    /// Where each unit is in the order.
+    fn positions(&self, order: &[Unit]) -> Vec<u32> {
+        let mut positions = vec![NOWHERE; self.numbers.count];
+        for (at, unit) in (0u32..).zip(order) {
+            match *unit {
+                Unit::Batch(batch) => {
+                    let members = &self.batches.list[batch as usize].members;
+                    members.iter().for_each(|&member| positions[self.numbers.of(member) as usize] = at);
+                }
+                unit => positions[self.numbers.of(unit) as usize] = at,
+            }
+        }
+        positions
+    }
+
     /// The number of the unit that computes a node.
     fn computer(&self, id: u32) -> u32 {
         self.numbers.of(computed_by(self.groups, id).expect("nodes are computed"))
@@ -163,13 +198,18 @@ impl<'a> Emitter<'a> {
 
     /// An instruction, with the shortest address of its operand in memory.
     fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
-        let rm = self.near.shorten(self.asm, rm);
+        let rm = self.shorten(rm);
         self.asm.vex(v, reg, second, rm, imm);
     }
 
+    fn shorten(&mut self, rm: Rm) -> Rm {
+        if self.rolling { rm } else { self.near.shorten(self.asm, rm) }
+    }
+
     fn place(&self, place: u32) -> Rm {
+        let (base, place) = rolled::base_of(place);
         let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
-        Rm::Mem(Mem { base: RBX, index: None, disp: (element - self.base) * BYTES })
+        Rm::Mem(Mem { base, index: None, disp: (element - self.base) * BYTES })
     }
 
     fn shape(&self, unit: u32) -> Shape {
@@ -198,7 +238,7 @@ impl<'a> Emitter<'a> {
 
     /// The instruction itself.
     fn instruction(&mut self, op: Simple, shape: Shape, dst: u8, first: u8, second: Rm) {
-        let second = self.near.shorten(self.asm, second);
+        let second = self.shorten(second);
         let asm = &mut *self.asm;
         let mut plain = |kind| asm.vex(shape.of(kind), dst, first, second, None);
         let predicate = match op {
@@ -285,11 +325,13 @@ impl<'a> Emitter<'a> {
     /// A single number has been computed.
     fn result(&mut self, id: u32, dst: u8) {
         self.bind(dst, id);
+        let home = self.state[id as usize].slot;
         if let Out::Now(place) = self.region.nodes[id as usize].out {
             let to = self.place(place);
             self.vex(SCALAR.store(), dst, 0, to, None);
             self.state[id as usize].slot = place;
         }
+        self.bring_home(id, dst, home);
         if self.state[id as usize].left == 0 {
             self.forget(id, true);
         }
@@ -321,9 +363,20 @@ impl<'a> Emitter<'a> {
     fn packed_result(&mut self, pack: u32, dst: u8) {
         let unit = self.numbers.of(Unit::Pack(pack));
         self.bind(dst, unit);
+        let home = self.state[unit as usize].slot;
         self.outs(unit, dst, self.groups.packs[pack as usize].map(|id| self.region.nodes[id as usize].out));
+        self.bring_home(unit, dst, home);
         if self.state[unit as usize].left == 0 {
             self.forget(unit, false);
+        }
+    }
+
+    /// A unit that has been computed goes where it is looked for, if that was settled before: in a loop.
+    fn bring_home(&mut self, unit: u32, register: u8, home: u32) {
+        if home != NOWHERE {
+            let to = self.place(home);
+            self.vex(self.shape(unit).store(), register, 0, to, None);
+            self.state[unit as usize].slot = home;
         }
     }
 

@@ -44,6 +44,12 @@ pub(super) struct Groups {
 }
 
 impl Groups {
+    /// No packs at all.
+    pub(super) fn none(region: &Region) -> Groups {
+        let levels = region.nodes.iter().map(|node| node.level).collect();
+        Groups { lane_of: vec![NOWHERE; region.nodes.len()], levels, ..Groups::default() }
+    }
+
     /// About how much work the region is, in the units of [`work`]; what is read and written is left aside.
     fn work(&self, region: &Region) -> usize {
         let packed = |v: Val| if v & PLACE == 0 { self.lane_of[v as usize] } else { NOWHERE };
@@ -117,8 +123,7 @@ const OFTEN: u32 = 16;
 /// Finds the packs of a region, if it has enough of them to be worth it.
 pub(super) fn find(region: &Region, places: &Places) -> Option<Groups> {
     let colours = region.surroundings();
-    let levels = region.nodes.iter().map(|node| node.level).collect();
-    let found = Groups { lane_of: vec![NOWHERE; region.nodes.len()], levels, ..Groups::default() };
+    let found = Groups::none(region);
     let (gathered, in_gathered) = (Table::default(), HashSet::default());
     let mut finder =
         Finder { region, places, colours, found, gathered, in_gathered, queue: Vec::new(), raised: Vec::new() };

@@ -92,7 +92,7 @@ impl Simple {
     }
 
     /// A number for each operation.
-    fn code(self) -> u32 {
+    pub(super) fn code(self) -> u32 {
         match self {
             Simple::Add => 1,
             Simple::Sub => 2,

@@ -125,7 +125,7 @@ impl Emitter<'_> {
     }
 
     /// What a call leaves of the registers: nothing; what they hold and is needed is put into memory.
-    fn leave_registers(&mut self) {
+    pub(super) fn leave_registers(&mut self) {
         for register in 0..super::REGISTERS {
             if self.free & (1 << register) == 0 {
                 let unit = self.holds[register as usize];

@@ -20,7 +20,7 @@ const BLEND: Vex = vex(Map::M0F3A, 0x0D, true);
 
 impl Emitter<'_> {
     /// A slot for a unit.
-    fn new_slot(&mut self, single: bool) -> u32 {
+    pub(super) fn new_slot(&mut self, single: bool) -> u32 {
         if single && let Some(slot) = self.free_singles.pop() {
             return slot;
         }
@@ -192,7 +192,7 @@ impl Emitter<'_> {
     }
 
     /// Brings the numbers of a tuple together.
-    fn tuple(&mut self, unit: u32, pinned: u16) -> u8 {
+    pub(super) fn tuple(&mut self, unit: u32, pinned: u16) -> u8 {
         let values = self.groups.tuples[(unit - self.numbers.of(Unit::Tuple(0))) as usize];
         let lanes = values.map(|v| if v & PLACE == 0 { self.groups.lane_of[v as usize] } else { NOWHERE });
         let again = self.lasting(unit);
