@@ -10,8 +10,9 @@
 //! that takes too long. Here each instruction, or each pack of four, becomes the machine instructions it takes, with operands and
 //! result in memory, and all that is kept in mind is what the registers hold: a number just computed is not read again from
 //! memory, and one whose last use comes before its register is needed is never written there. Code this long is read once for
-//! each run, and what it costs is its bytes: `pack` makes fewer instructions, and loops of what repeats itself, `near` shorter ones. Every operation is rounded by
-//! itself, and functions are called, so the results have the bits of an interpreter that calls the same functions.
+//! each run, and what it costs is its bytes: `pack` makes fewer instructions, and loops of what repeats itself, `near` shorter
+//! ones. Every operation is rounded by itself, and functions are called, so the results have the bits of an interpreter that calls
+//! the same functions.
 
 mod last_use;
 mod near;
