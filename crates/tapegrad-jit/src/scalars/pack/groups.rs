@@ -12,7 +12,7 @@
 //! Source: Larsen and Amarasinghe, "Exploiting superword level parallelism with multimedia instruction sets", PLDI 2000.
 
 use super::region::{NOWHERE, Node, PLACE, Places, Region, Simple, Val, mix};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Lanes of a pack.
@@ -105,7 +105,7 @@ struct Finder<'a> {
     gathered: Table<[Val; LANES], ()>,
     in_gathered: HashSet<Val, BuildHasherDefault<Spread>>,
     /// Packs whose operands and readers have not been looked at.
-    queue: Vec<u32>,
+    queue: VecDeque<u32>,
     /// Nodes whose levels have been raised, and the levels before.
     raised: Vec<(u32, u32)>,
 }
@@ -126,7 +126,7 @@ pub(super) fn find(region: &Region, places: &Places) -> Option<Groups> {
     let found = Groups::none(region);
     let (gathered, in_gathered) = (Table::default(), HashSet::default());
     let mut finder =
-        Finder { region, places, colours, found, gathered, in_gathered, queue: Vec::new(), raised: Vec::new() };
+        Finder { region, places, colours, found, gathered, in_gathered, queue: VecDeque::new(), raised: Vec::new() };
     finder.sweep();
     if 2 * LANES * finder.found.packs.len() < region.nodes.len() {
         return None;
@@ -230,7 +230,7 @@ impl Finder<'_> {
             self.found.lane_of[id as usize] = 4 * pack + lane;
         }
         self.found.packs.push(members);
-        self.queue.push(pack);
+        self.queue.push_back(pack);
         true
     }
 
@@ -320,9 +320,10 @@ impl Finder<'_> {
         possible
     }
 
-    /// Packs operands and readers of new packs, and theirs.
+    /// Packs operands and readers of new packs, and theirs: the nearest first, or lanes would drift by way of neighbours that share a
+    /// number, and meet others shifted.
     fn spread(&mut self) {
-        while let Some(pack) = self.queue.pop() {
+        while let Some(pack) = self.queue.pop_front() {
             let members = self.found.packs[pack as usize];
             for k in 0..self.node(members[0]).arity as usize {
                 let first = self.node(members[0]).args[k];
