@@ -369,7 +369,7 @@ impl Extract {
         let arena = lowered.source.arena;
         check_size(arena)?;
         let updates = usize::from(!guards.is_empty());
-        let mut steps = vec![Step::Machine(Machine { source: lowered.source, code })];
+        let mut steps = vec![Step::Machine(Machine { source: lowered.source, code: Arc::new(code) })];
         steps.extend(lowered.finish.into_iter().map(|m| Step::Moves(vec![m])));
         let (image, prepare) = (lowered.image, lowered.prepare);
         let inner = Inner {
