@@ -160,3 +160,23 @@ fn machine_code_is_made_of_long_formulas_unless_they_are_replayed_a_few_times() 
     assert!(!made(options.replays(1)));
     assert!(!made(options.tier(Tier::Interpreter)));
 }
+
+#[test]
+fn repetition_is_computed_four_at_a_time_by_the_optimising_tier_too() {
+    // Scalar code says of how many pieces it is.
+    let pieces = |f: Function, tier: Tier| {
+        let tape = Tape::new();
+        let x = [1.0; 4].map(|c| tape.input(c));
+        let y = f(&x);
+        let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
+        let program = tape.compile_with::<f64>(&outputs, &CompileOptions::default().tier(tier)).unwrap();
+        format!("{program:?}").contains(" piece, ")
+    };
+    let supported = pieces(predators, Tier::Template);
+    assert_eq!(pieces(log_sum_exp, Tier::Optimised), supported);
+    assert!(!pieces(predators, Tier::Optimised), "a chain has nothing to compute side by side");
+    assert_eq!(
+        bits(&gradients::<f64>(log_sum_exp, Tier::Optimised)),
+        bits(&gradients::<f64>(log_sum_exp, Tier::Template))
+    );
+}

@@ -58,6 +58,11 @@ impl Packed {
         Some(Packed { region: region?, groups: groups?, first_slot })
     }
 
+    /// How many instructions are in packs.
+    pub(super) fn instructions(&self) -> usize {
+        LANES * self.groups.packs.len()
+    }
+
     /// Appends its code, given where the base register points to, in elements; tells where the memory it uses ends, also in
     /// elements. Nothing may be in registers, and nothing is afterwards.
     pub(super) fn emit(&self, asm: &mut Assembler, base: i32) -> usize {

@@ -161,7 +161,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
 /// Larger tensors are left to the kernels made for them.
 const MOST_ELEMENTS: usize = 1 << 24;
 
-fn is_scalar(graph: &Graph) -> bool {
+pub(super) fn is_scalar(graph: &Graph) -> bool {
     graph.order().iter().all(|&id| graph.shape(id).numel() == 1)
 }
 
