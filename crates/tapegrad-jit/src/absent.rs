@@ -117,6 +117,12 @@ pub fn compile_passes(_: Elem, _: &[PassSource]) -> Result<Passes, CompileError>
 pub enum Scalars {}
 
 impl Scalars {
+    /// Whether at least half of the instructions are computed four at a time.
+    #[must_use]
+    pub fn mostly_packed(&self) -> bool {
+        match *self {}
+    }
+
     /// Elements of memory that the pieces need.
     #[must_use]
     pub fn memory(&self) -> usize {

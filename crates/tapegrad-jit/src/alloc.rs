@@ -4,11 +4,12 @@
 //! is farthest away gives up its own. Values that stand in memory anyway cost nothing to give up, and one of an
 //! instruction's operands may be read from memory where it is used.
 
-use crate::encode::{Assembler, Mem, R8, RAX, RCX, RDI, RDX, RSI, Rm};
+use crate::encode::{Assembler, Jump, Mem, R8, RAX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::Function;
 use crate::library;
-use crate::micro::{Kind, Micro, Place, Pool, Shape, V};
+use crate::micro::{Kind, Micro, Place, Pool, Shape, UNORDERED, V};
 use crate::select::Form;
+use crate::slow::{Detour, Slow};
 
 /// The general registers that hold the bases; those of code with calls outlive them.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Allocator<'a> {
     shape: Shape,
     bases: Bases,
     functions: &'static [Function],
+    /// The detours so far, to be written when all other code is.
+    slow: &'a mut Slow,
     register: Vec<u8>,
     home: Vec<Option<Place>>,
     /// The next use of each value, as of the current position.
@@ -55,6 +58,7 @@ fn operands(micro: &Micro) -> ([V; 3], usize) {
         Micro::Mem(_) => ([0; 3], 0),
         Micro::Do { args, arity, .. } => (args, arity as usize),
         Micro::Call { op, args: [a, b] } => ([a, b, 0], if library::is_binary(op) { 2 } else { 1 }),
+        Micro::OrCall { op, args } => (args, if library::is_binary(op) { 3 } else { 2 }),
         Micro::Store { value, .. } => ([value, 0, 0], 1),
     }
 }
@@ -81,6 +85,7 @@ pub(crate) fn emit(
     bases: Bases,
     functions: &'static [Function],
     scratch: i32,
+    slow: &mut Slow,
     asm: &mut Assembler,
 ) -> i32 {
     let live = live(code);
@@ -102,6 +107,7 @@ pub(crate) fn emit(
         shape,
         bases,
         functions,
+        slow,
         register: vec![NONE; code.len()],
         home: vec![None; code.len()],
         next,
@@ -140,6 +146,7 @@ impl Allocator<'_> {
                 debug_assert_ne!(self.next[at], NEVER);
             }
             Micro::Call { op, args } => self.call(v, at, op, args),
+            Micro::OrCall { op, args } => self.or_call(v, at, op, args),
             Micro::Store { to, value } => {
                 let r = self.in_register(value);
                 let store = if matches!(to, Place::Scratch(_)) { self.shape.store_whole() } else { self.shape.store() };
@@ -449,5 +456,32 @@ impl Allocator<'_> {
             }
         }
         self.home[v as usize] = Some(out);
+    }
+
+    /// A test, and a jump that is nearly never taken: nothing leaves its register for it.
+    fn or_call(&mut self, v: V, at: usize, op: crate::ir::Op, args: [V; 3]) {
+        let count = if library::is_binary(op) { 3 } else { 2 };
+        let mut registers = args.map(|arg| self.in_register(arg));
+        let only = args[1..count].iter().all(|&other| other != args[0]);
+        if !(self.dies(at, 0) && only) {
+            let copy = self.take();
+            self.asm.vex(self.shape.copy(), copy, 0, Rm::Reg(registers[0]), None);
+            registers[0] = copy;
+        }
+        let result = registers[0];
+        let condition = if self.shape.lanes == 1 {
+            self.asm.vex(self.shape.compare_flags(), result, 0, Rm::Reg(result), None);
+            Jump::Unordered
+        } else {
+            let mask = self.take();
+            self.asm.vex(self.shape.of(Kind::Compare), mask, result, Rm::Reg(result), Some(UNORDERED));
+            self.asm.vex(self.shape.signs(), RAX, 0, Rm::Reg(mask), None);
+            self.asm.test(RAX);
+            Jump::NotEqual
+        };
+        let function = self.functions[op.function().expect("it names one")];
+        self.slow.detour(self.asm, condition, Detour { shape: self.shape, op, function, registers });
+        self.used_all(at, [args[0], args[1], if count == 3 { args[2] } else { args[1] }]);
+        self.bind(result, v);
     }
 }

@@ -11,6 +11,7 @@ use crate::join::{join, may_overtake};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::schedule::schedule;
+use crate::slow::Slow;
 use crate::verify::{Defect, verify};
 use std::collections::VecDeque;
 use std::fmt;
@@ -74,6 +75,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         },
         scratch: i32::try_from(Pool::BYTES).expect("32"),
         written: usize::MAX,
+        slow: Slow::default(),
     };
     let saved = [RBX, RBP, R14, R15];
     if calls {
@@ -99,9 +101,11 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
     }
     compiler.asm.vzeroupper();
     compiler.asm.ret();
-    let memory = Memory::new(&compiler.asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
-    let scratch = usize::try_from(compiler.scratch).expect("grows from zero");
-    Ok(Code::new(memory, compiler.pool.words, source.elem, source.arena, scratch))
+    let Compiler { mut asm, slow, bases, scratch, pool, .. } = compiler;
+    let scratch = slow.emit(&mut asm, bases, scratch);
+    let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
+    let scratch = usize::try_from(scratch).expect("grows from zero");
+    Ok(Code::new(memory, pool.words, source.elem, source.arena, scratch))
 }
 
 struct Compiler {
@@ -115,6 +119,7 @@ struct Compiler {
     /// The width of the vectors that sums were last written in. Who reads them next must not use wider ones: a vector that
     /// spans two just written has to wait until both have left the CPU's store buffer.
     written: usize,
+    slow: Slow,
 }
 
 impl Compiler {
@@ -129,7 +134,7 @@ impl Compiler {
     }
 
     fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
-        let used = emit(code, shape, self.bases, self.functions, scratch, &mut self.asm);
+        let used = emit(code, shape, self.bases, self.functions, scratch, &mut self.slow, &mut self.asm);
         self.scratch = self.scratch.max(used);
     }
 

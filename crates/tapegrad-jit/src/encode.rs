@@ -64,6 +64,9 @@ pub(crate) const R15: u8 = 15;
 pub(crate) enum Jump {
     /// Unsigned.
     Below = 0x2,
+    NotEqual = 0x5,
+    /// After a comparison of floating-point numbers: one of them is NaN.
+    Unordered = 0xA,
     /// Signed.
     LessOrEqual = 0xE,
     /// Signed.
@@ -72,6 +75,7 @@ pub(crate) enum Jump {
 
 /// A jump whose target is not known yet: where its distance stands.
 #[must_use]
+#[derive(Debug)]
 pub(crate) struct Pending(usize);
 
 /// Machine code being written.
@@ -210,6 +214,20 @@ impl Assembler {
         let next = self.bytes.len() + 4;
         let distance = i64::try_from(target).unwrap_or(0) - i64::try_from(next).unwrap_or(0);
         self.imm32(i32::try_from(distance).expect("loops are far smaller than 2 GiB"));
+    }
+
+    /// Jumps back to `target`, a position in the code, always.
+    pub(crate) fn jump_back_always(&mut self, target: usize) {
+        self.bytes.push(0xE9);
+        let next = self.bytes.len() + 4;
+        let distance = i64::try_from(target).unwrap_or(0) - i64::try_from(next).unwrap_or(0);
+        self.imm32(i32::try_from(distance).expect("code is far smaller than 2 GiB"));
+    }
+
+    /// Tests the low bits of a general register, those of a mask.
+    pub(crate) fn test(&mut self, reg: u8) {
+        self.rex(reg, reg);
+        self.bytes.extend([0x85, 0xC0 | ((reg & 7) << 3) | (reg & 7)]);
     }
 
     pub(crate) fn push(&mut self, reg: u8) {

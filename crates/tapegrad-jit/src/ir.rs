@@ -112,6 +112,11 @@ pub enum Op {
     Call1(u8),
     /// The function of this number in [`Source::functions`], of `a` and `b`.
     Call2(u8),
+    /// `a`, but where that is NaN the function of this number in [`Source::functions`], of `b`: a formula that does not hold
+    /// everywhere, made whole. The function is only called if there is such a row.
+    OrCall1(u8),
+    /// The same with a function of `b` and `c`.
+    OrCall2(u8),
     /// `arena[a] = b`
     Store,
     /// `arena[a + row] = b`; only in row blocks.
@@ -127,15 +132,15 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, Pick,
-            PickNegative, Row, Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2,
+            Pick, PickNegative, Row, Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
             Const | Scalar | Row | Temporary => (0, 0),
             Store | StoreRow => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
             | Call1(_) | Sum => (0, 1),
-            MulAdd | MulSub | NegMulAdd | Pick | PickNegative => (0, 3),
+            MulAdd | MulSub | NegMulAdd | Pick | PickNegative | OrCall2(_) => (0, 3),
             _ => (0, 2),
         }
     }
@@ -148,16 +153,32 @@ impl Op {
     /// The number of the program's function that is called.
     pub(crate) fn function(self) -> Option<usize> {
         match self {
-            Op::Call1(number) | Op::Call2(number) => Some(number.into()),
+            Op::Call1(number) | Op::Call2(number) | Op::OrCall1(number) | Op::OrCall2(number) => Some(number.into()),
             _ => None,
         }
     }
 
-    /// Whether a function is called.
+    /// Whether a function is called, or may be.
     #[must_use]
     pub fn is_call(self) -> bool {
-        use Op::{Call1, Call2, Cos, Exp, ExpM1, Ln, Ln1p, Powf, Powi, Sin, Tan, Tanh};
-        matches!(self, Call1(_) | Call2(_) | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh | Powf | Powi)
+        use Op::{Call1, Call2, Cos, Exp, ExpM1, Ln, Ln1p, OrCall1, OrCall2, Powf, Powi, Sin, Tan, Tanh};
+        matches!(
+            self,
+            Call1(_)
+                | Call2(_)
+                | OrCall1(_)
+                | OrCall2(_)
+                | Exp
+                | ExpM1
+                | Ln
+                | Ln1p
+                | Sin
+                | Cos
+                | Tan
+                | Tanh
+                | Powf
+                | Powi
+        )
     }
 }
 
@@ -248,7 +269,7 @@ pub struct Source {
     pub elem: Elem,
     /// Elements of the arena.
     pub arena: usize,
-    /// The functions that [`Op::Call1`] and [`Op::Call2`] name by number.
+    /// The functions that [`Op::Call1`], [`Op::Call2`], [`Op::OrCall1`] and [`Op::OrCall2`] name by number.
     pub functions: &'static [Function],
     /// The blocks.
     pub blocks: Vec<Block>,

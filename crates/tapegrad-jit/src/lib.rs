@@ -56,6 +56,8 @@ mod scalars;
 mod schedule;
 #[cfg(target_arch = "x86_64")]
 mod select;
+#[cfg(target_arch = "x86_64")]
+mod slow;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{

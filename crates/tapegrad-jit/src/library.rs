@@ -50,7 +50,7 @@ functions! {
 }
 
 pub(crate) fn is_binary(op: Op) -> bool {
-    matches!(op, Op::Powf | Op::Powi | Op::Call2(_))
+    matches!(op, Op::Powf | Op::Powi | Op::Call2(_) | Op::OrCall2(_))
 }
 
 /// `out[i] = function(a[i], b[i])` for `i < lanes`.
@@ -100,7 +100,7 @@ pub(crate) fn address(op: Op, elem: Elem) -> u64 {
         Op::Tanh => of!(tanh),
         Op::Powf => of!(powf),
         Op::Powi => of!(powi),
-        Op::Call1(_) | Op::Call2(_) => match elem {
+        Op::Call1(_) | Op::Call2(_) | Op::OrCall1(_) | Op::OrCall2(_) => match elem {
             Elem::F32 => call_single as *const () as usize,
             Elem::F64 => call_double as *const () as usize,
         },

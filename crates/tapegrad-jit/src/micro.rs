@@ -85,6 +85,8 @@ pub(crate) enum Micro {
     Do { kind: Kind, imm: u8, args: [V; 3], arity: u8 },
     /// A call of the standard library.
     Call { op: Op, args: [V; 2] },
+    /// The first, but where that is NaN what a function gives of the others.
+    OrCall { op: Op, args: [V; 3] },
     /// Writes a whole vector, or in scalar shape one number.
     Store { to: Place, value: V },
 }
@@ -99,6 +101,7 @@ impl Micro {
                 Micro::Do { kind, imm, args, arity }
             }
             Micro::Call { op, args } => Micro::Call { op, args: args.map(rename) },
+            Micro::OrCall { op, args } => Micro::OrCall { op, args: args.map(rename) },
             Micro::Store { to, value } => Micro::Store { to, value: rename(value) },
         }
     }
@@ -182,7 +185,7 @@ fn bits(elem: Elem, x: f64) -> u64 {
 }
 
 const EQUAL: u8 = 0x00;
-const UNORDERED: u8 = 0x03;
+pub(crate) const UNORDERED: u8 = 0x03;
 const NOT_EQUAL: u8 = 0x04;
 const LESS: u8 = 0x11;
 const LESS_EQUAL: u8 = 0x12;
@@ -336,6 +339,9 @@ impl<'a> Expander<'a> {
             }
             Op::Exponent => self.exponent(a),
             Op::Significand => self.significand(a),
+            // A function of one operand is given the same twice.
+            Op::OrCall1(_) => self.push(Micro::OrCall { op, args: [a, b, b] }),
+            Op::OrCall2(_) => self.push(Micro::OrCall { op, args: [a, b, c] }),
             op => self.push(Micro::Call { op, args: [a, b] }),
         }
     }

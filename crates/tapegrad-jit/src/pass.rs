@@ -15,6 +15,7 @@ use crate::encode::{Assembler, Jump, R8, R9, R11, RCX, RDI, RDX, RSI};
 use crate::ir::{Elem, LANES, PassSource, SIDE_BY_SIDE};
 use crate::memory::Memory;
 use crate::micro::{Expander, Pool, Rows, Shape};
+use crate::slow::Slow;
 use crate::verify::verify_pass;
 use std::fmt;
 use std::ops::Range;
@@ -105,7 +106,7 @@ fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Poo
         asm.cmp(RCX, R8);
         let skip = asm.jump_forward(Jump::Greater);
         let top = asm.bytes.len();
-        used = used.max(emit(&body, shape, bases, &[], temporary, asm));
+        used = used.max(emit(&body, shape, bases, &[], temporary, &mut Slow::default(), asm));
         asm.add_imm(RCX, step);
         asm.add_imm(R9, step);
         if source.cycle {

@@ -23,6 +23,7 @@ fn cost(micro: &Micro) -> (usize, bool) {
         Micro::Mem(_) => (0, false),
         Micro::Store { .. } => (1, false),
         Micro::Call { .. } => (40, true),
+        Micro::OrCall { .. } => (1, false),
         Micro::Do { kind, .. } => match kind {
             Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd | Kind::Mul => (4, true),
             Kind::Add | Kind::Sub => (4, false),
@@ -38,6 +39,7 @@ fn operands(micro: &Micro) -> Vec<V> {
         Micro::Mem(_) => Vec::new(),
         Micro::Do { args, arity, .. } => args[..arity as usize].to_vec(),
         Micro::Call { args, .. } => args.to_vec(),
+        Micro::OrCall { args, .. } => args.to_vec(),
         Micro::Store { value, .. } => vec![value],
     }
 }

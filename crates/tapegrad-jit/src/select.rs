@@ -49,6 +49,16 @@ impl Shape {
         self.vex(self.packed(), Map::M0F, 0x28)
     }
 
+    /// Compares two numbers; the flags are the result.
+    pub(crate) fn compare_flags(self) -> Vex {
+        Vex { bits256: false, ..self.vex(self.packed(), Map::M0F, 0x2E) }
+    }
+
+    /// The signs of all lanes as the low bits of a general register.
+    pub(crate) fn signs(self) -> Vex {
+        self.vex(self.packed(), Map::M0F, 0x50)
+    }
+
     /// One number into all lanes.
     pub(crate) fn broadcast(self) -> Vex {
         match (self.lanes, self.elem, self.bits256()) {

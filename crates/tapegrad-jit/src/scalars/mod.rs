@@ -31,6 +31,9 @@ pub struct Scalars {
     memory: Memory,
     elem: crate::ir::Elem,
     pieces: Vec<Piece>,
+    /// How many instructions there are, and how many of them are in packs.
+    instructions: usize,
+    packed: usize,
 }
 
 /// One of them.
@@ -61,15 +64,18 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Sca
     }
     let mut asm = Assembler::default();
     let mut pieces = Vec::with_capacity(sources.len());
+    let mut packed = 0;
     let (mut finder, mut tables) = (last_use::Finder::default(), translate::Tables::default());
     for source in sources {
         let last = finder.find(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();
-        let arena = translate::translate(source, &last, &mut tables, &mut asm);
+        let (arena, in_packs) = translate::translate(source, &last, &mut tables, &mut asm);
         pieces.push(Piece { start, arena });
+        packed += in_packs;
     }
+    let instructions = sources.iter().map(|source| source.code.len()).sum();
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
-    Ok(Scalars { memory, elem: T::ELEM, pieces })
+    Ok(Scalars { memory, elem: T::ELEM, pieces, instructions, packed })
 }
 
 impl Scalars {
@@ -94,6 +100,12 @@ impl Scalars {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.pieces.iter().map(|piece| piece.arena).max().unwrap_or(0)
+    }
+
+    /// Whether at least half of the instructions are computed four at a time.
+    #[must_use]
+    pub fn mostly_packed(&self) -> bool {
+        self.packed > 0 && 2 * self.packed >= self.instructions
     }
 
     /// The machine code of all pieces, for disassemblers.

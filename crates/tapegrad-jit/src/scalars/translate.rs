@@ -58,13 +58,14 @@ struct Translator<'a> {
 
 const ALL: u16 = (1 << REGISTERS) - 1;
 
-/// Appends the function of one piece; tells how many elements of memory it uses: the arena, and maybe more behind it.
+/// Appends the function of one piece; tells how many elements of memory it uses, the arena and maybe more behind it, and how many
+/// instructions are in packs.
 pub(super) fn translate<T: Number>(
     source: &ScalarSource<'_, T>,
     last: &LastUses,
     tables: &mut Tables,
     asm: &mut Assembler,
-) -> usize {
+) -> (usize, usize) {
     if tables.registers.len() < source.arena {
         tables.registers.resize(source.arena, NONE);
     }
@@ -93,16 +94,17 @@ pub(super) fn translate<T: Number>(
         Elem::F64 => pack::Packed::find(source.code, last, source.arena, &mut tables.places),
         Elem::F32 => None,
     };
-    let end = match packed {
+    let (end, in_packs) = match packed {
         Some(packed) => {
+            let in_packs = packed.instructions();
             let end = packed.emit(t.asm, base);
             // The caller may be code that knows no vectors of this length.
             t.asm.vzeroupper();
-            end.max(source.arena)
+            (end.max(source.arena), in_packs)
         }
         None => {
             t.one_by_one(source.code, last);
-            source.arena
+            (source.arena, 0)
         }
     };
     t.write_back();
@@ -111,7 +113,7 @@ pub(super) fn translate<T: Number>(
     t.asm.pop(RBP);
     t.asm.pop(RBX);
     t.asm.ret();
-    end
+    (end, in_packs)
 }
 
 /// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.

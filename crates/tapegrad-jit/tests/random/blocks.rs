@@ -73,7 +73,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
             }
             5 if rows.is_some() => (Op::Sum, [pick(draw), 0, 0]),
             6 if rows.is_some() => (Op::SumProduct, [pick(draw), pick(draw), 0]),
-            7 if calls => (CALLS[draw.below(CALLS.len())], [pick(draw), pick(draw), 0]),
+            7 if calls => (CALLS[draw.below(CALLS.len())], [pick(draw), pick(draw), pick(draw)]),
             8 => {
                 // These are for positive numbers: the first scalar is one.
                 (if draw.below(2) == 0 { Op::Exponent } else { Op::Significand }, [0, 0, 0])

@@ -69,6 +69,9 @@ macro_rules! float {
                     Op::Powf => a.powf(b),
                     Op::Call1(_) => FUNCTIONS[0](a.wide(), 0.0) as $t,
                     Op::Call2(_) => FUNCTIONS[1](a.wide(), b.wide()) as $t,
+                    Op::OrCall1(_) | Op::OrCall2(_) if !a.is_nan() => a,
+                    Op::OrCall1(_) => FUNCTIONS[0](b.wide(), 0.0) as $t,
+                    Op::OrCall2(_) => FUNCTIONS[1](b.wide(), c.wide()) as $t,
                     op => unreachable!("{op:?}"),
                 }
             }
@@ -105,6 +108,7 @@ pub(crate) const OPS: [Op; 21] = [
     Op::Mul,
     Op::MulAdd,
 ];
-pub(crate) const CALLS: [Op; 5] = [Op::Exp, Op::Sin, Op::Powf, Op::Call1(0), Op::Call2(1)];
+pub(crate) const CALLS: [Op; 7] =
+    [Op::Exp, Op::Sin, Op::Powf, Op::Call1(0), Op::Call2(1), Op::OrCall1(0), Op::OrCall2(1)];
 /// The programs' own functions.
 pub(crate) static FUNCTIONS: [Function; 2] = [|a, _| a.atan(), f64::atan2];

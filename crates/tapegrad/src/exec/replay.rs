@@ -5,7 +5,9 @@ use super::kernels::{code, prepare, run};
 use super::state::{Outputs, State};
 use crate::error::{BranchChange, ReplayError};
 use crate::ir::{Comparison, Reading};
-use crate::program::{GuardCheck, Program};
+use crate::program::{Fused, GuardCheck, Program, Step};
+use std::sync::Arc;
+use tapegrad_jit::{Code, Scalars};
 
 impl<T: Element> Program<T> {
     /// Carries out the program once: outputs from inputs and parameters, then the assignments. Allocates nothing.
@@ -34,6 +36,43 @@ pub(crate) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> 
         return Ok(());
     }
     steps(program, state)
+}
+
+/// A program that is one piece of machine code and nothing else, looked up once: for a formula of a dozen operations, finding
+/// that out at every replay takes longer than the formula.
+pub(crate) enum Straight {
+    Lanes(Arc<Code>),
+    Scalars(Arc<Scalars>, usize),
+}
+
+impl Straight {
+    /// Nothing if there are guards to check, inputs to prepare, or other steps.
+    pub(crate) fn of<T>(program: &Program<T>) -> Option<Straight> {
+        let inner = &program.0;
+        match &inner.steps[..] {
+            _ if !inner.guards.is_empty() || !inner.prepare.is_empty() => None,
+            [Step::Machine(m)] => Some(Straight::Lanes(Arc::clone(&m.code))),
+            [Step::Fused(Fused { scalars: Some(scalars), .. })] => {
+                Some(Straight::Scalars(Arc::clone(&scalars.code), scalars.piece))
+            }
+            _ => None,
+        }
+    }
+
+    /// Carries the program out, with numbers put side by side from a place on. The state must be that of the program; it is to be
+    /// read by place only, for it does not note that there are outputs.
+    #[inline(always)]
+    pub(crate) fn run<T: Element>(&self, inputs: &[T], first: usize, state: &mut State<T>) {
+        // One by one, as who computed them will have written them and as machine code reads them: a vector that spans two numbers
+        // just written would have to wait until both have left the CPU's store buffer.
+        for (i, &x) in inputs.iter().enumerate() {
+            state.values[first + i] = x;
+        }
+        match self {
+            Straight::Lanes(code) => code.run(&mut state.values, &mut state.machine),
+            Straight::Scalars(code, piece) => code.run(*piece, &mut state.values),
+        }
+    }
 }
 
 /// Everything a program may have to do.

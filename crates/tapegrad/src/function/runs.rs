@@ -3,12 +3,16 @@
 //! The inputs of a formula, and its derivatives, mostly stand in a row, up or down, or each on a cache line of its own: number by
 //! number they would take as long as the machine code in between.
 
+use std::ops::Range;
+
 /// Where numbers stand that are side by side elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     list: Vec<Run>,
     /// Instead of runs where there are few numbers: of each, which it is and where it stands.
     few: Vec<(usize, usize)>,
+    /// Instead of either where all of them stand in a row: where it begins.
+    row: Option<usize>,
     len: usize,
 }
 
@@ -45,6 +49,12 @@ impl Runs {
     pub(super) fn new(places: impl IntoIterator<Item = Option<usize>>) -> Runs {
         let places: Vec<Option<usize>> = places.into_iter().collect();
         let mut runs = Runs { len: places.len(), ..Runs::default() };
+        if let Some(&Some(first)) = places.first()
+            && (first..).zip(&places).all(|(wanted, &place)| place == Some(wanted))
+        {
+            runs.row = Some(first);
+            return runs;
+        }
         let placed = places.into_iter().enumerate().filter_map(|(from, place)| Some((from, place?)));
         if placed.clone().count() <= FEW {
             runs.few = placed.collect();
@@ -67,9 +77,17 @@ impl Runs {
         self.len
     }
 
-    /// Puts numbers to their places.
+    /// Where the numbers stand, if they are side by side there, too.
+    pub(super) fn row(&self) -> Option<Range<usize>> {
+        self.row.map(|first| first..first + self.len)
+    }
+
+    /// Puts numbers to their places, as many as there are.
     #[inline]
     pub(super) fn scatter(&self, numbers: &[f64], values: &mut [f64]) {
+        if let Some(first) = self.row {
+            return values[first..first + self.len].copy_from_slice(numbers);
+        }
         if !self.list.is_empty() {
             return self.scatter_runs(numbers, values);
         }
@@ -81,6 +99,9 @@ impl Runs {
     /// Brings numbers side by side; what has no place stays.
     #[inline]
     pub(super) fn gather(&self, values: &[f64], numbers: &mut [f64]) {
+        if let Some(row) = self.row() {
+            return numbers.copy_from_slice(&values[row]);
+        }
         if !self.list.is_empty() {
             return self.gather_runs(values, numbers);
         }

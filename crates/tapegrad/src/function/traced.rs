@@ -3,10 +3,11 @@
 use super::runs::Runs;
 use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
-use crate::exec::{State, replay};
+use crate::exec::{State, Straight, replay};
 use crate::ir::{Tape, Var};
 use crate::program::{CompileOptions, Program};
 use std::fmt;
+use std::ops::Range;
 
 /// How many programs are kept unless said otherwise.
 const CAPACITY: usize = 16;
@@ -49,16 +50,70 @@ pub struct Evaluation<'a> {
 
 /// One way through the function.
 struct Recorded {
+    /// All that is needed where the program is simple.
+    direct: Option<Direct>,
     program: Program<f64>,
     state: State<f64>,
     /// Where each input stands, but for those that nothing depends on.
     inputs: Runs,
     value: usize,
-    gradient: Runs,
-    /// The second derivatives, row by row, where the program has them.
-    hessian: Option<Runs>,
-    /// The gradient of the last call, or its Hessian, side by side.
-    slopes: Vec<f64>,
+    /// Whether the slopes are second derivatives, row by row.
+    second: bool,
+    slopes: Slopes,
+}
+
+/// A program for a gradient that is one piece of machine code, with inputs side by side, and derivatives side by side: what
+/// small formulas become. Finding this out at every call would take longer than such a formula.
+struct Direct {
+    code: Straight,
+    inputs: usize,
+    /// How many inputs, and derivatives, there are.
+    len: usize,
+    value: usize,
+    gradient: usize,
+}
+
+impl Direct {
+    fn new(program: &Program<f64>, inputs: &Runs, value: usize, slopes: &Slopes) -> Option<Direct> {
+        let (Some(inputs), Slopes::There(gradient)) = (inputs.row(), slopes) else { return None };
+        let code = Straight::of(program)?;
+        Some(Direct { code, inputs: inputs.start, len: inputs.len(), value, gradient: gradient.start })
+    }
+
+    #[inline(always)]
+    fn evaluation<'a>(&self, values: &'a [f64]) -> Evaluation<'a> {
+        Evaluation { value: values[self.value], gradient: &values[self.gradient..][..self.len] }
+    }
+}
+
+/// The gradient of the last call, or its Hessian, side by side.
+enum Slopes {
+    /// They are computed side by side.
+    There(Range<usize>),
+    /// They are brought together.
+    Gathered { places: Runs, numbers: Vec<f64> },
+}
+
+impl Slopes {
+    fn new(places: Runs) -> Slopes {
+        match places.row() {
+            Some(row) => Slopes::There(row),
+            None => Slopes::Gathered { numbers: vec![0.0; places.len()], places },
+        }
+    }
+
+    fn gather(&mut self, values: &[f64]) {
+        if let Slopes::Gathered { places, numbers } = self {
+            places.gather(values, numbers);
+        }
+    }
+
+    fn of<'a>(&'a self, values: &'a [f64]) -> &'a [f64] {
+        match self {
+            Slopes::There(row) => &values[row.clone()],
+            Slopes::Gathered { numbers, .. } => numbers,
+        }
+    }
 }
 
 impl Recorded {
@@ -79,19 +134,25 @@ impl Recorded {
         let state = program.state();
         let place = |var: Var| state.place(var).expect("an output has a place");
         let places = |vars: Vec<Var>| Runs::new(vars.into_iter().map(|var| Some(place(var))));
-        let (value, gradient, hessian) = (place(y), places(gradient), hessian.map(places));
+        let (value, slopes) = (place(y), Slopes::new(places(hessian.unwrap_or(gradient))));
         let inputs = Runs::new(x.iter().map(|&var| state.place(var)));
-        let slopes = vec![0.0; hessian.as_ref().unwrap_or(&gradient).len()];
-        Ok(Recorded { program, state, inputs, value, gradient, hessian, slopes })
+        let direct = if second { None } else { Direct::new(&program, &inputs, value, &slopes) };
+        Ok(Recorded { direct, program, state, inputs, value, second, slopes })
     }
 
-    /// Whether the program has what is wanted: gradients are not replayed with second derivatives nobody asked for.
-    fn serves(&self, second: bool) -> bool {
-        self.hessian.is_some() == second
+    /// The whole of a call, if the program is simple, and for as many numbers: compiled as a part of the caller's code.
+    #[inline(always)]
+    fn run_directly(&mut self, x: &[f64]) -> bool {
+        match &self.direct {
+            Some(direct) if direct.len == x.len() => {
+                direct.code.run(x, direct.inputs, &mut self.state);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether all branches come out as recorded; if so, the results stand in the state.
-    #[inline(always)]
     fn replay(&mut self, x: &[f64]) -> bool {
         if self.inputs.len() != x.len() {
             return false;
@@ -104,18 +165,23 @@ impl Recorded {
         }
     }
 
-    /// [`Recorded::replay`], after which the slopes are those wanted. One function, for in small programs a call from here to
-    /// there takes as long as a few instructions of theirs.
+    /// [`Recorded::replay`], after which the slopes are those wanted: gradients are not replayed with second derivatives nobody
+    /// asked for.
     fn evaluate(&mut self, x: &[f64], second: bool) -> bool {
-        if !self.serves(second) || !self.replay(x) {
+        if self.second != second || !self.replay(x) {
             return false;
         }
-        self.hessian.as_ref().unwrap_or(&self.gradient).gather(self.state.values(), &mut self.slopes);
+        self.slopes.gather(self.state.values());
         true
     }
 
+    #[inline(always)]
     fn evaluation(&self) -> Evaluation<'_> {
-        Evaluation { value: self.state.values()[self.value], gradient: &self.slopes }
+        let values = self.state.values();
+        match &self.direct {
+            Some(direct) => direct.evaluation(values),
+            None => Evaluation { value: values[self.value], gradient: self.slopes.of(values) },
+        }
     }
 }
 
@@ -162,7 +228,11 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// # Panics
     /// If the function does, or does not return a scalar recorded from what it is given.
     pub fn call(&mut self, x: &[f64]) -> Result<Evaluation<'_>, CompileError> {
-        self.replay_or_record(x, false)?;
+        if self.recorded.first_mut().is_some_and(|last| last.run_directly(x)) {
+            self.hits += 1;
+        } else {
+            self.replay_or_record(x, false)?;
+        }
         Ok(self.recorded[0].evaluation())
     }
 
@@ -176,11 +246,12 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// As [`Traced::call`].
     pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
         self.replay_or_record(x, true)?;
-        Ok(&self.recorded[0].slopes)
+        let Recorded { slopes, state, .. } = &self.recorded[0];
+        Ok(slopes.of(state.values()))
     }
 
     /// Afterwards the results for `x` stand in the first program's state, and side by side.
-    #[inline]
+    #[inline(never)]
     fn replay_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
         if let Some(last) = self.recorded.first_mut()
             && last.evaluate(x, second)

@@ -123,13 +123,26 @@ macro_rules! prims {
             prims!(@binary $($g)* $($v)* $($t)*);
         }
 
-        /// The functions that are called, in order of their numbers. Those of one operand ignore the second.
-        pub(crate) static CALLED: &[fn(f64, f64) -> f64] = &[$(|a, _| special::$s(a),)* $(special::$t,)*];
+        /// The functions that machine code for numbers of type `T` calls, in order of their numbers. Those of one operand ignore
+        /// the second.
+        pub(crate) fn called<T: Float>() -> &'static [fn(f64, f64) -> f64] {
+            static DOUBLE: &[fn(f64, f64) -> f64] = &[
+                $(|a, _| special::$s(a),)* $(special::$t,)*
+                $(|a, _| Prim::$u.eval([a; 3]),)* $(|a, b| Prim::$v.eval([a, b, a]),)*
+            ];
+            // Operands come from single precision, and results go there: nothing is rounded here.
+            static SINGLE: &[fn(f64, f64) -> f64] = &[
+                $(|a, _| special::$s(a),)* $(special::$t,)*
+                $(|a, _| Prim::$u.eval([f32::from_f64(a); 3]).to_f64(),)*
+                $(|a, b| Prim::$v.eval([a, b, a].map(f32::from_f64)).to_f64(),)*
+            ];
+            if T::is_f32() { SINGLE } else { DOUBLE }
+        }
 
         impl Prim {
-            /// The number in [`CALLED`] of a function that is called.
+            /// The number in [`called`] of a function that is called.
             pub(crate) fn called(self) -> Option<usize> {
-                [$(Prim::$s,)* $(Prim::$t,)*].iter().position(|&prim| prim == self)
+                [$(Prim::$s,)* $(Prim::$t,)* $(Prim::$u,)* $(Prim::$v,)*].iter().position(|&prim| prim == self)
             }
         }
     };

@@ -17,8 +17,7 @@
 //! (`exp`), 0.8 (`ln`) and at most 4.6 units in the last place (slopes: 5.8). `sin`, `cos` (0.8) and `powf` (0.7) are our own for
 //! ordinary numbers, and the standard library's for the rest: angles beyond 10⁵, powers of negative numbers and such that are no
 //! normal numbers. The other functions are those of the standard library and the special functions, which are called. Results do not depend on where an element stands, or on whether a tile, a single number or emitted
-//! code computed it, but their last bits do on whether the CPU has a fused multiply-add; and machine code for whole small programs calls
-//! the standard library's `sin`, `cos` and `powf`.
+//! code computed it, but their last bits do on whether the CPU has a fused multiply-add.
 //!
 //! This module is at the bottom: it imports nothing of the crate.
 
@@ -33,7 +32,7 @@ mod special;
 
 pub use dual::Dual;
 pub use float::{Float, Num};
-pub(crate) use formula::CALLED;
+pub(crate) use formula::called;
 pub use formula::{Formula, FormulaStep, Prim, Traced};
-pub(crate) use guarded::{cos_tile, powf_tile, sin_tile};
+pub(crate) use guarded::{cos_tile, near, powf_tile, sin_tile};
 pub use lanes::{LaneFn, Lanes, eval_lane, for_each_lane};

@@ -218,6 +218,13 @@ impl Tape {
         pass::run(&mut extract.graph, &mut extract.roots, options.passes);
         extract.compact();
         let generators = options.generators();
+        // The code with registers chosen ahead knows no vectors across a formula.
+        if generators.lanes == Lanes::Large
+            && let Some(program) =
+                extract.lower_packed_scalars(self.key(), &ids, generators).map_err(|error| error.at(at))?
+        {
+            return Ok(program);
+        }
         if generators.lanes != Lanes::Never
             && let Some(program) =
                 extract.lower_to_lanes(self.key(), &ids, generators.lanes).map_err(|error| error.at(at))?
@@ -230,6 +237,7 @@ impl Tape {
 
 /// The part of a graph that a program needs, copied, with its roots in one list: outputs, then the values of assignments,
 /// then both sides of each guard, then all leaves that the user can reach.
+#[derive(Clone)]
 pub(super) struct Extract {
     pub(super) graph: Graph,
     pub(super) roots: Vec<NodeId>,
@@ -369,7 +377,7 @@ impl Extract {
         let arena = lowered.source.arena;
         check_size(arena)?;
         let updates = usize::from(!guards.is_empty());
-        let mut steps = vec![Step::Machine(Machine { source: lowered.source, code })];
+        let mut steps = vec![Step::Machine(Machine { source: lowered.source, code: Arc::new(code) })];
         steps.extend(lowered.finish.into_iter().map(|m| Step::Moves(vec![m])));
         let (image, prepare) = (lowered.image, lowered.prepare);
         let inner = Inner {

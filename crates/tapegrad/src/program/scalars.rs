@@ -3,11 +3,35 @@
 //! The group itself stays: it is what is printed and verified, and what is interpreted where there is no machine code. Functions
 //! that have no opcode are called as the interpreter calls them, so the results have its bits.
 
+use super::compile::{Extract, Program};
 use super::inst::{Inst, Opcode};
+use super::lanes::is_scalar;
 use super::step::{Fused, Step};
-use crate::ir::Reading;
+use super::tier::Generators;
+use crate::error;
+use crate::ir::{NodeId, Reading, TapeKey};
 use std::sync::Arc;
 use tapegrad_jit::{CompileError, ScalarInst, ScalarOp, ScalarSource, Scalars};
+
+impl Extract {
+    /// The program as scalar code, if most of that is repetition, which scalar code computes four at a time.
+    pub(super) fn lower_packed_scalars<T: Reading>(
+        &self,
+        tape: TapeKey,
+        users: &[NodeId],
+        generators: Generators,
+    ) -> Result<Option<Program<T>>, error::CompileError> {
+        if T::is_f32() || !tapegrad_jit::supported() || !is_scalar(&self.graph) {
+            return Ok(None);
+        }
+        let program = self.clone().lower::<T>(tape, users, generators)?;
+        let packed = program.0.steps.iter().any(|step| match step {
+            Step::Fused(Fused { scalars: Some(scalars), .. }) => scalars.code.mostly_packed(),
+            _ => false,
+        });
+        Ok(packed.then_some(program))
+    }
+}
 
 /// How a group of scalars is run as machine code.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use super::view::Strides;
 use crate::ir::{Attrs, Comparison, CustomFn, Elementwise, ScalarFn, Shape, TileFn};
 use std::ops::Range;
 use std::panic::Location;
+use std::sync::Arc;
 use tapegrad_jit::{Code, Source};
 
 /// One step.
@@ -37,7 +38,7 @@ pub(crate) enum Step<T> {
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) source: Source,
-    pub(crate) code: Code,
+    pub(crate) code: Arc<Code>,
 }
 
 /// Elementwise instructions over `numel` elements, `tile` at a time.

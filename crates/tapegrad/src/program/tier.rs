@@ -6,7 +6,7 @@
 /// |---|---|---|
 /// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
 /// | `Template` | machine code for scalars, of any length, in `f64` four alike at a time where that is possible; tensors as the interpreter does them | those of the interpreter (but which NaN) |
-/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
+/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; scalars as `Template` does them where that computes at least half of them four at a time, which is faster | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
 /// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code of up to half a million instructions | those of the parts |
 ///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the

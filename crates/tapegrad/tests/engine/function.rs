@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::ops::Mul;
-use tapegrad::{Dual, Mode, Scalar, Tape, Traced, Var, grad, hessian, jacobian, value_and_grad};
+use tapegrad::{CompileOptions, Dual, Mode, Scalar, Tape, Tier, Traced, Var, grad, hessian, jacobian, value_and_grad};
 
 /// Every elementwise operation with a derivative, and both kinds of branch.
 fn everything<R: Scalar>(x: &[R]) -> R
@@ -216,4 +216,31 @@ fn a_traced_function_crosses_threads() {
     let (value, hits) = std::thread::spawn(move || (traced.call(&[1.0]).unwrap().value, traced.hits())).join().unwrap();
     assert_close(&[value], &[1.0_f64.exp()], 1e-15);
     assert_eq!(hits, 1);
+}
+
+#[test]
+fn a_traced_gradient_is_that_of_the_tape_whatever_is_unused_shared_or_passed_through() {
+    let functions: [fn(&[Var]) -> Var; 6] = [
+        |x| (x[0] * x[1]).sin() + x[2].exp() * x[0],
+        // Both derivatives are one value.
+        |x| (x[0] + x[1]).square() * x[2],
+        |x| x[0].square() + x[2],
+        |x| x[1],
+        |x| x[2] * x[2] * x[1] - x[0] / x[1],
+        |x| if x[0] > 0.5 { x[0] * x[1] } else { x[2] - x[1] },
+    ];
+    for tier in [Tier::Auto, Tier::Interpreter, Tier::Template, Tier::Optimised] {
+        for (number, f) in functions.into_iter().enumerate() {
+            let mut traced = Traced::new(f).with_options(CompileOptions::default().tier(tier));
+            for point in [[0.7, 1.3, -0.4], [0.2, -2.0, 3.0], [1.5, 0.25, 0.5], [0.9, 1.0, 2.0]] {
+                let (value, gradient) = value_and_grad(f, &point);
+                let found = traced.call(&point).unwrap();
+                assert_close(&[found.value], &[value], 1e-15);
+                assert_close(found.gradient, &gradient, 1e-14);
+            }
+            assert_eq!(traced.hits() + traced.misses(), 4, "function {number}");
+            // As many numbers as the function has never seen.
+            assert_eq!(traced.call(&[1.0, 2.0, 3.0, 4.0]).unwrap().gradient.len(), 4);
+        }
+    }
 }

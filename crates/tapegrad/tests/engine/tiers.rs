@@ -160,3 +160,83 @@ fn machine_code_is_made_of_long_formulas_unless_they_are_replayed_a_few_times() 
     assert!(!made(options.replays(1)));
     assert!(!made(options.tier(Tier::Interpreter)));
 }
+
+#[test]
+fn repetition_is_computed_four_at_a_time_by_the_optimising_tier_too() {
+    // Scalar code says of how many pieces it is.
+    let pieces = |f: Function, tier: Tier| {
+        let tape = Tape::new();
+        let x = [1.0; 4].map(|c| tape.input(c));
+        let y = f(&x);
+        let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
+        let program = tape.compile_with::<f64>(&outputs, &CompileOptions::default().tier(tier)).unwrap();
+        format!("{program:?}").contains(" piece, ")
+    };
+    let supported = pieces(predators, Tier::Template);
+    assert_eq!(pieces(log_sum_exp, Tier::Optimised), supported);
+    assert!(!pieces(predators, Tier::Optimised), "a chain has nothing to compute side by side");
+    assert_eq!(
+        bits(&gradients::<f64>(log_sum_exp, Tier::Optimised)),
+        bits(&gradients::<f64>(log_sum_exp, Tier::Template))
+    );
+}
+
+/// Functions whose formulas hold for ordinary numbers only, and numbers they do not hold for among others.
+const GUARDED: [fn(Var, Var) -> Var; 3] = [|x, _| x.sin(), |x, _| x.cos(), Var::powf];
+const NUMBERS: [f64; 12] = [0.7, -1.3, 2.5, 1e5, 1.1e5, -3e9, 0.0, -0.0, 5e-324, f64::INFINITY, f64::NAN, f64::MAX];
+
+/// A guarded function at all pairs of numbers, by a tier.
+fn guarded<T: Element>(f: fn(Var, Var) -> Var, tier: Tier) -> Vec<f64> {
+    let tape = Tape::new();
+    let (x, p) = (tape.input(1.0), tape.input(1.0));
+    let y = f(x, p);
+    let program = tape.compile_with::<T>(&[y], &CompileOptions::default().tier(tier)).unwrap();
+    let mut state = program.state();
+    let mut at = |(a, b): (f64, f64)| {
+        state.set_scalar(x, T::from_f64(a)).unwrap();
+        // A function of one number knows no other.
+        state.set_scalar(p, T::from_f64(b)).ok();
+        program.replay(&mut state).unwrap();
+        state.item(y).to_f64()
+    };
+    NUMBERS.iter().flat_map(|&a| NUMBERS.map(|b| (a, b))).map(&mut at).collect()
+}
+
+#[test]
+fn sines_cosines_and_powers_are_the_same_on_every_tier() {
+    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+    for (number, f) in GUARDED.into_iter().enumerate() {
+        let wanted = guarded::<f32>(f, Tier::Interpreter);
+        for (a, b) in guarded::<f32>(f, Tier::Optimised).into_iter().zip(wanted) {
+            assert!(same(a, b), "function {number} in single precision: {a}, not {b}");
+        }
+        // In double precision the formula is written out, and some of its products are fused with sums.
+        let wanted = guarded::<f64>(f, Tier::Interpreter);
+        for (a, b) in guarded::<f64>(f, Tier::Optimised).into_iter().zip(wanted) {
+            assert!(same(a, b) || (a - b).abs() <= b.abs() * f64::EPSILON, "function {number}: {a}, not {b}");
+        }
+    }
+}
+
+#[test]
+fn what_a_formula_does_not_hold_for_leaves_its_neighbours_as_they_are() {
+    for f in GUARDED {
+        let tape = Tape::new();
+        let (x, p) = (tape.input(1.0), tape.input(1.0));
+        let y = f(x, p) * (x * 0.5).sin() + x;
+        let mut map = tape.compile_map::<f64>(&[x, p], &[y]).unwrap();
+        let mut of = |xs: &[f64], ps: &[f64]| {
+            let mut ys = vec![0.0; xs.len()];
+            map.run(&[xs, ps], &mut [&mut ys]).unwrap();
+            ys
+        };
+        let xs: Vec<f64> = (0..32).map(|i| if i % 5 == 3 { NUMBERS[i % 12] } else { 0.3 + 0.1 * i as f64 }).collect();
+        let ps: Vec<f64> = (0..32).map(|i| 1.7 - 0.2 * i as f64).collect();
+        let together = of(&xs, &ps);
+        for i in 0..32 {
+            let alone = of(&xs[i..=i], &ps[i..=i])[0];
+            let same = alone.to_bits() == together[i].to_bits() || (alone.is_nan() && together[i].is_nan());
+            assert!(same, "at {}: {alone} alone, {} beside others", xs[i], together[i]);
+        }
+    }
+}

@@ -84,6 +84,11 @@ impl Packed {
         pays.then_some(Packed { region, groups, batches, numbers, order, readers, stretches, first_slot })
     }
 
+    /// How many instructions are in packs.
+    pub(super) fn instructions(&self) -> usize {
+        LANES * self.groups.packs.len()
+    }
+
     /// Appends its code, given where the base register points to, in elements; tells where the memory it uses ends, also in
     /// elements. Nothing may be in registers, and nothing is afterwards.
     pub(super) fn emit(mut self, asm: &mut Assembler, base: i32) -> usize {

@@ -1,8 +1,9 @@
 //! Functions whose short formulas do not hold for all numbers. Where they do not, the standard library computes them, lane by
 //! lane.
 
-use super::elementary::{self, LARGEST_ANGLE};
-use super::float::{Float, Num};
+use super::elementary::{self, LARGEST_ANGLE, Machine};
+use super::float::Float;
+use super::formula::{Formula, Prim};
 use super::lanes::{LaneFn, Lanes, eval_lane, for_each_lane};
 
 #[cfg(test)]
@@ -69,9 +70,7 @@ macro_rules! guarded {
 
         impl $Near {
             #[inline(always)]
-            fn formula<const W: usize, const FMA: bool>(
-                $x: Lanes<f64, W, FMA>, $($y: Lanes<f64, W, FMA>)?
-            ) -> Lanes<f64, W, FMA> {
+            fn formula<M: Machine>($x: M, $($y: M)?) -> M {
                 $formula
             }
         }
@@ -95,7 +94,21 @@ macro_rules! guarded {
         pub(crate) fn $tile<T: Float>(whole: impl LaneFn, out: &mut [T], operands: [&[T]; 3]) {
             tile($Near, whole, out, operands);
         }
-    )*};
+    )*
+    /// For a back end, in double precision: the formula of a primitive that holds for ordinary numbers only; NaN where it does
+    /// not hold.
+    pub(crate) fn near(prim: Prim) -> Option<Formula> {
+        match prim {
+            $(Prim::$name => Some(Formula::trace(prim.arity(), |args| {
+                let mut args = args.iter().copied();
+                let mut next = || args.next().expect("as many as the primitive has");
+                let $x = next();
+                $(let $y = next();)?
+                $Near::formula($x, $($y)?)
+            })),)*
+            _ => None,
+        }
+    }};
 }
 
 guarded! {
@@ -105,7 +118,7 @@ guarded! {
     cos, cos_tile, NearCos: |x| small_angle(x).pick(elementary::cos(x), x.lit(f64::NAN));
     /// Power. The standard library's where there is no fused multiply-add: without one the formula would be as long again.
     powf, powf_tile, NearPowf: |x, p| {
-        if !FMA {
+        if !M::FUSED {
             return x.lit(f64::NAN);
         }
         let (power, holds) = elementary::powf(x, p);
@@ -115,6 +128,6 @@ guarded! {
 
 /// 1 for angles that are reduced exactly, else 0, also for NaN.
 #[inline(always)]
-fn small_angle<const W: usize, const FMA: bool>(x: Lanes<f64, W, FMA>) -> Lanes<f64, W, FMA> {
+fn small_angle<M: Machine>(x: M) -> M {
     x.abs().is_less_equal(x.lit(LARGEST_ANGLE))
 }

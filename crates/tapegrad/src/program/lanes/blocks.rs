@@ -30,18 +30,32 @@ impl Update {
 }
 
 /// Memory being given out. Columns and everything users reach begin at whole vectors.
+#[derive(Clone, Copy)]
 pub(super) struct Arena {
     pub(super) end: usize,
     /// What has been given out, without gaps and padding.
     pub(super) live: usize,
+    /// Whether all there is are single numbers, which stand side by side: who sets the inputs and reads the gradient finds them
+    /// in a row. Beside rows, a number is a column of one.
+    pub(super) dense: bool,
 }
 
 impl Arena {
     pub(super) fn take(&mut self, len: usize) -> usize {
+        if self.dense && len == 1 {
+            return self.one();
+        }
         let start = self.end.next_multiple_of(LANES);
         self.end = start + len.next_multiple_of(LANES);
         self.live += len;
         start
+    }
+
+    /// A number that is never read as a part of a vector.
+    fn one(&mut self) -> usize {
+        self.end += 1;
+        self.live += 1;
+        self.end - 1
     }
 }
 
@@ -82,9 +96,9 @@ pub(super) fn assemble(
     late: bool,
 ) -> (Vec<Block>, Vec<Option<usize>>) {
     let packs = if late { Vec::new() } else { packs::find(code, updates) };
-    let Arena { end, live } = *arena;
+    let before = *arena;
     assemble_with(code, rows, arena, sinks, updates, late, &packs).unwrap_or_else(|NotSideBySide| {
-        *arena = Arena { end, live };
+        *arena = before;
         let done = assemble_with(code, rows, arena, sinks, updates, late, &[]);
         done.unwrap_or_else(|NotSideBySide| unreachable!("nothing is packed"))
     })
@@ -185,15 +199,9 @@ impl Assembler<'_> {
         let value = self.code.values[v as usize];
         let elsewhere = value.block.is_some_and(|b| b != block);
         if elsewhere && !matches!(value.kind, Kind::Sum(..)) && !self.slots.contains_key(&v) {
-            let slot = if value.row { self.arena.take(self.rows) } else { self.one() };
+            let slot = if value.row { self.arena.take(self.rows) } else { self.arena.one() };
             self.slots.insert(v, slot);
         }
-    }
-
-    fn one(&mut self) -> usize {
-        self.arena.end += 1;
-        self.arena.live += 1;
-        self.arena.end - 1
     }
 
     /// The value as a local one of a block, read from where it stands if it is not computed there.

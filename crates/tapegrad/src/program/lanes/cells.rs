@@ -276,12 +276,9 @@ pub(super) fn op_of(prim: Prim) -> Op {
         Prim::exp_m1 => Op::ExpM1,
         Prim::ln => Op::Ln,
         Prim::ln_1p => Op::Ln1p,
-        Prim::sin => Op::Sin,
-        Prim::cos => Op::Cos,
         Prim::tan => Op::Tan,
         Prim::tanh => Op::Tanh,
         Prim::floor => Op::Floor,
-        Prim::powf => Op::Powf,
         Prim::min => Op::Min,
         Prim::max => Op::Max,
         Prim::mul_add => Op::MulAdd,
@@ -295,11 +292,16 @@ pub(super) fn op_of(prim: Prim) -> Op {
             unreachable!("lowered formulas have none")
         }
         called => {
-            let number = called.called().expect("what is no instruction is called");
-            let number = u8::try_from(number).expect("there are fewer than 256 functions");
+            let number = function(called);
             if called.arity() == 1 { Op::Call1(number) } else { Op::Call2(number) }
         }
     }
+}
+
+/// The number of the function that computes a primitive which is no instruction.
+pub(super) fn function(prim: Prim) -> u8 {
+    let number = prim.called().expect("what is no instruction is called");
+    u8::try_from(number).expect("there are fewer than 256 functions")
 }
 
 /// The dimensions of a shape in the order in which columns are kept: the rows last.

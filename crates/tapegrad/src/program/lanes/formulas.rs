@@ -1,10 +1,11 @@
 //! The formulas of operations as values of a code list.
 
-use super::cells::op_of;
+use super::cells::{function, op_of};
 use super::code::{CodeList, Val};
 use crate::ir::{Elementwise, Reading};
-use crate::num::{Formula, FormulaStep};
+use crate::num::{Formula, FormulaStep, Prim, near};
 use std::collections::HashMap;
+use tapegrad_jit::Op;
 
 /// An operation's formula in what machines compute, and the form that shares more with others, if there is one.
 type Forms = (Formula, Option<Formula>);
@@ -13,25 +14,42 @@ type Forms = (Formula, Option<Formula>);
 pub(in super::super) struct Formulas {
     known: HashMap<*const Elementwise, Forms>,
     lower: fn(&Formula) -> Forms,
+    /// Of primitives whose formulas do not hold for all numbers, that for those it holds for.
+    near: HashMap<Prim, Option<Formula>>,
+    find_near: fn(Prim) -> Option<Formula>,
 }
 
 impl Formulas {
     /// None yet, for programs of element type `T`.
     pub(in super::super) fn new<T: Reading>() -> Self {
         let lower = |formula: &Formula| (formula.lowered::<T>(), formula.lowered_by_size::<T>());
-        Formulas { known: HashMap::new(), lower }
+        // In single precision these, too, are computed in double precision, for which there are no instructions here.
+        let find_near = if T::is_f32() { |_| None } else { near };
+        Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near }
     }
 
     /// The value of an operation; nothing if an operand is missing.
     pub(in super::super) fn apply(&mut self, code: &mut CodeList, e: &Elementwise, args: &[Val]) -> Option<Val> {
-        let lower = self.lower;
-        let (plain, by_size) = self.known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
+        let Formulas { known, lower, near, find_near } = self;
+        let (plain, by_size) = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
         let shared = by_size.as_ref().filter(|_| args.first().is_some_and(|&x| code.knows_size(x)));
-        value(code, shared.unwrap_or(plain), args)
+        value(code, shared.unwrap_or(plain), args, &mut |code, prim, given| {
+            let near = near.entry(prim).or_insert_with(|| find_near(prim)).as_ref()?;
+            let number = function(prim);
+            let found = value(code, near, given, &mut |_, _, _| None)?;
+            Some(match *given {
+                [x] => code.apply(Op::OrCall1(number), [found, x, 0]),
+                [x, y] => code.apply(Op::OrCall2(number), [found, x, y]),
+                _ => return None,
+            })
+        })
     }
 }
 
-fn value(code: &mut CodeList, formula: &Formula, args: &[Val]) -> Option<Val> {
+/// The value of a primitive that is not an instruction for all numbers, if it is one of these.
+type Guarded<'a> = dyn FnMut(&mut CodeList, Prim, &[Val]) -> Option<Val> + 'a;
+
+fn value(code: &mut CodeList, formula: &Formula, args: &[Val], guarded: &mut Guarded<'_>) -> Option<Val> {
     let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
     for step in formula.steps() {
         let value = match *step {
@@ -42,7 +60,10 @@ fn value(code: &mut CodeList, formula: &Formula, args: &[Val]) -> Option<Val> {
                 for (to, o) in given.iter_mut().zip(operands).take(prim.arity()) {
                     *to = values[o as usize];
                 }
-                code.apply(op_of(prim), given)
+                match guarded(code, prim, &given[..prim.arity()]) {
+                    Some(value) => value,
+                    None => code.apply(op_of(prim), given),
+                }
             }
         };
         values.push(value);

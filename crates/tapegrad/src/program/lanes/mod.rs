@@ -24,7 +24,7 @@ use super::step::Move;
 use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
-use crate::num::CALLED;
+use crate::num::called;
 use crate::ops::{COS, POWF, SIN};
 use blocks::{Arena, Sink, Update, assemble};
 use cells::{Builder, column_order};
@@ -91,15 +91,15 @@ pub(super) struct Limits {
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
 ///
-/// Sine, cosine and powers are called for one number at a time here, and are vectors in the other kernels: where there is
-/// little else, no such code is made.
+/// In single precision sine, cosine and powers are called for one number at a time here, and are vectors in the other kernels:
+/// where there is little else, no such code is made.
 pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Option<Lowered<T>> {
     /// Operations that win back what a call costs.
     const PER_CALL: usize = 15;
     let operations =
         || wanted.graph.order().iter().map(|&id| wanted.graph.op(id)).filter(|op| op.elementwise().is_some());
     let calls = operations().filter(|op| [&SIN, &COS, &POWF].iter().any(|called| op.is(called))).count();
-    if operations().count() < PER_CALL * calls {
+    if T::is_f32() && operations().count() < PER_CALL * calls {
         return None;
     }
     lower_over(wanted, rows, LARGE)
@@ -115,7 +115,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
         rows,
         limits,
         builder: Builder::new::<T>(graph, rows, limits.values),
-        arena: Arena { end: 0, live: 0 },
+        arena: Arena { end: 0, live: 0, dense: is_scalar(graph) && rows.count == 1 },
         image: Vec::new(),
         leaves: HashMap::new(),
         prepare: Vec::new(),
@@ -154,14 +154,14 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
     }
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
-    let source = Source { elem, arena: arena.end + LANES, functions: CALLED, blocks };
+    let source = Source { elem, arena: arena.end + LANES, functions: called::<T>(), blocks };
     Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
 }
 
 /// Larger tensors are left to the kernels made for them.
 const MOST_ELEMENTS: usize = 1 << 24;
 
-fn is_scalar(graph: &Graph) -> bool {
+pub(super) fn is_scalar(graph: &Graph) -> bool {
     graph.order().iter().all(|&id| graph.shape(id).numel() == 1)
 }
 
