@@ -86,7 +86,7 @@ pub(super) struct Emitter<'a> {
     frame: u32,
     /// Slots given back by the unit that is being emitted: it may still read them, after others have been put into memory.
     returned: Vec<(u32, bool)>,
-    /// Whether a loop is being emitted, in which registers move otherwise.
+    /// Whether a loop is being emitted: the registers that move near otherwise move with its turns.
     rolling: bool,
 }
 

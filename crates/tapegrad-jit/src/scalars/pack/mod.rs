@@ -61,7 +61,7 @@ pub(super) struct Packed {
 impl Packed {
     /// Packs a region of `f64`, if that pays, and finds what repeats itself in it.
     pub(super) fn find<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> Option<Packed> {
-        // Every unit may need a slot, and all must be within reach of the base register.
+        // Every unit may need a slot, and a place in the record of a loop's turn; all must be within reach of the base register.
         if code.len() < SHORT || arena + 8 * code.len() + FRAME + 4 * LANES > MOST {
             return None;
         }

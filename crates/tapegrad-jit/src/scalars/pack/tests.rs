@@ -4,7 +4,7 @@ use super::groups::{Source, find};
 use super::*;
 use crate::ir::{ScalarOp, ScalarSource, TileFunction};
 use crate::scalars::last_use;
-use ScalarOp::{Add, Div, Mul, Sqrt, Square, Sub};
+use ScalarOp::{Abs, Add, Div, Less, Mul, Neg, Recip, Sqrt, Square, Sub};
 
 type Code = Vec<ScalarInst<f64>>;
 
@@ -146,6 +146,10 @@ fn check(code: &Code, arena: usize, kept: usize) {
             Div => a / b,
             Square => a * a,
             Sqrt => a.sqrt(),
+            Neg => -a,
+            Abs => a.abs(),
+            Recip => 1.0 / a,
+            Less => f64::from(u8::from(a < b)),
             op => unreachable!("no test has {op:?}"),
         };
     }
@@ -309,7 +313,9 @@ fn there_and_back(seed: u64, turns: u32) -> (Code, usize, usize) {
     // A row of places for each instruction, with two more in front; those below `kept` are needed afterwards.
     let row = |k: u32| inputs + k * (turns + 2) + 2;
     let kept = (row(choose(2 * body + 1)) - 2) as usize;
-    let ops = [Add, Sub, Mul, Add, Sub, Square];
+    let ops = [Add, Sub, Mul, Add, Sub, Square, Div, Neg, Abs, Recip, Less];
+    // Some begin irregularly.
+    let irregular = choose(2) * choose(6);
     let mut code = Code::new();
     for back in [false, true] {
         let first = if back { body } else { 0 };
@@ -323,12 +329,15 @@ fn there_and_back(seed: u64, turns: u32) -> (Code, usize, usize) {
                     4 => (row(first + choose(body)) - 1, 1),
                     _ => (choose(8), 1),
                 };
-                (ops[choose(6) as usize], [operand(&mut choose), operand(&mut choose)])
+                (ops[choose(11) as usize], [operand(&mut choose), operand(&mut choose)])
             })
             .collect();
         for turn in 0..turns {
             for (k, (op, operands)) in (0..).zip(&plan) {
-                let args = operands.map(|(at, step)| at.wrapping_add_signed(step * turn as i32));
+                let mut args = operands.map(|(at, step)| at.wrapping_add_signed(step * turn as i32));
+                if turn < irregular {
+                    args[choose(2) as usize] = choose(8);
+                }
                 code.push(inst(*op, row(first + k) + turn, args));
             }
         }
@@ -345,4 +354,44 @@ fn loops_of_all_kinds_have_the_bits_of_one_by_one() {
         loops += usize::from(length(&code, arena, kept) < code.len());
     }
     assert!(!crate::supported() || loops > 30, "only {loops} of them are loops");
+}
+
+#[test]
+fn places_that_are_side_by_side_in_one_turn_only_are_written_one_by_one() {
+    let turns = 2200;
+    let (q, z, end) = (4 * turns + 4000, 9 * turns + 8000, 13 * turns + 9000);
+    let kept = |t: u32, l: u32| match (t, l) {
+        (0, l) => end - 10 + l,
+        (t, 0) => q - (t - 1),
+        (t, l) => q + l + 4 * (t - 1),
+    };
+    let lanes = || (0..turns).flat_map(|t| (0..4).map(move |l| (t, l)));
+    let mut code: Code = lanes().map(|(t, l)| inst(Mul, kept(t, l), [4 * t + l, 4 * turns])).collect();
+    code.extend(lanes().map(|(t, l)| inst(Square, z + 4 * t + l, [kept(t, l), 0])));
+    check(&code, end as usize, end as usize);
+}
+
+#[test]
+fn what_is_handed_on_may_have_been_one_number_four_times_before_the_loop() {
+    let turns = 1500u32;
+    let (a, b, d, u, w) = (0, 4 * turns, 8 * turns, 21 * turns, 25 * turns);
+    let divisor = |t: u32, l: u32| if t <= 10 { d + t } else { d + 100 + 8 * t + 2 * l };
+    let one = |t: u32| {
+        let of = move |to, from, s| (0..4).map(move |l| inst(Div, to + 4 * t + l, [from + 4 * t + l, divisor(s, l)]));
+        of(u, a, t).chain(of(w, b, t - 1))
+    };
+    let code: Code = (1..turns).flat_map(one).collect();
+    check(&code, 29 * turns as usize, 29 * turns as usize);
+}
+
+#[test]
+fn four_numbers_may_be_one_in_the_first_turn_only() {
+    let turns = 2200u32;
+    let (a, r, u, w) = (0, 4 * turns, 20 * turns, 24 * turns);
+    let divisor = |t: u32, l: u32| r + (t - 1) * (l + 1);
+    let of = |to: u32| {
+        (1..turns).flat_map(move |t| (0..4).map(move |l| inst(Div, to + 4 * t + l, [a + 4 * t + l, divisor(t, l)])))
+    };
+    let code: Code = of(u).chain(of(w)).collect();
+    check(&code, 28 * turns as usize, 28 * turns as usize);
 }

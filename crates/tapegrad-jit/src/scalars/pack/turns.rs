@@ -3,7 +3,6 @@
 use super::groups::{Groups, LANES, Source};
 use super::region::{Out, PLACE, Region, Simple, Val, mix};
 use super::units::{Numbers, Unit, computed_by};
-use std::collections::HashMap;
 
 /// A part of the order that is the same for a number of turns, as far as operations and the kinds of operands go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,26 +26,27 @@ const ALIKE: usize = 4;
 pub(super) fn stretches(order: &[Unit], region: &Region, groups: &Groups) -> Vec<Stretch> {
     let kinds: Vec<u64> = (0..).zip(order).map(|(at, &unit)| kind(unit, at, region, groups)).collect();
     let mut found = Vec::new();
-    // Where a row of units like these began last.
-    let mut seen: HashMap<[u64; ALIKE], usize> = HashMap::new();
-    // The period that was tried last, and up to where it holds.
-    let (mut tried, mut holds) = (0, 0);
+    // Where a row of units like these began last, in a table that forgets: repetition is near or not at all.
+    let mut seen = vec![(0, usize::MAX); 2 * LONGEST];
+    // Up to where each period was found to hold.
+    let mut holds = vec![0; LONGEST + 1];
     let (mut at, mut start) = (0, 0);
     while let Some(row) = kinds[at..].first_chunk::<ALIKE>() {
-        let before = seen.insert(*row, at).filter(|&before| before >= start);
-        let period = before.map_or(0, |before| at - before);
-        if period == 0 || period > LONGEST || (period == tried && at < holds) {
+        let row = row.iter().fold(0u64, |row, &kind| mix(row ^ kind));
+        let (known, before) = std::mem::replace(&mut seen[row as usize % (2 * LONGEST)], (row, at));
+        let period = if known == row && (start..at).contains(&before) { at - before } else { 0 };
+        if period == 0 || period > LONGEST || at < holds[period] {
             at += 1;
             continue;
         }
         let from = at - period;
         let alike = kinds[at..].iter().zip(&kinds[from..]).take_while(|(a, b)| a == b).count();
-        (tried, holds) = (period, at + alike);
+        holds[period] = at + alike;
         let turns = alike / period + 1;
         if turns >= FEWEST && (turns - 1) * period >= SPARED {
             found.push(Stretch { start: from, period, turns });
             at = from + turns * period;
-            (start, tried) = (at, 0);
+            start = at;
         } else {
             at += 1;
         }

@@ -6,14 +6,15 @@
 //!   turn 3:  …                                                            r += 4, s += 4, again
 //! ```
 //!
-//! What is read in later turns or after the loop is in memory: in a record for each turn or, where the next turn alone reads it, in
-//! one slot for all. Long straight code is read from afar at each run; a loop stays where it is decoded.
+//! What is read in later turns or after the loop is in memory: where it is written to anyway, in a record for each turn or, where the
+//! next turn alone reads it, or what comes after the last, in one slot for all. Long straight code is read from afar at each run; a
+//! loop stays where it is decoded.
 
 mod plan;
 
 use super::{BETWEEN, BYTES, Emitter, NONE, VECTOR};
 use crate::encode::{Jump, R8, R9, R11, RBX, RCX, RDI, RDX, RSI};
-use crate::scalars::pack::region::{NOWHERE, Simple};
+use crate::scalars::pack::region::NOWHERE;
 use crate::scalars::pack::turns::{MOST_NAMES, Name, Names, Stretch, rename};
 use crate::scalars::pack::units::{Reads, Unit};
 
@@ -148,10 +149,12 @@ impl Emitter<'_> {
         for (position, courses) in found.courses.iter().enumerate() {
             let names = self.names(found.order[found.start + position]);
             for (name, course) in names.list().iter().zip(courses) {
-                if let (&Name::Unit(unit, _), Course::Fixed(_) | Course::Inside { back: 1, .. }) = (name, course)
-                    && !self.lasting(unit)
-                {
-                    self.see_to_it(unit);
+                let Name::Unit(unit, _) = *name else { continue };
+                match course {
+                    Course::Fixed(_) if !self.lasting(unit) => self.see_to_it(unit),
+                    // Whatever it is in the turn before the loop.
+                    Course::Inside { back: 1, .. } => self.see_to_it(unit),
+                    _ => {}
                 }
             }
         }
@@ -212,6 +215,7 @@ impl Emitter<'_> {
             };
             places.push((of_unit, home));
         }
+        self.end += found.record * (u32::try_from(found.turns).expect("fewer than instructions") + 1);
         handed_on.sort_unstable();
         handed_on.dedup();
         for (unit, to) in handed_on {
@@ -246,8 +250,11 @@ impl Emitter<'_> {
 
     /// The loop itself, from empty registers to empty registers.
     fn emit_loop(&mut self, found: &Loop<'_>) {
-        let ops: Vec<Simple> = found.turn(0).iter().filter_map(|&unit| self.names(unit).op).collect();
-        ops.into_iter().for_each(|op| self.need_constants(op));
+        for &unit in found.turn(0) {
+            if let Some(op) = self.names(unit).op {
+                self.need_constants(op);
+            }
+        }
         self.near.forget();
         self.rolling = true;
         for &register in &MOVING[..found.strides.len()] {

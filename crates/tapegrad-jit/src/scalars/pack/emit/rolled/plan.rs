@@ -44,7 +44,7 @@ impl Emitter<'_> {
         Some(courses)
     }
 
-    /// The longest loop around the middle of a stretch, which leaves out the first turn at least.
+    /// The longest loop around the middle of a stretch. The first turn is left out at least: what it hands on is a unit of the stretch.
     pub(super) fn find_loop<'o>(&self, order: &'o [Unit], mut stretch: Stretch, at: &[u32]) -> Option<Loop<'o>> {
         let middle = |stretch: Stretch| -> Option<Vec<Courses>> {
             let turn = stretch.turns / 2;
@@ -130,12 +130,13 @@ impl Emitter<'_> {
             let later = after.iter().skip(position).step_by(period);
             let last = later.clone().next_back().is_some_and(|&reads| reads > 0);
             let others = later.take(found.turns - 1).any(|&reads| reads > 0);
-            found.homes.push(if self.lasting(number) {
+            let courses = &found.courses[position];
+            found.homes.push(if self.lasting(number) && alike(&courses[..LANES]) {
                 if handed_on {
                     return None;
                 }
                 Home::Nowhere
-            } else if others && !handed_on && self.goes_out(unit) {
+            } else if (others || last) && !handed_on && self.goes_out(unit, courses) {
                 Home::Out
             } else if others || late {
                 let length = if self.numbers.is_single(number) { 1 } else { LANES as u32 };
@@ -150,19 +151,25 @@ impl Emitter<'_> {
         // The record before the first is for what is handed on to it.
         found.record = found.record.next_multiple_of(LANES as u32);
         found.records = self.end + found.record;
-        self.end += found.record * (u32::try_from(found.turns).ok()? + 1);
         Some(())
     }
 
-    /// Whether all of a unit is written to places side by side.
-    fn goes_out(&self, unit: Unit) -> bool {
+    /// Whether all of a unit is written to places side by side, in every turn.
+    fn goes_out(&self, unit: Unit, courses: &Courses) -> bool {
         let names = self.names(unit);
         let first = names.list().iter().position(|name| matches!(name, Name::Out(_)));
         first.is_some_and(|first| {
             let outs = &names.list()[first..];
             let Name::Out(place) = outs[0] else { return false };
             let wanted = if matches!(unit, Unit::Single(_)) { 1 } else { LANES };
-            outs.len() == wanted && (place..).zip(outs).all(|(want, out)| *out == Name::Out(want))
+            outs.len() == wanted
+                && (place..).zip(outs).all(|(want, out)| *out == Name::Out(want))
+                && alike(&courses[first..][..wanted])
         })
     }
+}
+
+/// Whether places that are side by side, or the same, in one turn are so in all.
+fn alike(courses: &[Course]) -> bool {
+    courses.iter().all(|course| *course == courses[0])
 }
