@@ -17,7 +17,7 @@
 //! (A NaN stays a NaN; which of the many bit patterns of NaN it has is not promised by any processor.)
 //!
 //! Every pass is a walk along the order with tables indexed by [`NodeId::index`]: linear time, no recursion over the graph. Most nodes
-//! match no rule, which a look at a few bits tells ([`kind`]), known by what nodes have in common.
+//! match no rule, which a look at a few bits tells (`kind`), known by what nodes have in common.
 //! `rewrite` also runs on the live tape before it is differentiated, because the derivative of a stable form is stable
 //! and that of the other is not. Imports `ir`, `ops`, `eval`, `num` and `error`; never `program` or `exec`.
 
