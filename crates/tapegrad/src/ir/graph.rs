@@ -170,16 +170,31 @@ impl Graph {
         id
     }
 
-    /// An empty graph that knows the lines, types and attributes of another, with room for so many nodes.
-    pub(crate) fn like(other: &Graph, nodes: usize) -> Self {
-        Graph {
+    /// A graph of the nodes for which a table by [`NodeId::index`] says so, which is closed under inputs; and for each node, by
+    /// index, its copy.
+    pub(crate) fn part(&self, wanted: &[bool]) -> (Graph, Vec<NodeId>) {
+        let wants = |id: &&NodeId| wanted[id.index()];
+        let nodes = self.order.iter().filter(wants).count();
+        let mut part = Graph {
             nodes: SlotMap::with_capacity_and_key(nodes),
             order: Vec::with_capacity(nodes),
-            sites: other.sites.clone(),
-            types: other.types.clone(),
-            attrs: other.attrs.clone(),
+            sites: self.sites.clone(),
+            types: self.types.clone(),
+            attrs: self.attrs.clone(),
             ..Graph::default()
+        };
+        let mut copied = vec![NodeId::default(); self.index_bound()];
+        for &id in self.order.iter().filter(wants) {
+            let entry = self.nodes[id].redirected(&self.lists, &mut part.lists, |input| copied[input.index()]);
+            copied[id.index()] = part.push_entry(entry);
         }
+        for (id, name) in self.names.iter().filter(|(id, _)| wanted[id.index()]) {
+            part.names.insert(copied[id.index()], name.clone());
+        }
+        for (id, value) in self.values.iter().filter(|(id, _)| wanted[id.index()]) {
+            part.values.insert(copied[id.index()], value.clone());
+        }
+        (part, copied)
     }
 
     /// Makes room for so many nodes more.
@@ -188,32 +203,17 @@ impl Graph {
         self.order.reserve_exact(nodes);
     }
 
-    /// Appends a copy of a node of the graph that this one was made like, with other inputs.
-    pub(crate) fn push_alike(&mut self, other: &Graph, id: NodeId, inputs: &[NodeId]) -> NodeId {
-        let entry = other.nodes[id];
-        let entry =
-            if inputs.is_empty() { entry } else { Entry::with_operands(entry.number(), inputs, &mut self.lists) };
-        let new = self.push_entry(entry);
-        self.name_alike(new, other, id);
-        new
-    }
-
     /// Appends a copy of a node of another graph, with other inputs.
     pub(crate) fn push_copy(&mut self, from: &Graph, id: NodeId, inputs: Inputs) -> NodeId {
         let node = from.node(id);
         let new = self.push(node.op, inputs, from.attrs(id).clone(), from.ty(id).clone(), node.location);
-        self.name_alike(new, from, id);
-        new
-    }
-
-    /// Gives a node the name and the value of another graph's.
-    fn name_alike(&mut self, new: NodeId, from: &Graph, id: NodeId) {
         if let Some(name) = from.names.get(id) {
             self.names.insert(new, name.clone());
         }
         if let Some(value) = from.leaf_value(id) {
             self.values.insert(new, value.clone());
         }
+        new
     }
 
     /// Turns a node into another operation of the same type, in place: its handle and its users stay.
@@ -280,6 +280,16 @@ impl Graph {
         self.site(&self.nodes[id]).op
     }
 
+    /// The operands of a node; less to do than [`Graph::node`] where nothing else is asked.
+    ///
+    /// # Panics
+    /// If the node was removed.
+    #[must_use]
+    #[inline]
+    pub fn inputs(&self, id: NodeId) -> &[NodeId] {
+        self.nodes[id].inputs(&self.lists)
+    }
+
     #[inline]
     fn view<'g>(&'g self, entry: &'g Entry) -> Node<'g> {
         let site = self.site(entry);
@@ -301,11 +311,26 @@ impl Graph {
     /// The fixed arguments of a node.
     #[must_use]
     pub fn attrs(&self, id: NodeId) -> &Attrs {
+        self.attrs_of(self.interned(id).1)
+    }
+
+    #[inline]
+    fn attrs_of(&self, number: u32) -> &Attrs {
         static NONE: Attrs = Attrs::None;
-        match self.interned(id).1 {
-            NO_ATTRS => &NONE,
-            number => self.attrs.get(number),
-        }
+        if number == NO_ATTRS { &NONE } else { self.attrs.get(number) }
+    }
+
+    /// What a node has in common with others, as a number: operation, line, type, and attributes unless it is a leaf. See
+    /// [`SiteMap`](super::SiteMap).
+    #[inline]
+    pub(super) fn site_of(&self, id: NodeId) -> usize {
+        self.nodes[id].site()
+    }
+
+    /// Whether there may be a node of which this is true; asked of operation, type and attributes, and quickly answered, for many
+    /// nodes have them in common. Leaves are asked about without their attributes.
+    pub(crate) fn may_have(&self, what: impl Fn(&'static OpDef, &TensorType, &Attrs) -> bool) -> bool {
+        self.sites.all().iter().any(|site| what(site.op, self.types.get(site.ty), self.attrs_of(site.attrs)))
     }
 
     /// Two numbers that are equal for two nodes exactly where their types and their attributes are, if neither node was made
@@ -411,7 +436,7 @@ impl Graph {
         // Backwards over the order, so that a user is always seen before its inputs; no recursion.
         for &id in self.order.iter().rev() {
             if needed[id.index()] {
-                for &input in self.node(id).inputs {
+                for &input in self.inputs(id) {
                     needed[input.index()] = true;
                 }
             }

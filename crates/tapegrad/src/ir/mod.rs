@@ -15,6 +15,7 @@ mod node;
 mod op;
 mod rewritten;
 mod shape;
+mod site_map;
 mod tape;
 mod tensor;
 mod text;
@@ -30,6 +31,7 @@ pub use op::{
 };
 pub(crate) use rewritten::Rewritten;
 pub use shape::{MAX_RANK, Shape};
+pub(crate) use site_map::SiteMap;
 pub use tape::{Comparison, Guard, Tape, TapeKey};
 pub(crate) use tape::{Recording, check_one_tape, check_rank, registry, with};
 pub use tensor::{Indices, Tensor};

@@ -89,6 +89,19 @@ impl Entry {
         Entry::new(site, LIST, [place, place])
     }
 
+    /// The same node with other operands, which stand in another graph if they are a list.
+    #[inline]
+    pub(super) fn redirected(&self, from: &[NodeId], to: &mut Vec<NodeId>, new: impl Fn(NodeId) -> NodeId) -> Self {
+        match self.site_and_count & LIST {
+            0 => *self,
+            LIST => {
+                let operands: SmallVec<[NodeId; 4]> = self.inputs(from).iter().map(|&input| new(input)).collect();
+                Entry::listed(self.number(), &operands, to)
+            }
+            _ => Entry { operands: self.operands.map(new), ..*self },
+        }
+    }
+
     /// A node without operands, with the number of its attributes.
     pub(super) fn leaf(site: u32, attrs: u32) -> Self {
         let attrs = packed(attrs, 0);
@@ -220,6 +233,10 @@ impl Sites {
     #[inline]
     pub(super) fn get(&self, number: usize) -> &Site {
         &self.items[number]
+    }
+
+    pub(super) fn all(&self) -> &[Site] {
+        &self.items
     }
 
     /// Forgets all sites, and keeps the memory.

@@ -11,11 +11,11 @@ use super::shape::{MAX_RANK, Shape};
 use super::tensor::{Indices, Tensor};
 use super::var::Var;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use slotmap::{SlotMap, SparseSecondaryMap, new_key_type};
 use smallvec::SmallVec;
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -128,12 +128,19 @@ pub(crate) struct Recording {
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
-    /// The one asked for last, if no node was removed since.
-    last_scalar: Option<(u64, NodeId)>,
+    /// Those asked for lately, each in its [`seat`], if no node was removed since.
+    recent_scalars: [Option<(u64, NodeId)>; SEATS],
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,
     /// While a rule records: the line of the operation being differentiated.
     pub(crate) blame: Option<&'static Location<'static>>,
+}
+
+/// A loop with more numbers than this looks some of them up in the table.
+const SEATS: usize = 16;
+
+fn seat(bits: u64) -> usize {
+    (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SEATS.trailing_zeros())) as usize
 }
 
 struct Removed {
@@ -209,13 +216,11 @@ impl Recording {
     /// The node of a scalar constant; one per distinct value.
     #[inline]
     pub(crate) fn scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
-        // The same number often follows itself: a look before hashing.
-        if let Some((bits, id)) = self.last_scalar
-            && bits == c.to_bits()
-        {
-            return id;
+        // The same few numbers often follow each other: a look before hashing.
+        match self.recent_scalars[seat(c.to_bits())] {
+            Some((bits, id)) if bits == c.to_bits() => id,
+            _ => self.find_scalar(c, at),
         }
-        self.find_scalar(c, at)
     }
 
     #[inline(never)]
@@ -234,7 +239,7 @@ impl Recording {
             }
             Entry::Vacant(e) => *e.insert(push(graph)),
         };
-        self.last_scalar = Some((c.to_bits(), id));
+        self.recent_scalars[seat(c.to_bits())] = Some((c.to_bits(), id));
         id
     }
 }
@@ -458,7 +463,7 @@ impl Tape {
             r.gradients.clear();
             r.rewritten.0.clear();
             r.scalars.clear();
-            r.last_scalar = None;
+            r.recent_scalars = [None; SEATS];
             r.removed.clear();
             r.cleared = Some(at);
         });
@@ -483,7 +488,7 @@ impl Tape {
             } else {
                 let description = r.graph.describe(id);
                 r.graph.remove(id);
-                r.last_scalar = None;
+                r.recent_scalars = [None; SEATS];
                 r.cached.remove(id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });

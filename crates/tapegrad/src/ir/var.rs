@@ -188,21 +188,16 @@ impl Var {
 
     /// Records an elementwise operation if all operands have one type already. `None` where they do not, or anything is
     /// wrong with them: then all is looked at on the long way.
-    #[inline]
-    pub(crate) fn record_same_type(
+    pub(crate) fn record_same_type<const N: usize>(
         op: &'static OpDef,
-        operands: &[Var],
+        operands: [Var; N],
         at: &'static Location<'static>,
     ) -> Option<Var> {
-        let same = |a: Var, b: Var| a.tape == b.tape;
-        match *operands {
-            [a] => a.quick(|r| r.graph.push_same_type(op, [a.id], r.line(at))),
-            [a, b] if same(a, b) => a.quick(|r| r.graph.push_same_type(op, [a.id, b.id], r.line(at))),
-            [a, b, c] if same(a, b) && same(a, c) => {
-                a.quick(|r| r.graph.push_same_type(op, [a.id, b.id, c.id], r.line(at)))
-            }
-            _ => None,
+        let first = operands[0];
+        if operands[1..].iter().any(|other| other.tape != first.tape) {
+            return None;
         }
+        first.quick(|r| r.graph.push_same_type(op, operands.map(|operand| operand.id), r.line(at)))
     }
 
     /// [`Var::record_same_type`] with the number `c` as the first operand or the second: what every operator with a number

@@ -12,11 +12,23 @@ use std::panic::Location;
 /// If the shapes do not broadcast, an operand is indices, or a handle is not valid.
 #[track_caller]
 #[must_use]
+#[inline]
 pub fn record_elementwise(op: &'static OpDef, operands: &[Var]) -> Var {
     let at = Location::caller();
-    match Var::record_same_type(op, operands, at) {
+    match record_same_type(op, operands, at) {
         Some(var) => var,
         None => record_differing(op, operands, at).or_raise(),
+    }
+}
+
+/// [`Var::record_same_type`] of as many operands as there are: where they are written down, a call of the one for that many.
+#[inline(always)]
+fn record_same_type(op: &'static OpDef, operands: &[Var], at: &'static Location<'static>) -> Option<Var> {
+    match *operands {
+        [a] => Var::record_same_type(op, [a], at),
+        [a, b] => Var::record_same_type(op, [a, b], at),
+        [a, b, c] => Var::record_same_type(op, [a, b, c], at),
+        _ => None,
     }
 }
 
@@ -35,7 +47,7 @@ pub(crate) fn try_record_elementwise_at(
     operands: &[Var],
     at: &'static Location<'static>,
 ) -> Result<Var, RecordError> {
-    match Var::record_same_type(op, operands, at) {
+    match record_same_type(op, operands, at) {
         Some(var) => Ok(var),
         None => record_differing(op, operands, at),
     }

@@ -65,7 +65,7 @@ impl Seen {
         let id = graph.order()[position];
         let node = |position: u32| graph.order()[position as usize];
         let here = u32::try_from(position).expect("keys of nodes have 32 bits, so there are fewer nodes");
-        if let Some(latest) = graph.node(id).inputs.iter().map(|input| input.index()).max() {
+        if let Some(latest) = graph.inputs(id).iter().map(|input| input.index()).max() {
             let mut at = self.last[latest];
             for _ in 0..FEW {
                 if at == NOBODY {
@@ -92,10 +92,14 @@ impl Seen {
 fn operands(graph: &Graph, id: NodeId) -> ([Option<NodeId>; 2], &[NodeId]) {
     let node = graph.node(id);
     match node.inputs[..] {
-        [a, b] if a.index() > b.index() && COMMUTATIVE.iter().any(|c| node.op.is(c)) => ([Some(b), Some(a)], &[]),
+        [a, b] if a.index() > b.index() && commutes(node.op) => ([Some(b), Some(a)], &[]),
         [a, b] => ([Some(a), Some(b)], &[]),
         _ => ([None, None], node.inputs),
     }
+}
+
+fn commutes(op: &OpDef) -> bool {
+    COMMUTATIVE.iter().any(|c| op.is(c))
 }
 
 /// The number, if a node is a constant of one: these may be equal under several numbers of attributes.
@@ -107,12 +111,21 @@ fn number(graph: &Graph, id: NodeId) -> Option<f64> {
 }
 
 fn equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
-    if !graph.op(a).is(graph.op(b)) {
+    let op = graph.op(a);
+    if !op.is(graph.op(b)) {
+        return false;
+    }
+    // Most do the same with other operands.
+    let same = match (graph.inputs(a), graph.inputs(b)) {
+        (&[a, b], &[c, d]) => (a == c && b == d) || (a == d && b == c && commutes(op)),
+        (first, second) => first == second,
+    };
+    if !same {
         return false;
     }
     let ((ty_a, attrs_a), (ty_b, attrs_b)) = (graph.interned(a), graph.interned(b));
     let alike = || number(graph, a).is_some_and(|c| number(graph, b).is_some_and(|d| c.to_bits() == d.to_bits()));
-    ty_a == ty_b && (attrs_a == attrs_b || alike()) && operands(graph, a) == operands(graph, b)
+    ty_a == ty_b && (attrs_a == attrs_b || alike())
 }
 
 fn hash(graph: &Graph, id: NodeId) -> u64 {

@@ -12,13 +12,17 @@ mod layout;
 
 use super::Aliases;
 use super::insert::Insertion;
+use super::kind::{Kind, Kinds};
 use super::pattern::{LARGEST_CONSTANT, unary};
 use crate::eval::{eval_node, eval_numbers};
 use crate::ir::leaf::CONST;
-use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, LeafValue, NodeId, OpDef, Tensor};
+use crate::ir::{Attrs, DType, Graph, Inputs, LeafValue, NodeId, OpDef, Tensor};
 use crate::ops::{BROADCAST_TO, MUL};
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+pub(super) use identities::{ALONE, IDEMPOTENT, SAME};
+pub(super) use layout::LAYOUT;
 
 /// What a node is found equal to.
 enum Found {
@@ -45,19 +49,26 @@ impl Found {
 /// Folds all nodes; nodes left out stay, without users. Returns whether anything changed.
 pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId]) -> bool {
     let (aliases, insertion) = (Aliases::default(), Insertion::new(graph));
-    let mut folder = Folder { graph, aliases, insertion, changed: false };
+    let mut folder = Folder { graph, kinds: Kinds::default(), aliases, insertion, changed: false };
     for position in 0.. {
         let Some(id) = folder.insertion.go_to(folder.graph, position) else { break };
         folder.changed |= folder.aliases.redirect(folder.graph, id);
         folder.visit(id);
     }
-    let Folder { graph, aliases, insertion, changed } = folder;
+    let Folder { graph, aliases, insertion, changed, .. } = folder;
     insertion.finish(graph);
     changed | aliases.redirect_roots(roots)
 }
 
+/// Whether a graph may have nodes that fold once equal computations are one, though they did not before: all rules but some ask what
+/// the operands are, not whether they are the same.
+pub(super) fn may_fold_equals(graph: &Graph) -> bool {
+    graph.may_have(|op, _, _| SAME.iter().any(|same| op.is(same)))
+}
+
 struct Folder<'a> {
     graph: &'a mut Graph,
+    kinds: Kinds,
     aliases: Aliases,
     insertion: Insertion,
     changed: bool,
@@ -66,16 +77,40 @@ struct Folder<'a> {
 impl Folder<'_> {
     /// Folds a node whose inputs are folded; returns the node that has its value now.
     fn visit(&mut self, id: NodeId) -> NodeId {
-        if matches!(self.graph.op(id).kernel, Kernel::Leaf) {
-            return id;
+        if self.may_fold(id) { self.fold(id) } else { id }
+    }
+
+    /// Whether a rule may match: what its pattern names stands at the node or among its operands.
+    #[inline]
+    fn may_fold(&mut self, id: NodeId) -> bool {
+        let kind = self.kinds.of(self.graph, id);
+        if kind.is(Kind::LEAF.or(Kind::ALONE).or(Kind::LAYOUT)) {
+            return !kind.is(Kind::LEAF);
         }
+        let among = self.kinds.among(self.graph, self.graph.inputs(id));
+        among.is(Kind::NUMBER.or(Kind::NEGATIVE))
+            || (kind.is(Kind::NEGATIVE) && among.is(Kind::PRODUCT))
+            || (kind.is(Kind::IDEMPOTENT) && among.is(Kind::IDEMPOTENT))
+    }
+
+    /// Whether all operands may be one number in every element.
+    fn has_only_numbers(&mut self, id: NodeId) -> bool {
+        self.graph.inputs(id).iter().all(|&input| self.kinds.of(self.graph, input).is(Kind::NUMBER))
+    }
+
+    fn fold(&mut self, id: NodeId) -> NodeId {
         // Each rule removes an operation or makes one smaller, so this ends; the limit is against a defect.
         for _ in 0..64 {
-            if self.constant(id) || self.broadcast_last(id) {
+            if self.kinds.of(self.graph, id).is(Kind::LEAF) {
+                break;
+            }
+            if self.has_only_numbers(id) && (self.constant(id) || self.broadcast_last(id)) {
                 self.changed = true;
                 continue;
             }
-            match identities::find(self.graph, id).or_else(|| layout::find(self.graph, id)) {
+            let moves = self.kinds.of(self.graph, id).is(Kind::LAYOUT);
+            let found = if moves { layout::find(self.graph, id) } else { identities::find(self.graph, id) };
+            match found {
                 None => break,
                 Some(Found::Same(other)) => {
                     self.aliases.set(id, other);

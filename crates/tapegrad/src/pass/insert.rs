@@ -10,7 +10,7 @@ pub(super) struct Insertion {
     end: usize,
     /// Where the walk is.
     position: usize,
-    at: Option<&'static Location<'static>>,
+    at: Option<NodeId>,
     new: Vec<(usize, NodeId)>,
 }
 
@@ -20,9 +20,10 @@ impl Insertion {
     }
 
     /// Goes on to the next node of the walk: `None` at its end.
+    #[inline]
     pub(super) fn go_to(&mut self, graph: &Graph, position: usize) -> Option<NodeId> {
         let id = *graph.order()[..self.end].get(position)?;
-        (self.position, self.at) = (position, Some(graph.node(id).location));
+        (self.position, self.at) = (position, Some(id));
         Some(id)
     }
 
@@ -36,8 +37,13 @@ impl Insertion {
     /// A new node that must still be placed: after all that is made for it to use.
     pub(super) fn create(&mut self, graph: &mut Graph, op: &'static OpDef, inputs: &[NodeId], attrs: Attrs) -> NodeId {
         let ty = graph.infer(op, inputs, &attrs).expect("passes give operations operands that fit");
-        let at = self.at.expect("nodes are made while looking at one");
+        let at = self.line(graph);
         graph.push(op, Inputs::from_slice(inputs), attrs, ty, at)
+    }
+
+    /// The line of the node being looked at.
+    fn line(&self, graph: &Graph) -> &'static Location<'static> {
+        graph.node(self.at.expect("nodes are made while looking at one")).location
     }
 
     /// Puts a created node before the one being looked at, after those placed there before.
@@ -47,7 +53,7 @@ impl Insertion {
 
     /// A new scalar constant before the node being looked at.
     pub(super) fn number(&mut self, graph: &mut Graph, c: f64) -> NodeId {
-        let at = self.at.expect("nodes are made while looking at one");
+        let at = self.line(graph);
         let id = graph.push(&CONST, Inputs::new(), Attrs::Scalar(c), TensorType::real([]), at);
         self.place(id);
         id

@@ -16,7 +16,8 @@
 //!
 //! (A NaN stays a NaN; which of the many bit patterns of NaN it has is not promised by any processor.)
 //!
-//! Every pass is a walk along the order with tables indexed by [`NodeId::index`]: linear time, no recursion over the graph.
+//! Every pass is a walk along the order with tables indexed by [`NodeId::index`]: linear time, no recursion over the graph. Most nodes
+//! match no rule, which a look at a few bits tells (`kind`), known by what nodes have in common.
 //! `rewrite` also runs on the live tape before it is differentiated, because the derivative of a stable form is stable
 //! and that of the other is not. Imports `ir`, `ops`, `eval`, `num` and `error`; never `program` or `exec`.
 
@@ -24,6 +25,7 @@ mod cse;
 mod dce;
 mod fold;
 mod insert;
+mod kind;
 mod pattern;
 mod regroup;
 mod rewrite;
@@ -92,8 +94,8 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
         check(graph, "rewrite");
     }
     for round in 0..ROUNDS {
-        // Either finds something new only where the other changed something.
-        let folded = passes.fold && fold::run(graph, roots);
+        // Either finds something new only where the other changed something; and folding, where two operands have become one.
+        let folded = passes.fold && (round == 0 || fold::may_fold_equals(graph)) && fold::run(graph, roots);
         check(graph, "fold");
         if !folded && round > 0 {
             break;
@@ -156,15 +158,16 @@ impl Aliases {
         self.0[id.index()] = Some(other);
     }
 
+    #[inline]
     fn get(&self, id: NodeId) -> NodeId {
         self.0.get(id.index()).copied().flatten().unwrap_or(id)
     }
 
     /// Lets a node use what its inputs were found equal to. Returns whether that changes anything.
     fn redirect(&self, graph: &mut Graph, id: NodeId) -> bool {
-        let changes = !self.0.is_empty() && graph.node(id).inputs.iter().any(|&i| self.get(i) != i);
+        let changes = !self.0.is_empty() && graph.inputs(id).iter().any(|&i| self.get(i) != i);
         if changes {
-            let inputs: Inputs = graph.node(id).inputs.iter().map(|&i| self.get(i)).collect();
+            let inputs: Inputs = graph.inputs(id).iter().map(|&i| self.get(i)).collect();
             graph.set_inputs(id, &inputs);
         }
         changes

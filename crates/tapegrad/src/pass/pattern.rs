@@ -8,27 +8,31 @@ use crate::ops::{ADD, BROADCAST_TO, NEG, SUB};
 pub(super) const LARGEST_CONSTANT: usize = 4096;
 
 /// The operand, if the node is this operation of one operand.
+#[inline]
 pub(super) fn unary(graph: &Graph, id: NodeId, op: &OpDef) -> Option<NodeId> {
     if !graph.op(id).is(op) {
         return None;
     }
-    let inputs = graph.node(id).inputs;
+    let inputs = graph.inputs(id);
     (inputs.len() == 1).then(|| inputs[0])
 }
 
 /// The operands, if the node is this operation of two operands.
+#[inline]
 pub(super) fn binary(graph: &Graph, id: NodeId, op: &OpDef) -> Option<[NodeId; 2]> {
     if !graph.op(id).is(op) {
         return None;
     }
-    let inputs = graph.node(id).inputs;
+    let inputs = graph.inputs(id);
     (inputs.len() == 2).then(|| [inputs[0], inputs[1]])
 }
 
 /// The number that all elements of a node are, if it is a constant, or a broadcast constant, of one number.
 pub(super) fn uniform(graph: &Graph, id: NodeId) -> Option<f64> {
-    let source = unary(graph, id, &BROADCAST_TO).unwrap_or(id);
-    if !graph.op(source).is(&CONST) {
+    let op = graph.op(id);
+    let source = if op.is(&BROADCAST_TO) { graph.inputs(id)[0] } else { id };
+    let constant = op.is(&CONST) || (source != id && graph.op(source).is(&CONST));
+    if !constant {
         return None;
     }
     match graph.attrs(source) {

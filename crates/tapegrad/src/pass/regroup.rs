@@ -16,6 +16,7 @@
 //! have no such pass: the derivative reads all partial products, so none is read once.
 
 use super::insert::Insertion;
+use super::kind::{Kind, Kinds};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef};
 use crate::ops::{ADD, SUB};
 
@@ -89,7 +90,7 @@ impl Chains {
     fn find(graph: &Graph, roots: &[NodeId]) -> Chains {
         // How often each value is read, at most 2; what a root names is read by others, too.
         let mut reads = vec![0u8; graph.index_bound()];
-        let inputs = graph.order().iter().flat_map(|&id| graph.node(id).inputs);
+        let inputs = graph.order().iter().flat_map(|&id| graph.inputs(id));
         for id in inputs.chain(roots).chain(roots) {
             let reads = &mut reads[id.index()];
             *reads = (*reads + 1).min(2);
@@ -99,8 +100,9 @@ impl Chains {
         let bound = graph.index_bound();
         let (links, terms, starts) = (vec![Link::None; bound], vec![0; bound], vec![0; bound]);
         let mut chains = Chains { links, terms, starts, longest: 0 };
+        let mut kinds = Kinds::default();
         for (position, &id) in (0..).zip(graph.order()) {
-            let Some([a, b]) = sum(graph, id) else { continue };
+            let Some([a, b]) = sum(graph, &mut kinds, id) else { continue };
             // A partial sum that was given a name keeps it.
             let inside = |id: NodeId| reads[id.index()] == 1 && graph.name(id).is_none();
             let of = |id: NodeId| if inside(id) { height[id.index()] } else { 0 };
@@ -169,11 +171,13 @@ impl Chains {
 }
 
 /// The operands of a sum or a difference of single numbers.
-fn sum(graph: &Graph, id: NodeId) -> Option<[NodeId; 2]> {
-    let node = graph.node(id);
-    let &[a, b] = node.inputs else { return None };
-    let is_sum = node.op.is(&ADD) || node.op.is(&SUB);
-    (is_sum && graph.shape(id).numel() == 1).then_some([a, b])
+fn sum(graph: &Graph, kinds: &mut Kinds, id: NodeId) -> Option<[NodeId; 2]> {
+    let kind = kinds.of(graph, id);
+    if !kind.is(Kind::SUM) || !kind.is(Kind::SINGLE) {
+        return None;
+    }
+    let &[a, b] = graph.inputs(id) else { return None };
+    Some([a, b])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,13 +13,14 @@ mod power;
 mod softmax;
 
 use super::insert::Insertion;
+use super::kind::{Kind, Kinds};
 use super::pattern;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
-use crate::ops::{ADD, DIV, LN, LN_1P, MUL, NEG, POWF, POWI, RECIP, SUB};
+use crate::ops::NEG;
 
-/// The operations at the root of some rule's pattern.
-static ROOTS: [&OpDef; 9] = [&LN, &LN_1P, &DIV, &RECIP, &POWI, &POWF, &ADD, &SUB, &MUL];
+/// The kinds of what is at the root of some rule's pattern.
+const ROOTS: Kind = Kind::FORM.or(Kind::SUM).or(Kind::PRODUCT);
 
 /// Rewrites what `roots` are computed from. Returns whether anything changed.
 pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
@@ -43,7 +44,8 @@ pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], r
         changed = true;
     }
     // Most tapes have at least one product or sum, but a scan is still cheaper than the table of ancestors.
-    if !graph.order().iter().any(|&id| is_root(graph, id)) {
+    let mut kinds = Kinds::default();
+    if !graph.order().iter().any(|&id| kinds.of(graph, id).is(ROOTS)) {
         return changed;
     }
     let needed = graph.ancestors(roots.iter().copied());
@@ -52,7 +54,7 @@ pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], r
     let mut rewriter = Rewriter { graph, opaque, insertion, rewritten };
     for position in 0.. {
         let Some(id) = rewriter.insertion.go_to(rewriter.graph, position) else { break };
-        if needed[id.index()] && is_root(rewriter.graph, id) {
+        if needed[id.index()] && may_be_form(rewriter.graph, &mut kinds, id) {
             // One form may be the beginning of another (x^-1 is 1/x, which may be a sigmoid); no chain is longer.
             for _ in 0..3 {
                 if !rewriter.apply(id) {
@@ -66,9 +68,15 @@ pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], r
     changed | (rewritten.0.len() > before)
 }
 
-fn is_root(graph: &Graph, id: NodeId) -> bool {
-    let op = graph.op(id);
-    ROOTS.iter().any(|r| op.is(r))
+/// Whether a node may be the root of a form: products are if their factors are the same, sums if one of their terms is a number.
+#[inline]
+fn may_be_form(graph: &Graph, kinds: &mut Kinds, id: NodeId) -> bool {
+    let kind = kinds.of(graph, id);
+    if !kind.is(ROOTS) || kind.is(Kind::FORM) {
+        return kind.is(Kind::FORM);
+    }
+    let inputs = graph.inputs(id);
+    if kind.is(Kind::PRODUCT) { inputs[0] == inputs[1] } else { kinds.among(graph, inputs).is(Kind::NUMBER) }
 }
 
 /// One walk over a graph: what the rules match with and build with.

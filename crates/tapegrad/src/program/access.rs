@@ -2,7 +2,6 @@
 
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::step::{Fused, Load, Step};
-use smallvec::SmallVec;
 use std::ops::Range;
 use tapegrad_jit::{LANES, Op};
 
@@ -35,14 +34,15 @@ impl<T> Fused<T> {
     }
 
     /// The operands an instruction reads, the third of which stands in the instruction before it.
-    pub(super) fn operands(&self, code: &[Inst], position: usize) -> SmallVec<[u32; 3]> {
+    #[inline]
+    pub(super) fn operands(&self, code: &[Inst], position: usize) -> impl Iterator<Item = u32> + use<T> {
         let inst = code[position];
         let arity = match inst.op {
             Opcode::Call => self.calls[inst.aux as usize].arity,
             op => op.operands(),
         };
         let third = if arity > 2 { code[position - 1].a } else { 0 };
-        SmallVec::from_slice(&[inst.a, inst.b, third][..arity])
+        [inst.a, inst.b, third].into_iter().take(arity)
     }
 }
 
@@ -55,7 +55,7 @@ impl Load {
 
 impl<T> Step<T> {
     /// Shows `see` everything the step touches: places in the arena, or in the index buffer.
-    pub(super) fn access(&self, see: &mut dyn FnMut(Access, Range<usize>)) {
+    pub(super) fn access(&self, see: &mut impl FnMut(Access, Range<usize>)) {
         use Access::{IndexRead, IndexWrite, Read, Update, Write};
         match self {
             Step::Fused(f) => {
@@ -64,7 +64,7 @@ impl<T> Step<T> {
                     for (i, inst) in code.iter().enumerate().filter(|(_, inst)| inst.op != Opcode::More) {
                         // Machine code has other registers.
                         let seen = |o: &u32| f.pass.is_none() || o & ADVANCE != 0;
-                        f.operands(code, i).into_iter().filter(seen).for_each(|o| see(Read, f.operand(o)));
+                        f.operands(code, i).filter(seen).for_each(|o| see(Read, f.operand(o)));
                         if !seen(&inst.dst) {
                             continue;
                         }

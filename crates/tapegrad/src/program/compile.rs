@@ -3,7 +3,7 @@
 use super::accumulate::{Accumulation, accumulate};
 use super::join::join;
 use super::lanes::{self, Wanted};
-use super::layout::{Layout, Role, Slot};
+use super::layout::{Gradients, Layout, Role, Slot};
 use super::legalise::{copy, legalise};
 use super::meant::{self, Meant};
 use super::memory::{self, Pack, align};
@@ -15,10 +15,9 @@ use super::verify;
 use super::view::Strides;
 use crate::error::CompileError;
 use crate::ir::leaf::{CONST, PARAM};
-use crate::ir::{Attrs, DType, Graph, Guard, Inputs, Kernel, NodeId, Reading, Tape, Var, registry};
+use crate::ir::{Attrs, DType, Graph, Guard, Kernel, NodeId, Reading, Tape, Var, registry};
 use crate::pass::{self, Passes};
-use slotmap::SparseSecondaryMap;
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -250,7 +249,7 @@ pub(super) struct Extract {
     pub(super) assigned: Vec<NodeId>,
     /// With the names of both sides, which passes may lose.
     pub(super) guards: Vec<(Guard, [String; 2])>,
-    pub(super) gradients: SparseSecondaryMap<NodeId, NodeId>,
+    pub(super) gradients: Gradients,
 }
 
 impl Extract {
@@ -266,17 +265,10 @@ impl Extract {
         wanted.extend(guards.iter().flat_map(|g| [g.lhs, g.rhs]));
         let params = assigns.iter().map(|&(param, _)| param);
         let needed = from.ancestors(wanted.iter().copied().chain(params));
-        let needs = |id: &&NodeId| needed[id.index()];
-        let mut graph = Graph::like(from, from.order().iter().filter(needs).count());
-        let mut copied: Vec<NodeId> = vec![NodeId::default(); from.index_bound()];
-        let mut leaves = Vec::new();
-        for &id in from.order().iter().filter(needs) {
-            let inputs: Inputs = from.node(id).inputs.iter().map(|i| copied[i.index()]).collect();
-            copied[id.index()] = graph.push_alike(from, id, &inputs);
-            if from.leaf_value(id).is_some() {
-                leaves.push(id);
-            }
-        }
+        let (graph, copied) = from.part(&needed);
+        // In order, whatever the order of their values.
+        let leaves: Vec<NodeId> =
+            from.order().iter().copied().filter(|&id| needed[id.index()] && from.leaf_value(id).is_some()).collect();
         let roots = wanted.iter().chain(&leaves).map(|id| copied[id.index()]).collect();
         let wanted: HashSet<NodeId> = outputs.iter().copied().collect();
         let gradients = gradients.iter().copied().filter(|(_, gradient)| wanted.contains(gradient)).collect();
@@ -423,7 +415,9 @@ impl Extract {
             let node = self.graph.node(**id);
             node.op.kernel.custom().is_some() && node.inputs.len() > MOST_CUSTOM_OPERANDS
         };
-        if let Some(&id) = self.graph.order().iter().find(many) {
+        if self.graph.may_have(|op, _, _| op.kernel.custom().is_some())
+            && let Some(&id) = self.graph.order().iter().find(many)
+        {
             return Err(CompileError::new(format!(
                 "a custom kernel takes at most {MOST_CUSTOM_OPERANDS} operands, found {} in {}",
                 self.graph.node(id).inputs.len(),

@@ -4,9 +4,8 @@ use super::inst::{ADVANCE, Inst, Opcode};
 use super::legalise::Views;
 use super::step::{Call, Fused, Load};
 use super::view::Strides;
-use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading};
+use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading, SiteMap};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 /// Marks an operand that is still a register's number.
 const REGISTER: u32 = 1 << 30;
@@ -34,7 +33,8 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// What is shared by the emission of all groups of a program.
 pub(crate) struct Emitter {
-    opcodes: HashMap<*const OpDef, Opcode>,
+    /// The opcode of each node, and the place of its literal operand.
+    codes: SiteMap<(Opcode, Option<u32>)>,
     /// Where each node of the current group stands, and the position in the group that reads it last; by index.
     place: Vec<u32>,
     last_read: Vec<u32>,
@@ -64,7 +64,7 @@ impl Registers {
 
 impl Emitter {
     pub(crate) fn new(index_bound: usize) -> Self {
-        Emitter { opcodes: HashMap::new(), place: vec![NOWHERE; index_bound], last_read: vec![0; index_bound] }
+        Emitter { codes: SiteMap::default(), place: vec![NOWHERE; index_bound], last_read: vec![0; index_bound] }
     }
 
     /// Emits one group; also tells how much scratch memory it needs.
@@ -99,7 +99,7 @@ impl Emitter {
         };
         // Who reads what last: a register is free after that.
         for (position, &id) in nodes.iter().enumerate() {
-            for &input in at.graph.node(id).inputs {
+            for &input in at.graph.inputs(id) {
                 match group.find(input) {
                     Found::Inside(root) => self.last_read[root.index()] = position_u32(position),
                     Found::External(e @ External::Strided(_)) => {
@@ -112,26 +112,27 @@ impl Emitter {
                     Found::At(_) => {}
                 }
             }
-            if let (Attrs::Scalar(literal), false) = (at.graph.attrs(id), scalar) {
-                group.load(External::Splat(at.literals[&literal.to_bits()]));
+            if let (false, (_, Some(place))) = (scalar, self.code(at, id)) {
+                group.load(External::Splat(place));
             }
         }
+        let (mut found, mut operands) = (Vec::with_capacity(3), Vec::with_capacity(4));
         for (position, &id) in nodes.iter().enumerate() {
             let node = at.graph.node(id);
-            let mut operands: SmallVec<[u32; 4]> = SmallVec::new();
-            for &input in node.inputs {
-                operands.push(match group.find(input) {
+            found.clear();
+            found.extend(node.inputs.iter().map(|&input| group.find(input)));
+            operands.clear();
+            for found in &found {
+                operands.push(match *found {
                     Found::Inside(root) => self.place[root.index()],
                     Found::At(place) => place,
                     Found::External(external) => group.load(external),
                 });
             }
-            let literal = if let Attrs::Scalar(literal) = at.graph.attrs(id) { Some(literal) } else { None };
-            if let Some(literal) = literal {
-                let place = at.literals[&literal.to_bits()];
+            let (opcode, literal) = self.code(at, id);
+            if let Some(place) = literal {
                 operands.push(if scalar { place } else { group.load(External::Splat(place)) });
             }
-            let opcode = *self.opcodes.entry(std::ptr::from_ref(node.op)).or_insert_with(|| Opcode::of(node.op));
             let buffer = at.offset[id.index()];
             let home = match (buffer, scalar) {
                 (NOWHERE, _) => None,
@@ -152,12 +153,12 @@ impl Emitter {
                 _ => self.place[id.index()] = dst,
             }
             // Registers read for the last time here are free for the next instruction.
-            for (i, &input) in node.inputs.iter().enumerate() {
-                let again = node.inputs[..i].iter().any(|&other| at.views.root(other) == at.views.root(input));
-                match group.find(input) {
-                    Found::Inside(root) if !again && self.last_read[root.index()] == position_u32(position) => {
+            for (i, &found_at) in found.iter().enumerate() {
+                match found_at {
+                    Found::Inside(root) if self.last_read[root.index()] == position_u32(position) => {
+                        let again = node.inputs[..i].iter().any(|&other| at.views.root(other) == root);
                         let place = self.place[root.index()];
-                        if place & REGISTER != 0 {
+                        if place & REGISTER != 0 && !again {
                             group.registers.free.push(place & !REGISTER);
                         }
                     }
@@ -173,12 +174,22 @@ impl Emitter {
         }
         group.finish()
     }
+
+    /// The opcode of a node, and the place of its literal operand, if it has one.
+    #[inline]
+    fn code(&mut self, at: &Places<'_>, id: NodeId) -> (Opcode, Option<u32>) {
+        self.codes.get(at.graph, id, || {
+            let literal = if let Attrs::Scalar(literal) = at.graph.attrs(id) { Some(literal.to_bits()) } else { None };
+            (Opcode::of(at.graph.op(id)), literal.map(|bits| at.literals[&bits]))
+        })
+    }
 }
 
 fn position_u32(position: usize) -> u32 {
     u32::try_from(position).expect("fewer than 2^32 nodes in a group")
 }
 
+#[derive(Clone, Copy)]
 enum Found {
     /// Computed in this group, read element by element.
     Inside(NodeId),
@@ -201,13 +212,14 @@ struct Group<'a, T> {
 
 impl<T: Reading> Group<'_, T> {
     /// How an input is to be read.
+    #[inline]
     fn find(&self, input: NodeId) -> Found {
         let root = self.at.views.root(input);
         if self.at.step_of[root.index()] == self.step {
             return Found::Inside(root);
         }
         let offset = self.at.offset[root.index()];
-        if !self.at.views.is_alias(input) {
+        if root == input {
             return if self.numel == 1 {
                 Found::At(offset)
             } else if self.at.graph.shape(root).numel() == 1 {

@@ -36,6 +36,10 @@ pub(super) fn join(
     pairs: &[(NodeId, NodeId)],
     guards: &[NodeId],
 ) {
+    let tensors = |step: &Planned| matches!(step, Planned::Group { numel, .. } if *numel > 1);
+    if !schedule.steps.iter().any(tensors) {
+        return;
+    }
     let mut reads = reads(graph, views, schedule);
     if reads.is_empty() {
         return;

@@ -2,6 +2,7 @@
 
 use crate::error::{BindError, RecordErrorKind};
 use crate::ir::{NodeId, Shape, TapeKey, Var, registry};
+use hashbrown::DefaultHashBuilder;
 use slotmap::SparseSecondaryMap;
 use std::panic::Location;
 
@@ -33,16 +34,19 @@ pub(crate) struct IndexInput {
     pub(crate) name: Option<String>,
 }
 
+/// From a variable to its gradient.
+pub(crate) type Gradients = SparseSecondaryMap<NodeId, NodeId, DefaultHashBuilder>;
+
 /// The reachable values of a program, by the handles they were recorded with.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     /// The thread's registry, and the tape in it, whose handles the program answers to.
     pub(crate) registry: u64,
     pub(crate) tape: TapeKey,
-    pub(crate) slots: SparseSecondaryMap<NodeId, Slot>,
-    pub(crate) indices: SparseSecondaryMap<NodeId, IndexInput>,
+    pub(crate) slots: SparseSecondaryMap<NodeId, Slot, DefaultHashBuilder>,
+    pub(crate) indices: SparseSecondaryMap<NodeId, IndexInput, DefaultHashBuilder>,
     /// From a variable to its gradient, for gradients that are outputs; where there are several, the last.
-    pub(crate) gradients: SparseSecondaryMap<NodeId, NodeId>,
+    pub(crate) gradients: Gradients,
 }
 
 fn called(role: &str, name: Option<&str>) -> String {

@@ -46,6 +46,7 @@ pub(crate) struct Views {
 const NOT_LISTED: u32 = u32::MAX;
 
 impl Views {
+    #[inline]
     fn get(&self, id: NodeId) -> Option<&(NodeId, View)> {
         self.list.get(*self.place.get(id.index())? as usize)
     }
@@ -59,11 +60,13 @@ impl Views {
     }
 
     /// The node whose buffer holds a value.
+    #[inline]
     pub(crate) fn root(&self, id: NodeId) -> NodeId {
         self.get(id).map_or(id, |&(root, _)| root)
     }
 
     /// Whether a node reads the buffer of another.
+    #[inline]
     pub(crate) fn is_alias(&self, id: NodeId) -> bool {
         self.get(id).is_some()
     }
@@ -74,6 +77,7 @@ impl Views {
     }
 
     /// Whether element `i` of the value is element `i` of its root's buffer, for all of them.
+    #[inline]
     pub(crate) fn is_identity(&self, graph: &Graph, id: NodeId) -> bool {
         self.get(id).is_none_or(|(root, view)| {
             view.offset == 0 && view.is_contiguous() && view.numel() == graph.shape(*root).numel()
@@ -85,6 +89,11 @@ impl Views {
 /// their own; where one has none, it is replaced in the list by a copy.
 pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
     let mut views = Views { place: Vec::new(), list: Vec::new() };
+    // What is made of numbers alone has no layout.
+    let plain = |kernel: &Kernel| matches!(kernel, Kernel::Leaf | Kernel::Elementwise(_));
+    if !graph.may_have(|op, _, _| !plain(&op.kernel)) {
+        return views;
+    }
     let before: Vec<NodeId> = graph.order().to_vec();
     let mut order = Vec::with_capacity(before.len());
     for &id in &before {

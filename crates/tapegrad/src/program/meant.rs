@@ -55,19 +55,24 @@ impl Plan<'_> {
                 meant.push(Meant { step, start, len, writer: self.step(id) });
             }
         };
+        let indices = graph.may_have(|_, ty, _| ty.dtype == DType::Index);
         for &reader in graph.order() {
-            if self.views.is_alias(reader) || matches!(graph.node(reader).op.kernel, Kernel::Leaf) {
+            if self.views.is_alias(reader) || matches!(graph.op(reader).kernel, Kernel::Leaf) {
                 continue;
             }
-            let inputs = graph.node(reader).inputs.iter().filter(|&&input| graph.ty(input).dtype == DType::Real);
-            inputs.for_each(|&input| read(self.step(reader), input));
+            let step = self.step(reader);
+            for &input in graph.inputs(reader).iter().filter(|&&input| !indices || graph.ty(input).dtype == DType::Real)
+            {
+                read(step, input);
+            }
         }
         // What an output that is a parameter shows is what the replay leaves there.
         let computed = |id: &&NodeId| self.step(**id) != BEFORE;
         kept.iter().filter(computed).for_each(|&id| read(number(steps + moved.len()), id));
         guards.iter().for_each(|&id| read(number(updates), id));
         moved.iter().enumerate().for_each(|(n, &id)| read(number(steps + n), id));
-        meant.sort_unstable();
+        // Values are mostly placed in the order in which they are read, and this sort makes use of it.
+        meant.sort();
         meant.dedup();
         meant
     }
@@ -102,6 +107,9 @@ impl Memory {
 
     /// The first of all writers of a range that is not this one; [`BEFORE`] stands for nobody.
     fn other(&self, range: &Range<usize>, than: u32) -> Option<u32> {
+        if self.written.is_empty() {
+            return (!range.is_empty() && than != BEFORE).then_some(BEFORE);
+        }
         let mut at = range.start;
         let before = self.written.range(..=range.start).next_back().filter(|(_, (end, _))| *end > range.start);
         let within = self.written.range(range.start + 1..range.end.max(range.start + 1));
@@ -142,9 +150,8 @@ pub(super) fn verify<T>(program: &Inner<T>, meant: &[Meant]) -> Result<(), Strin
                 return;
             }
             if matches!(access, Access::Read | Access::Update) {
-                let known = holds(here, &range);
-                let constant = range.end <= program.image.len() && memory.other(&range, BEFORE).is_none();
-                if !known && !constant {
+                let constant = || range.end <= program.image.len() && memory.other(&range, BEFORE).is_none();
+                if !holds(here, &range) && !constant() {
                     fault = Some(format!("step {number} reads {range:?}, where nothing is that it needs"));
                 }
             }

@@ -66,7 +66,7 @@ impl<'a, T: Float> Names<'a, T> {
 
     /// The operands of a fused instruction that are places, in order.
     pub(super) fn operands(&self, step: usize, group: &Fused<T>, code: &[Inst], position: usize) -> Vec<String> {
-        group.operands(code, position).into_iter().map(|o| self.operand(step, group, o)).collect()
+        group.operands(code, position).map(|o| self.operand(step, group, o)).collect()
     }
 
     /// A place in the buffer of indices.

@@ -17,9 +17,9 @@ use super::decode::Piece;
 use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::Fused;
-use crate::ir::{Graph, NodeId, OpDef};
+use crate::ir::{Graph, NodeId, OpDef, SiteMap};
 use crate::ops;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// What is to stand side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,45 +38,86 @@ pub(super) struct Order<'a> {
     graph: &'a Graph,
     views: &'a Views,
     pub(super) alike: Alike,
-    /// For each operation that counts, its number.
-    kinds: HashMap<*const OpDef, Option<usize>>,
+    /// For each operation its number if it counts, else 0.
+    kinds: HashMap<*const OpDef, u32>,
+    kind_of: SiteMap<u32>,
     /// For each node of the current window, by index: 1, and as many as come one after another up to it of those that count;
     /// 0 for all others. (A table for each of many groups would take quadratic time.)
     depth: Vec<u16>,
     /// For each node, by index: how many of the current group read it.
     reads: Vec<Reads>,
+    sorting: Sorting,
+}
+
+/// What a node of a window is sorted by, and its position in the window.
+#[derive(Clone, Copy, Default)]
+struct Key {
+    level: u32,
+    kind: u32,
+    position: u32,
+}
+
+/// A sort of keys that are small numbers: by counting, in linear time.
+#[derive(Default)]
+struct Sorting {
+    spare: Vec<Key>,
+    /// Where the next key of each number goes.
+    next: Vec<u32>,
+}
+
+impl Sorting {
+    /// By level, then by kind; what is equal stays in order.
+    fn sort(&mut self, keys: &mut Vec<Key>) {
+        self.by(keys, |key| key.kind);
+        self.by(keys, |key| key.level);
+    }
+
+    fn by(&mut self, keys: &mut Vec<Key>, number: impl Fn(&Key) -> u32) {
+        let numbers = keys.iter().map(&number).max().map_or(0, |most| most as usize + 1);
+        self.next.clear();
+        self.next.resize(numbers, 0);
+        keys.iter().for_each(|key| self.next[number(key) as usize] += 1);
+        let mut start = 0;
+        for next in &mut self.next {
+            start += std::mem::replace(next, start);
+        }
+        self.spare.resize(keys.len(), Key::default());
+        for key in &*keys {
+            let next = &mut self.next[number(key) as usize];
+            self.spare[*next as usize] = *key;
+            *next += 1;
+        }
+        std::mem::swap(keys, &mut self.spare);
+    }
 }
 
 impl<'a> Order<'a> {
     pub(super) fn new(graph: &'a Graph, views: &'a Views, alike: Alike) -> Self {
-        Order { graph, views, alike, kinds: HashMap::new(), depth: Vec::new(), reads: Vec::new() }
+        let (kinds, kind_of) = (HashMap::new(), SiteMap::default());
+        Order { graph, views, alike, kinds, kind_of, depth: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
     }
 
     /// The nodes of a group of scalars, reordered.
     pub(super) fn together(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
         self.depth.resize(self.graph.index_bound(), 0);
         let mut ordered = Vec::with_capacity(nodes.len());
-        let mut keys: Vec<(u16, Option<usize>, NodeId)> = Vec::with_capacity(WINDOW.min(nodes.len()));
+        let mut keys: Vec<Key> = Vec::with_capacity(WINDOW.min(nodes.len()));
         for nodes in nodes.chunks(WINDOW) {
             keys.clear();
-            for &id in nodes {
-                let node = self.graph.node(id);
-                let next = self.kinds.len();
-                let kind = *self.kinds.entry(std::ptr::from_ref(node.op)).or_insert_with(|| {
-                    let counts = self.alike == Alike::All || Opcode::of(node.op) == Opcode::Call;
-                    counts.then_some(next)
-                });
-                let inputs = node.inputs.iter().map(|&input| self.depth[self.views.root(input).index()]);
-                let level = inputs.max().unwrap_or(0).max(1);
-                self.depth[id.index()] = level + u16::from(kind.is_some());
-                keys.push((level, kind, id));
+            for (position, &id) in (0..).zip(nodes) {
+                let (kinds, alike) = (&mut self.kinds, self.alike);
+                let kind = self.kind_of.get(self.graph, id, || number(kinds, alike, self.graph.op(id)));
+                let inputs = self.graph.inputs(id).iter();
+                let level = inputs.map(|&input| self.depth[self.views.root(input).index()]).fold(1, u16::max);
+                self.depth[id.index()] = level + u16::from(kind > 0);
+                // What does not count comes before what does at its level; what is equal stays in order.
+                keys.push(Key { level: level.into(), kind, position });
             }
             for id in nodes {
                 self.depth[id.index()] = 0;
             }
-            // Stable: what is equal stays in order. What does not count sorts before what does at its level.
-            keys.sort_by_key(|&(level, kind, _)| (level, kind));
-            ordered.extend(keys.iter().map(|&(_, _, id)| id));
+            self.sorting.sort(&mut keys);
+            ordered.extend(keys.iter().map(|&Key { position, .. }| nodes[position as usize]));
         }
         if self.alike == Alike::All { self.products_beside_sums(&ordered) } else { ordered }
     }
@@ -88,7 +129,7 @@ impl<'a> Order<'a> {
             self.reads[id.index()] = Reads::NONE;
         }
         for &id in nodes {
-            let inputs = &self.graph.node(id).inputs;
+            let inputs = self.graph.inputs(id);
             for (i, &input) in inputs.iter().enumerate() {
                 let root = self.views.root(input);
                 if !inputs[..i].iter().any(|&other| self.views.root(other) == root) {
@@ -116,13 +157,24 @@ impl<'a> Order<'a> {
     /// The product that goes into this node, a sum, and nowhere else.
     fn product_of(&self, id: NodeId) -> Option<NodeId> {
         let node = self.graph.node(id);
+        if !node.op.is(&ops::ADD) {
+            return None;
+        }
         let mut inputs = node.inputs.iter().rev().map(|&input| self.views.root(input));
         inputs.find(|root| {
-            let op = self.graph.node(*root).op;
-            let alone = matches!(self.reads[root.index()], Reads::ONE | Reads::MOVED);
-            node.op.is(&ops::ADD) && alone && (op.is(&ops::MUL) || op.is(&ops::SQUARE))
+            let product = |op: &OpDef| op.is(&ops::MUL) || op.is(&ops::SQUARE);
+            matches!(self.reads[root.index()], Reads::ONE | Reads::MOVED) && product(self.graph.op(*root))
         })
     }
+}
+
+/// The number of an operation, the next one if it is new; 0 if it does not count.
+fn number(kinds: &mut HashMap<*const OpDef, u32>, alike: Alike, op: &'static OpDef) -> u32 {
+    let next = u32::try_from(kinds.len() + 1).expect("fewer than 2^32 operations exist");
+    *kinds.entry(std::ptr::from_ref(op)).or_insert_with(|| {
+        let counts = alike == Alike::All || Opcode::of(op) == Opcode::Call;
+        if counts { next } else { 0 }
+    })
 }
 
 /// How many nodes of a group read one of its nodes.
@@ -166,4 +218,24 @@ pub(super) fn alike<T>(f: &Fused<T>, start: usize) -> usize {
         end += 1;
     }
     end - start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_by_level_and_kind_and_keep_their_order_otherwise() {
+        let mut sorting = Sorting::default();
+        // Windows of several lengths, one after another.
+        for len in [1000, 7, 0, 300] {
+            let key = |position: u32| Key { level: 1 + position * 7919 % 23, kind: position * 31 % 5, position };
+            let mut keys: Vec<Key> = (0..len).map(key).collect();
+            let mut wanted = keys.clone();
+            wanted.sort_by_key(|key| (key.level, key.kind));
+            sorting.sort(&mut keys);
+            let positions = |keys: &[Key]| keys.iter().map(|key| key.position).collect::<Vec<_>>();
+            assert_eq!(positions(&keys), positions(&wanted));
+        }
+    }
 }

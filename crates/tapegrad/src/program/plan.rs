@@ -14,9 +14,8 @@ use super::step::{Fused, GuardCheck, Step};
 use super::tier::Generators;
 use super::view::View;
 use crate::error::CompileError;
-use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, Tensor};
-use hashbrown::HashMap as FastMap;
-use std::collections::HashMap;
+use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
+use hashbrown::HashMap;
 use tapegrad_jit::LANES;
 
 /// Shorter groups of scalars are left in their order.
@@ -47,7 +46,7 @@ pub(super) struct Plan<'a> {
     pub(super) views: &'a Views,
     schedule: &'a Schedule,
     pub(super) offset: Vec<u32>,
-    literals: FastMap<u64, u32>,
+    literals: HashMap<u64, u32>,
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
@@ -66,7 +65,7 @@ impl<'a> Plan<'a> {
             views,
             schedule,
             offset: vec![NOWHERE; graph.index_bound()],
-            literals: FastMap::new(),
+            literals: HashMap::new(),
             pinned: Vec::new(),
             end: 0,
             live: 0,
@@ -77,6 +76,7 @@ impl<'a> Plan<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn step(&self, id: NodeId) -> u32 {
         self.schedule.step(self.views, id)
     }
@@ -100,8 +100,7 @@ impl<'a> Plan<'a> {
     /// Gives leaves and literals their places at the front of the arena, for good.
     pub(super) fn pin_leaves(&mut self) {
         for &id in self.graph.order() {
-            let node = self.graph.node(id);
-            if matches!(node.op.kernel, Kernel::Leaf) && self.graph.ty(id).dtype == DType::Real {
+            if matches!(self.graph.op(id).kernel, Kernel::Leaf) && self.graph.ty(id).dtype == DType::Real {
                 let len = self.graph.shape(id).numel();
                 let start = align(self.end, len);
                 self.set_offset(id, start);
@@ -112,6 +111,11 @@ impl<'a> Plan<'a> {
                     self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()]);
                 }
             }
+        }
+        let literal =
+            |op: &OpDef, attrs: &Attrs| matches!((&op.kernel, attrs), (Kernel::Elementwise(_), Attrs::Scalar(_)));
+        if !self.graph.may_have(|op, _, attrs| literal(op, attrs)) {
+            return;
         }
         for &id in self.graph.order() {
             if let (Kernel::Elementwise(_), Attrs::Scalar(c)) = (&self.graph.node(id).op.kernel, self.graph.attrs(id)) {
@@ -152,6 +156,9 @@ impl<'a> Plan<'a> {
     /// Places indices, and finds how large each may be: below the number of rows of everything it picks from.
     pub(super) fn pin_indices(&mut self) -> Result<(), CompileError> {
         let graph = self.graph;
+        if !graph.may_have(|_, ty, _| ty.dtype == DType::Index) {
+            return Ok(());
+        }
         // The number of rows, and the node that has them.
         let mut bounds: HashMap<NodeId, (usize, NodeId)> = HashMap::new();
         let tighten = |bounds: &mut HashMap<NodeId, (usize, NodeId)>, id: NodeId, bound: (usize, NodeId)| {
@@ -203,6 +210,9 @@ impl<'a> Plan<'a> {
         outputs: &[NodeId],
         guards: &[NodeId],
     ) -> Vec<(NodeId, NodeId)> {
+        if pairs.is_empty() {
+            return Vec::new();
+        }
         let graph = self.graph;
         let params: HashMap<NodeId, usize> = pairs.iter().enumerate().map(|(i, &(p, _))| (p, i)).collect();
         // How often each value is wanted where it must outlive the update.
@@ -276,11 +286,11 @@ impl<'a> Plan<'a> {
             *slot = if *slot == NOWHERE { step } else { step.max(*slot) };
         };
         for &reader in graph.order() {
-            if views.is_alias(reader) || matches!(graph.node(reader).op.kernel, Kernel::Leaf) {
+            if views.is_alias(reader) || matches!(graph.op(reader).kernel, Kernel::Leaf) {
                 continue;
             }
             let step = self.step(reader);
-            for &input in graph.node(reader).inputs {
+            for &input in graph.inputs(reader) {
                 let root = views.root(input);
                 let inside = self.step(input) == step && views.is_identity(graph, input);
                 if !inside {

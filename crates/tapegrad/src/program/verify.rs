@@ -43,6 +43,9 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
     // What has no elements is never written, and begins where another begins: the order by ends would not be that by starts.
     kept.retain(|kept| !kept.range.is_empty());
     kept.sort_by_key(|kept| kept.range.start);
+    // Most of what is touched lies behind all of it, and most of it is never written.
+    let kept_end = kept.last().map_or(0, |kept| kept.range.end);
+    let mut written = false;
     if !program.renewed.is_sorted() {
         return Err("the reads of new values are not sorted".to_owned());
     }
@@ -56,7 +59,8 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             if range.end > size {
                 fault = Some("reaches outside the arena");
             }
-            if matches!(access, Access::IndexRead | Access::IndexWrite) {
+            let old = access == Access::Read && !written;
+            if old || range.start >= kept_end || matches!(access, Access::IndexRead | Access::IndexWrite) {
                 return;
             }
             // Kept ranges do not overlap, so they end in the order in which they begin.
@@ -73,7 +77,10 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
                     _ if kept.written.is_some_and(|writer| writer != number) => {
                         fault = Some("writes a parameter again")
                     }
-                    _ => kept.written = Some(number),
+                    _ => {
+                        kept.written = Some(number);
+                        written = true;
+                    }
                 }
             }
         });

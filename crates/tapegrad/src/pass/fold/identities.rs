@@ -25,7 +25,12 @@ use crate::ops::{
 };
 
 static BINARY: [&OpDef; 8] = [&ADD, &SUB, &MUL, &DIV, &POWF, &MASKED_MUL, &MIN, &MAX];
-static IDEMPOTENT: [&OpDef; 4] = [&ABS, &FLOOR, &SIGN, &RELU];
+pub(in super::super) static IDEMPOTENT: [&OpDef; 4] = [&ABS, &FLOOR, &SIGN, &RELU];
+
+/// Operations with a rule that holds whatever the operands are, or if they are the same.
+pub(in super::super) static ALONE: [&OpDef; 5] = [&STOP_GRADIENT, &POWI, &SELECT, &MIN, &MAX];
+/// Those with a rule that holds if the operands are the same.
+pub(in super::super) static SAME: [&OpDef; 3] = [&SELECT, &MIN, &MAX];
 
 /// What arithmetic makes of a node.
 pub(super) fn find(graph: &Graph, id: NodeId) -> Option<Found> {

@@ -18,12 +18,15 @@ use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Shape};
 use crate::ops::{BROADCAST_TO, CONCAT, MAX_OVER, PERMUTE, RESHAPE, SLICE};
 use smallvec::SmallVec;
 
+/// The operations that have rules.
+pub(in super::super) static LAYOUT: [&OpDef; 6] = [&RESHAPE, &PERMUTE, &BROADCAST_TO, &SLICE, &CONCAT, &MAX_OVER];
+
 /// What the rules of layout make of a node.
 pub(super) fn find(graph: &Graph, id: NodeId) -> Option<Found> {
     let node = graph.node(id);
     let op = node.op;
     let &[x] = node.inputs else { return None };
-    if ![&RESHAPE, &PERMUTE, &BROADCAST_TO, &SLICE, &CONCAT, &MAX_OVER].iter().any(|o| op.is(o)) {
+    if !LAYOUT.iter().any(|o| op.is(o)) {
         return None;
     }
     let (from, to, attrs) = (graph.shape(x), graph.shape(id), graph.attrs(id));

@@ -120,10 +120,14 @@ pub(super) fn verify<T>(f: &Fused<T>, scratch: usize, arena: usize) -> Result<()
             if f.numel == 1 && (marked || !f.prologue.is_empty()) {
                 return Err(format!("instruction {i} is one for tiles, among scalars"));
             }
+            // A place of one number is written by what reads it, or is another.
+            if f.numel == 1 {
+                continue;
+            }
             // Threads that share a group have registers of their own, at another distance.
             let is_register = |o: u32| o & ADVANCE != 0 || o as usize >= scratch;
-            let mut places = f.operands(code, i).into_iter().chain([inst.dst]);
-            if f.numel > 1 && !places.all(is_register) {
+            let mut places = f.operands(code, i).chain([inst.dst]);
+            if !places.all(is_register) {
                 return Err(format!("instruction {i} has an operand that neither moves on nor is a register"));
             }
             let place = |o: u32| {
@@ -137,7 +141,7 @@ pub(super) fn verify<T>(f: &Fused<T>, scratch: usize, arena: usize) -> Result<()
                 }
             }
             for operand in f.operands(code, i) {
-                let in_place = operand == inst.dst && (inst.op != Opcode::Call || f.numel == 1);
+                let in_place = operand == inst.dst && inst.op != Opcode::Call;
                 if !in_place && overlap(&place(operand), &place(inst.dst)) {
                     return Err(format!("instruction {i} writes over its operand"));
                 }
