@@ -121,16 +121,19 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
         job
     };
     let path = Path::of::<V>(job);
-    let whole = part.count <= 1;
+    let whole = part.is_whole();
     let cut;
     let job = match path {
         _ if whole => job,
         Path::Tiles { .. } | Path::Dots => {
             cut = job.part::<V>(part, path == Path::Dots);
+            if cut.m == 0 || cut.n == 0 {
+                return;
+            }
             &cut
         }
         // Too little to share out.
-        _ if part.index == 0 => job,
+        _ if part.from == 0 => job,
         _ => return,
     };
     // SAFETY: all paths have the contract of this function; rows of B are contiguous where that is asked for.
@@ -145,7 +148,6 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
                 let turned = scratch[align..][..dots::scratch_len::<V>(job.n, job.k)].as_mut_ptr();
                 V::run(Dots { job, turned });
             }
-            Path::Tiles { .. } if job.m == 0 || job.n == 0 => {}
             Path::Tiles { kc, pack_b } => V::run(Blocked { job, kc, pack_b, scratch }),
         }
     }

@@ -109,25 +109,40 @@ impl<T: Copy> Job<T> {
     }
 }
 
-/// One of several parts of a product, that may be computed at the same time: other rows or columns of C.
+/// One of several parts of a product, that may be computed at the same time: other rows or columns of C. Shares `from..to` of
+/// `of` equal ones, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Which part, from 0.
-    pub index: usize,
-    /// How many parts there are.
-    pub count: usize,
+    /// The first share, from 0.
+    pub from: usize,
+    /// The share after the last.
+    pub to: usize,
+    /// How many shares make the whole.
+    pub of: usize,
 }
 
 impl Part {
     /// All of it.
-    pub const WHOLE: Part = Part { index: 0, count: 1 };
+    pub const WHOLE: Part = Part { from: 0, to: 1, of: 1 };
 
-    /// This part of `0..total`, cut at multiples of `unit`.
+    /// Part `index` of `count` equal ones.
+    #[inline(always)]
+    pub fn equal(index: usize, count: usize) -> Self {
+        Part { from: index, to: index + 1, of: count }
+    }
+
+    /// Whether this is all of it.
+    #[inline(always)]
+    fn is_whole(self) -> bool {
+        self.to - self.from >= self.of
+    }
+
+    /// This part of `0..total`, cut at multiples of `unit`. It may be empty where there are more shares than units.
     #[inline(always)]
     pub fn range(self, total: usize, unit: usize) -> Range<usize> {
         let units = total.div_ceil(unit);
-        let cut = |index: usize| (units * index / self.count * unit).min(total);
-        cut(self.index)..cut(self.index + 1)
+        let cut = |share: usize| (units * share / self.of * unit).min(total);
+        cut(self.from)..cut(self.to)
     }
 }
 

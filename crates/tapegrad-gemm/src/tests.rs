@@ -381,7 +381,7 @@ fn run_in_parts<T: Sample>(
     a: &Operand<T>,
     b: &Operand<T>,
     c: &mut Operand<T>,
-    count: usize,
+    parts: &[Part],
 ) {
     let job = Job {
         m: shape.0,
@@ -396,11 +396,15 @@ fn run_in_parts<T: Sample>(
         c: c.data.as_mut_ptr().wrapping_add(c.origin),
         c_at: c.at,
     };
-    for index in 0..count {
+    for &part in parts {
         let mut scratch = scratch_for::<T>(cpu, shape);
         // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-        unsafe { T::run_on(cpu, &job, Part { index, count }, &mut scratch) };
+        unsafe { T::run_on(cpu, &job, part, &mut scratch) };
     }
+}
+
+fn equal(count: usize) -> Vec<Part> {
+    (0..count).map(|index| Part::equal(index, count)).collect()
 }
 
 fn check_parts<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
@@ -411,11 +415,12 @@ fn check_parts<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), layout
         for scales in [(1.0, 0.0), (-0.3, 1.0), (0.7, 0.6)] {
             let mut whole = c.clone();
             run_case(cpu, shape, scales, &a, &b, &mut whole);
-            for count in [1, 2, 3, 7] {
+            let unequal = [(0, 6), (6, 12), (12, 13), (13, 16)].map(|(from, to)| Part { from, to, of: 16 });
+            for cut in [equal(1), equal(2), equal(3), equal(7), unequal.to_vec()] {
                 let mut parts = c.clone();
-                run_in_parts(cpu, shape, scales, &a, &b, &mut parts, count);
+                run_in_parts(cpu, shape, scales, &a, &b, &mut parts, &cut);
                 let same = whole.wide().iter().zip(&parts.wide()).all(|(x, y)| x.to_bits() == y.to_bits());
-                assert!(same, "{cpu:?} {shape:?} {layouts:?} {scales:?} in {count} parts");
+                assert!(same, "{cpu:?} {shape:?} {layouts:?} {scales:?} in parts {cut:?}");
             }
         }
     }
@@ -477,7 +482,7 @@ fn check_dense<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), b: Lay
     for cpu in levels() {
         for count in [1, 2, 3] {
             let mut c = Operand { data: vec![T::from_f64(MARK); m * n + 32], origin: 0, at };
-            run_in_parts(cpu, shape, (1.0, 0.0), &a, &b, &mut c, count);
+            run_in_parts(cpu, shape, (1.0, 0.0), &a, &b, &mut c, &equal(count));
             let close = |(got, want): (&f64, &f64)| (got - want).abs() <= (k as f64 + 4.0) * T::EPSILON;
             assert!(c.wide().iter().zip(&want).all(close), "{cpu:?} {shape:?} in {count} parts: {:?}", c.wide());
         }

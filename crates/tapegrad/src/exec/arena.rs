@@ -1,6 +1,7 @@
 //! Numbers that begin at a cache line, so that no vector of an aligned tensor straddles two.
 
 use crate::ir::Reading;
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -17,18 +18,44 @@ pub(super) struct Arena<T> {
     elements: PhantomData<T>,
 }
 
+/// How many lines so many numbers take.
+fn lines<T>(len: usize) -> usize {
+    (len * size_of::<T>()).div_ceil(size_of::<Line>())
+}
+
+/// Lines of zeros as the system hands them out. A vector filled with them would be written once more: in a large network
+/// that takes as long as a tenth of a step.
+fn zeros(count: usize) -> Vec<Line> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let layout = Layout::array::<Line>(count).expect("an arena fits into memory");
+    // SAFETY: the layout is that of `count` lines, of which there is one at least; a vector of as many frees it as such; all
+    // bits being zero is a line.
+    unsafe {
+        let memory = alloc_zeroed(layout);
+        if memory.is_null() {
+            handle_alloc_error(layout);
+        }
+        Vec::from_raw_parts(memory.cast(), count, count)
+    }
+}
+
 impl<T: Reading> Arena<T> {
-    /// So many zeros.
-    pub(super) fn new(len: usize) -> Self {
-        let mut arena = Arena { lines: Vec::new(), len: 0, elements: PhantomData };
-        arena.resize(len);
+    /// So many zeros, but for what they begin with.
+    ///
+    /// # Panics
+    /// If that is longer.
+    pub(super) fn new(len: usize, image: &[T]) -> Self {
+        let mut arena = Arena { lines: zeros(lines::<T>(len)), len, elements: PhantomData };
+        arena[..image.len()].copy_from_slice(image);
         arena
     }
 
     /// Cuts the end off, or appends zeros.
     pub(super) fn resize(&mut self, len: usize) {
         let old = self.len.min(len);
-        self.lines.resize((len * size_of::<T>()).div_ceil(size_of::<Line>()), Line::default());
+        self.lines.resize(lines::<T>(len), Line::default());
         self.len = len;
         self[old..].fill(T::ZERO);
     }
@@ -59,13 +86,22 @@ mod tests {
     #[test]
     fn an_arena_begins_at_a_cache_line_and_is_zero_where_it_grows() {
         for len in [0, 1, 7, 100] {
-            let mut arena = Arena::<f32>::new(len);
+            let mut arena = Arena::<f32>::new(len, &[]);
             assert_eq!(arena.as_ptr().align_offset(64), 0);
             assert_eq!(&arena[..], vec![0.0; len]);
             arena.fill(1.0);
             arena.resize(len / 2);
             arena.resize(len + 20);
             let want: Vec<f32> = (0..len + 20).map(|i| if i < len / 2 { 1.0 } else { 0.0 }).collect();
+            assert_eq!(&arena[..], want);
+        }
+    }
+
+    #[test]
+    fn an_arena_begins_with_its_image_and_goes_on_with_zeros() {
+        for (len, image) in [(0, vec![]), (3, vec![1.5, -2.5, 3.5]), (40, vec![0.5; 17])] {
+            let arena = Arena::<f64>::new(len, &image);
+            let want: Vec<f64> = (0..len).map(|i| image.get(i).copied().unwrap_or(0.0)).collect();
             assert_eq!(&arena[..], want);
         }
     }

@@ -46,8 +46,7 @@ impl<T: Element> Program<T> {
     #[must_use]
     pub fn state(&self) -> State<T> {
         let program = Arc::clone(&self.0);
-        let mut values = Arena::new(program.arena);
-        values[..program.image.len()].copy_from_slice(&program.image);
+        let values = Arena::new(program.arena, &program.image);
         let mut indices = vec![0; program.index_arena];
         indices[..program.index_image.len()].copy_from_slice(&program.index_image);
         let scratch = vec![T::ZERO; T::scratch_len(self)];

@@ -8,7 +8,8 @@
 //!
 //! A step takes microseconds, waking a sleeping thread takes several: so helpers look out for work for a while before they
 //! sleep, and nobody waits for one to wake up. Whoever is free claims the next part, the replaying thread too; it waits
-//! only for parts that were claimed. Handing out work allocates nothing. Knows nothing of steps.
+//! only for parts that were claimed. There may be more parts than threads: then a thread on a slower core does fewer. Handing
+//! out work allocates nothing. Knows nothing of steps.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -27,8 +28,11 @@ const SHORT_PATIENCE: u32 = 4_000;
 /// The most threads of a team.
 pub(super) const MOST: usize = 1 << 12;
 
-/// What is to be done, for each part. The lifetime is [`Team::run`]'s.
-type Work = *const (dyn Fn(usize) + Sync);
+/// The most parts of a work.
+pub(super) const MOST_PARTS: usize = u16::MAX as usize;
+
+/// What is to be done, by which thread, for each part. The lifetime is [`Team::run`]'s.
+type Work = *const (dyn Fn(usize, usize) + Sync);
 
 /// Which part is the next to be claimed, of how many, of which work: one number, so that all change at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +89,13 @@ impl Shared {
         }
     }
 
-    /// Does a part that was claimed.
-    fn work(&self, part: usize) {
+    /// Does a part that this thread has claimed.
+    fn work(&self, thread: usize, part: usize) {
         // SAFETY: the part was claimed and is open, so the replaying thread is in `Team::run`, has written `work` before it
         // offered it, and keeps what it points to alive until no part is open.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
             if let Some(work) = *self.work.get() {
-                (*work)(part);
+                (*work)(thread, part);
             }
         }));
         if let Err(payload) = outcome {
@@ -153,25 +157,26 @@ impl Team {
         self.helpers.len() + 1
     }
 
-    /// Calls `work` once for each of `0..parts`, the first in this thread, the others in whichever is free, and waits for all.
+    /// Calls `work` with the number of a thread, below [`Team::threads`], and a part, once for each of `0..parts`: the first in
+    /// this thread, whose number is 0, the others in order in whichever is free. Waits for all.
     ///
     /// # Panics
-    /// If `work` does, after all parts have ended; if there are more parts than threads.
-    pub(super) fn run(&mut self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    /// If `work` does, after all parts have ended; if there are more than [`MOST_PARTS`].
+    pub(super) fn run(&mut self, parts: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         if parts <= 1 {
-            return work(0);
+            return work(0, 0);
         }
-        assert!(parts <= self.threads(), "one part for each thread");
+        assert!(parts <= MOST_PARTS, "at most {MOST_PARTS} parts");
         let shared = &*self.shared;
         // SAFETY: no part is open: `run` does not return before all have ended, and is not entered twice (`&mut`). The
         // reference outlives all use of it for the same reason; only its lifetime is forgotten.
         unsafe {
-            let work: Work = std::mem::transmute::<&(dyn Fn(usize) + Sync), Work>(work);
+            let work: Work = std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), Work>(work);
             *shared.work.get() = Some(work);
         }
         shared.open.0.store(parts, Relaxed);
         let round = Offer::unpack(shared.offer.0.load(Relaxed)).round.wrapping_add(1);
-        let count = u16::try_from(parts).expect("a team has fewer than 2^12 threads");
+        let count = u16::try_from(parts).expect("parts are counted in 16 bits");
         // Whoever is about to sleep either sees the offer, or is seen to sleep: both sides write, then read.
         shared.offer.0.store(Offer { round, parts: count, next: 1 }.pack(), SeqCst);
         for (asleep, helper) in shared.asleep.iter().zip(&self.helpers).take(parts - 1) {
@@ -179,9 +184,9 @@ impl Team {
                 helper.thread().unpark();
             }
         }
-        shared.work(0);
+        shared.work(0, 0);
         while let Some(part) = shared.claim() {
-            shared.work(part);
+            shared.work(0, part);
         }
         let mut looks = 0;
         while shared.open.0.load(Acquire) > 0 {
@@ -201,7 +206,7 @@ fn help(shared: &Shared, helper: usize) {
     let mut looks = 0;
     while !shared.over.load(Relaxed) {
         if let Some(part) = shared.claim() {
-            shared.work(part);
+            shared.work(helper, part);
             looks = 0;
         } else if looks < PATIENCE {
             looks += 1;
@@ -255,7 +260,7 @@ mod tests {
         // More parts than can run at a time; a helper held up in one part leaves the others to those who are free.
         let mut team = Team::new(3).unwrap();
         let done = AtomicUsize::new(0);
-        team.run(3, &|part| {
+        team.run(3, &|_, part| {
             if part == 1 {
                 while done.load(SeqCst) < 2 {
                     thread::yield_now();
@@ -271,14 +276,30 @@ mod tests {
         let mut team = Team::new(5).unwrap();
         let rounds = if cfg!(miri) { 5 } else { 500 };
         for round in 0..rounds {
-            let parts = round % 5 + 1;
-            let counts: [AtomicUsize; 5] = Default::default();
-            team.run(parts, &|part| {
+            let parts = round % 8 + 1;
+            let counts: [AtomicUsize; 8] = Default::default();
+            team.run(parts, &|thread, part| {
+                assert!(thread < 5 && (part > 0 || thread == 0));
                 counts[part].fetch_add(1, Relaxed);
             });
             let counts = counts.map(AtomicUsize::into_inner);
             assert!(counts.iter().enumerate().all(|(part, &n)| n == usize::from(part < parts)), "{parts}: {counts:?}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_leaves_all_other_parts_to_the_other() {
+        let mut team = Team::new(2).unwrap();
+        let done: [AtomicUsize; 2] = Default::default();
+        team.run(6, &|thread, part| {
+            if part == 0 {
+                while done[1].load(SeqCst) < 5 {
+                    thread::yield_now();
+                }
+            }
+            done[thread].fetch_add(1, SeqCst);
+        });
+        assert_eq!(done.map(AtomicUsize::into_inner), [1, 5]);
     }
 
     #[test]
@@ -289,7 +310,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
             let done = AtomicUsize::new(0);
-            team.run(2, &|_| {
+            team.run(2, &|_, _| {
                 done.fetch_add(1, Relaxed);
             });
             assert_eq!(done.into_inner(), 2);
@@ -302,7 +323,7 @@ mod tests {
             let mut team = Team::new(3).unwrap();
             let done = AtomicUsize::new(0);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                team.run(3, &|part| {
+                team.run(3, &|_, part| {
                     assert!(part != bad, "part {part} is bad");
                     thread::sleep(Duration::from_millis(2));
                     done.fetch_add(1, Relaxed);
@@ -312,7 +333,7 @@ mod tests {
             assert_eq!(*message.downcast_ref::<String>().unwrap(), format!("part {bad} is bad"));
             assert_eq!(done.load(Relaxed), 2, "the other parts have ended");
             // The team is as good as before.
-            team.run(3, &|_| {
+            team.run(3, &|_, _| {
                 done.fetch_add(1, Relaxed);
             });
             assert_eq!(done.into_inner(), 5);

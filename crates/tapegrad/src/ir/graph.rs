@@ -15,6 +15,7 @@ use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
 use smallvec::{SmallVec, smallvec};
 use std::panic::Location;
+use std::sync::Arc;
 
 /// The number of [`Attrs::None`] in every graph.
 const NO_ATTRS: u32 = u32::MAX;
@@ -33,7 +34,8 @@ pub struct Graph {
     /// The operands of nodes that have more than two.
     lists: Vec<NodeId>,
     names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
-    values: SparseSecondaryMap<NodeId, LeafValue, DefaultHashBuilder>,
+    /// Shared by all copies of a leaf: the weights of a large network are megabytes.
+    values: SparseSecondaryMap<NodeId, Arc<LeafValue>, DefaultHashBuilder>,
 }
 
 impl Graph {
@@ -166,7 +168,7 @@ impl Graph {
     /// Appends a leaf with its value.
     pub fn push_leaf(&mut self, op: &'static OpDef, value: LeafValue, location: &'static Location<'static>) -> NodeId {
         let id = self.push(op, Inputs::new(), Attrs::None, value.ty(), location);
-        self.values.insert(id, value);
+        self.values.insert(id, Arc::new(value));
         id
     }
 
@@ -210,8 +212,8 @@ impl Graph {
         if let Some(name) = from.names.get(id) {
             self.names.insert(new, name.clone());
         }
-        if let Some(value) = from.leaf_value(id) {
-            self.values.insert(new, value.clone());
+        if let Some(value) = from.shared_value(id) {
+            self.values.insert(new, Arc::clone(value));
         }
         new
     }
@@ -355,6 +357,10 @@ impl Graph {
     /// The value of a leaf.
     #[must_use]
     pub fn leaf_value(&self, id: NodeId) -> Option<&LeafValue> {
+        self.shared_value(id).map(|value| &**value)
+    }
+
+    fn shared_value(&self, id: NodeId) -> Option<&Arc<LeafValue>> {
         // Only leaves have values, and only leaves have no inputs: most nodes need no look-up.
         if self.nodes.get(id)?.is_leaf() { self.values.get(id) } else { None }
     }

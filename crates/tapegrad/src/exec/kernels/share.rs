@@ -30,9 +30,48 @@ impl<T> Base<T> {
 // SAFETY: threads use it for places that the others do not write meanwhile.
 unsafe impl<T: Send> Sync for Base<T> {}
 
-/// How many threads so much work is worth.
-fn parts(work: usize, least: usize, most: usize) -> usize {
-    (work / least).clamp(1, most)
+/// Large work is cut into a large piece for each thread, of so many shares, and small ones, of one share, for whoever is done
+/// first. Cores are not equally fast, least of all those of a machine that is shared with others: with equal pieces everybody
+/// waits for the slowest. Many small pieces alone would pack operands of products many times.
+const LARGE: usize = 6;
+/// Small pieces for each thread.
+const SMALL: usize = 2;
+
+/// How a step is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    /// How many threads the work is worth; 1 is no cut.
+    threads: usize,
+    /// Whether there are small pieces.
+    fine: bool,
+}
+
+impl Cut {
+    /// For work of which `least` is worth handing out, in units that cannot be divided.
+    fn new(work: usize, least: usize, units: usize, most: usize) -> Self {
+        let threads = (work / least).min(units).clamp(1, most);
+        let shares = threads * (LARGE + SMALL);
+        Cut { threads, fine: threads > 1 && work / shares >= least && units >= shares }
+    }
+
+    /// Number of pieces.
+    fn pieces(self) -> usize {
+        if self.fine { self.threads * (1 + SMALL) } else { self.threads }
+    }
+
+    /// A piece; together they are the whole.
+    fn piece(self, index: usize) -> gemm::Part {
+        if !self.fine {
+            return gemm::Part::equal(index, self.threads);
+        }
+        let (large, of) = (self.threads * LARGE, self.threads * (LARGE + SMALL));
+        if index < self.threads {
+            gemm::Part { from: index * LARGE, to: (index + 1) * LARGE, of }
+        } else {
+            let from = large + index - self.threads;
+            gemm::Part { from, to: from + 1, of }
+        }
+    }
 }
 
 /// Work of one element of a group.
@@ -53,51 +92,50 @@ pub(super) fn run<T: Reading>(
     match step {
         Step::MatMul(m) => {
             let count = positions(m);
-            let parts = parts(2 * count * m.m * m.n * m.k, PRODUCT, most);
-            if parts == 1 {
+            let cut = Cut::new(2 * count * m.m * m.n * m.k, PRODUCT, usize::MAX, most);
+            if cut.threads == 1 {
                 return false;
             }
             let scales = scales(m, values);
             let share = scratch.len() / most;
             let (base, packing) = (Base(values.as_mut_ptr()), Base(scratch.as_mut_ptr()));
-            team.run(parts, &|index| {
-                let part = gemm::Part { index, count: parts };
+            team.run(cut.pieces(), &|thread, index| {
+                let part = cut.piece(index);
                 // Whole products, where there are enough of them.
                 let (range, part) =
-                    if count >= parts { (part.range(count, 1), gemm::Part::WHOLE) } else { (0..count, part) };
+                    if count >= part.of { (part.range(count, 1), gemm::Part::WHOLE) } else { (0..count, part) };
                 // SAFETY: the verifier has checked the places of the product; parts are other elements of it. Each thread
                 // has packing memory of its own, enough for the largest product.
                 unsafe {
-                    let packing = std::slice::from_raw_parts_mut(packing.get().add(index * share), share);
+                    let packing = std::slice::from_raw_parts_mut(packing.get().add(thread * share), share);
                     matmul(m, base.get(), scales, range, part, packing);
                 }
             });
         }
         Step::Fused(f) if f.numel > 1 => {
             let unit = fused::unit(f);
-            let tiles = f.numel.div_ceil(unit);
-            let parts = parts(f.numel * weight(f), ELEMENTWISE, most).min(tiles);
-            if parts == 1 {
+            let cut = Cut::new(f.numel * weight(f), ELEMENTWISE, f.numel.div_ceil(unit), most);
+            if cut.threads == 1 {
                 return false;
             }
             let base = Base(values.as_mut_ptr());
-            team.run(parts, &|index| {
-                let elements = gemm::Part { index, count: parts }.range(f.numel, unit);
+            team.run(cut.pieces(), &|thread, index| {
+                let elements = cut.piece(index).range(f.numel, unit);
                 // SAFETY: the verifier has checked every place of the group, that no element depends on another, and that
                 // all that does not advance is a register, of which each thread has its own.
-                unsafe { fused::run_part(f, base.get(), elements, index * registers) };
+                unsafe { fused::run_part(f, base.get(), elements, thread * registers) };
             });
         }
         Step::Reduce(r) => {
             let terms: usize = r.reduced.iter().product();
-            let parts = parts(reduce::len(r) * terms, TERMS, most).min(reduce::len(r).div_ceil(LINE));
-            if parts <= 1 {
+            let cut = Cut::new(reduce::len(r) * terms, TERMS, reduce::len(r).div_ceil(LINE), most);
+            if cut.threads == 1 {
                 return false;
             }
             let base = Base(values.as_mut_ptr());
-            team.run(parts, &|index| {
+            team.run(cut.pieces(), &|_, index| {
                 // Whole cache lines of the output.
-                let part = gemm::Part { index, count: parts }.range(reduce::len(r), LINE);
+                let part = cut.piece(index).range(reduce::len(r), LINE);
                 // SAFETY: the verifier has checked that operand and output lie in the arena, apart.
                 unsafe { reduce::run_part(r, base.get(), part) };
             });
@@ -109,3 +147,32 @@ pub(super) fn run<T: Reading>(
 
 /// Elements of a cache line.
 const LINE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_whole_once_and_in_order() {
+        for most in [1, 2, 3, 7] {
+            for (work, units) in [(10, 5), (1_000, 5), (1_000, 1_000), (1_000_000, 100)] {
+                let cut = Cut::new(work, 10, units, most);
+                let mut end = 0;
+                for index in 0..cut.pieces() {
+                    let range = cut.piece(index).range(777, 10);
+                    assert_eq!(range.start, end, "{cut:?}");
+                    end = range.end;
+                }
+                assert_eq!(end, 777, "{cut:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_work_is_cut_into_few_pieces() {
+        assert_eq!(Cut::new(19, 10, 100, 4).pieces(), 1);
+        assert_eq!(Cut::new(30, 10, 100, 4).pieces(), 3);
+        assert_eq!(Cut::new(1_000, 10, 2, 4).pieces(), 2);
+        assert_eq!(Cut::new(1_000, 10, 100, 4).pieces(), 12);
+    }
+}

@@ -173,7 +173,7 @@ impl<T: Element> Map<T> {
                 let pieces: Vec<_> = pieces(mapped, count, size, outputs).into_iter().map(Mutex::new).collect();
                 let states: Vec<_> = self.states.iter_mut().map(Mutex::new).collect();
                 let (next, total) = (AtomicUsize::new(0), Mutex::new(Refused::default()));
-                team.run(states.len().min(chunks), &|part| {
+                team.run(states.len().min(chunks), &|_, part| {
                     let mut state = states[part].lock().unwrap_or_else(PoisonError::into_inner);
                     while let Some(piece) = pieces.get(next.fetch_add(1, Relaxed)) {
                         let (points, outputs) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
