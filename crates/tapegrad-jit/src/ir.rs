@@ -113,7 +113,7 @@ pub enum Op {
     /// The function of this number in [`Source::functions`], of `a` and `b`.
     Call2(u8),
     /// `a`, but where that is NaN the function of this number in [`Source::functions`], of `b`: a formula that does not hold
-    /// everywhere, made whole. The function is only called if there is such a row.
+    /// everywhere, made whole. The function is only called for vectors with such a row, padding included, and then for all of it.
     OrCall1(u8),
     /// The same with a function of `b` and `c`.
     OrCall2(u8),

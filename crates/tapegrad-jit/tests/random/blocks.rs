@@ -145,16 +145,14 @@ fn every_instruction_is_one_that_a_disassembler_knows() {
         let source = random(&mut draw, if seed % 2 == 0 { Elem::F32 } else { Elem::F64 }, Some(77), 300, true);
         let code = compile(&source).unwrap();
         let mut decoder = iced_x86::Decoder::new(64, code.bytes(), 0);
-        let mut last = None;
+        let mut returns = 0;
+        // Behind the return stands what is nearly never run.
         while decoder.can_decode() {
             let inst = decoder.decode();
             assert!(!inst.is_invalid(), "byte {:#x} of seed {seed}", inst.ip());
-            last = Some(inst.mnemonic());
-            if last == Some(iced_x86::Mnemonic::Ret) {
-                break;
-            }
+            returns += usize::from(inst.mnemonic() == iced_x86::Mnemonic::Ret);
         }
-        assert_eq!(last, Some(iced_x86::Mnemonic::Ret));
+        assert_eq!(returns, 1);
     }
 }
 

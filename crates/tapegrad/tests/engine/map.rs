@@ -163,7 +163,7 @@ fn a_map_is_replay<T: Element>(tolerance: f64) {
             let inputs = columns::<T>(&case, points);
             let wanted = one_by_one(&tape, &x, &y, &inputs, points);
             for machine_code in [true, false] {
-                for chunk in [None, Some(5), Some(64)] {
+                for chunk in [None, Some(1), Some(5), Some(64)] {
                     let options = CompileOptions::default().machine_code(machine_code);
                     let options = chunk.map_or(options, |chunk| options.points(chunk));
                     let mut map = tape.compile_map_with::<T>(&x, &y, &options).unwrap();
@@ -220,6 +220,18 @@ fn what_is_not_mapped_is_the_same_for_all_points_and_can_be_set() {
         assert_eq!(error, "a mapped input is set by the columns given to `run`");
         assert_eq!(map.set(k, &[1.0, 2.0]).unwrap_err().to_string(), "input `k` of shape [] holds 1 numbers, found 2");
     }
+}
+
+#[test]
+fn a_map_of_one_point_at_a_time_reads_what_all_points_share() {
+    let tape = Tape::new();
+    let (x, w) = (tape.input(1.0), tape.input(2.0));
+    let y = x * (w + 1.0);
+    let options = CompileOptions::default().points(1);
+    let mut map = tape.compile_map_with::<f64>(&[x], &[y], &options).unwrap();
+    let mut found = [0.0; 3];
+    map.run(&[&[1.0, 2.0, -4.0]], &mut [&mut found]).unwrap();
+    assert_eq!(found, [3.0, 6.0, -12.0]);
 }
 
 #[test]

@@ -29,14 +29,14 @@ impl Update {
     }
 }
 
-/// Memory being given out. Columns and everything users reach begin at whole vectors.
+/// Memory being given out. Columns begin at whole vectors, and so does everything users reach where there are columns.
 #[derive(Clone, Copy)]
 pub(super) struct Arena {
     pub(super) end: usize,
     /// What has been given out, without gaps and padding.
     pub(super) live: usize,
     /// Whether all there is are single numbers, which stand side by side: who sets the inputs and reads the gradient finds them
-    /// in a row. Beside rows, a number is a column of one.
+    /// in a row. Beside columns, even of one row, a number begins at a whole vector.
     pub(super) dense: bool,
 }
 

@@ -115,7 +115,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
         rows,
         limits,
         builder: Builder::new::<T>(graph, rows, limits.values),
-        arena: Arena { end: 0, live: 0, dense: is_scalar(graph) && rows.count == 1 },
+        arena: Arena { end: 0, live: 0, dense: is_scalar(graph) && rows.axis.iter().all(Option::is_none) },
         image: Vec::new(),
         leaves: HashMap::new(),
         prepare: Vec::new(),
