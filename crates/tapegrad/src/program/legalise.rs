@@ -89,7 +89,7 @@ impl Views {
 /// their own; where one has none, it is replaced in the list by a copy.
 pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
     let mut views = Views { place: Vec::new(), list: Vec::new() };
-    // What is made of numbers alone has no layout.
+    // Leaves and elementwise nodes alone have no layout.
     let plain = |kernel: &Kernel| matches!(kernel, Kernel::Leaf | Kernel::Elementwise(_));
     if !graph.may_have(|op, _, _| !plain(&op.kernel)) {
         return views;

@@ -2,7 +2,7 @@
 //! reductions by ranges of what they write. Every element has the same bits however many threads there are.
 
 use super::{fused, matmul, positions, reduce, scales};
-use crate::exec::threads::Team;
+use crate::exec::threads::{MOST, MOST_PARTS, Team};
 use crate::ir::Reading;
 use crate::program::{Fused, Opcode, Step};
 use tapegrad_gemm as gemm;
@@ -36,6 +36,7 @@ unsafe impl<T: Send> Sync for Base<T> {}
 const LARGE: usize = 6;
 /// Small pieces for each thread.
 const SMALL: usize = 2;
+const _: () = assert!(MOST * (1 + SMALL) <= MOST_PARTS);
 
 /// How a step is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,11 @@ impl Cut {
     }
 }
 
+/// What a stack of so many products is divided into: whole products if there is one for each thread, for not all can be divided.
+fn undivided(count: usize, most: usize) -> usize {
+    if count >= most { count } else { usize::MAX }
+}
+
 /// Work of one element of a group.
 fn weight<T>(f: &Fused<T>) -> usize {
     f.body.iter().map(|inst| if inst.op == Opcode::Call { CALL } else { 1 }).sum()
@@ -92,7 +98,7 @@ pub(super) fn run<T: Reading>(
     match step {
         Step::MatMul(m) => {
             let count = positions(m);
-            let cut = Cut::new(2 * count * m.m * m.n * m.k, PRODUCT, usize::MAX, most);
+            let cut = Cut::new(2 * count * m.m * m.n * m.k, PRODUCT, undivided(count, most), most);
             if cut.threads == 1 {
                 return false;
             }
@@ -151,6 +157,16 @@ const LINE: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stacks_with_a_product_for_each_thread_are_cut_between_products() {
+        for most in [2, 3, 7] {
+            for count in most..20 * most {
+                let cut = Cut::new(1 << 40, PRODUCT, undivided(count, most), most);
+                assert!(cut.threads == most && cut.piece(0).of <= count, "{cut:?} of {count}");
+            }
+        }
+    }
 
     #[test]
     fn pieces_are_the_whole_once_and_in_order() {
