@@ -96,16 +96,10 @@ pub enum Op {
     Ln,
     /// The standard library's `ln_1p`.
     Ln1p,
-    /// The standard library's `sin`.
-    Sin,
-    /// The standard library's `cos`.
-    Cos,
     /// The standard library's `tan`.
     Tan,
     /// The standard library's `tanh`.
     Tanh,
-    /// The standard library's `powf`.
-    Powf,
     /// The standard library's `powi`; `b` is a whole number.
     Powi,
     /// The function of this number in [`Source::functions`], of `a`.
@@ -132,14 +126,14 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Call1, Const, Cos, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2,
-            Pick, PickNegative, Row, Scalar, Significand, Sin, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Call1, Const, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2, Pick,
+            PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
             Const | Scalar | Row | Temporary => (0, 0),
             Store | StoreRow => (1, 2),
-            Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Sin | Cos | Tan | Tanh
-            | Call1(_) | Sum => (0, 1),
+            Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Call1(_)
+            | Sum => (0, 1),
             MulAdd | MulSub | NegMulAdd | Pick | PickNegative | OrCall2(_) => (0, 3),
             _ => (0, 2),
         }
@@ -161,24 +155,8 @@ impl Op {
     /// Whether a function is called, or may be.
     #[must_use]
     pub fn is_call(self) -> bool {
-        use Op::{Call1, Call2, Cos, Exp, ExpM1, Ln, Ln1p, OrCall1, OrCall2, Powf, Powi, Sin, Tan, Tanh};
-        matches!(
-            self,
-            Call1(_)
-                | Call2(_)
-                | OrCall1(_)
-                | OrCall2(_)
-                | Exp
-                | ExpM1
-                | Ln
-                | Ln1p
-                | Sin
-                | Cos
-                | Tan
-                | Tanh
-                | Powf
-                | Powi
-        )
+        use Op::{Call1, Call2, Exp, ExpM1, Ln, Ln1p, OrCall1, OrCall2, Powi, Tan, Tanh};
+        matches!(self, Call1(_) | Call2(_) | OrCall1(_) | OrCall2(_) | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Powi)
     }
 }
 

@@ -41,16 +41,13 @@ functions! {
     exp_m1 => |T, a, b| T::exp_m1(a),
     ln => |T, a, b| T::ln(a),
     ln_1p => |T, a, b| T::ln_1p(a),
-    sin => |T, a, b| T::sin(a),
-    cos => |T, a, b| T::cos(a),
     tan => |T, a, b| T::tan(a),
     tanh => |T, a, b| T::tanh(a),
-    powf => |T, a, b| T::powf(a, b),
     powi => |T, a, b| T::powi(a, b as i32),
 }
 
 pub(crate) fn is_binary(op: Op) -> bool {
-    matches!(op, Op::Powf | Op::Powi | Op::Call2(_) | Op::OrCall2(_))
+    matches!(op, Op::Powi | Op::Call2(_) | Op::OrCall2(_))
 }
 
 /// `out[i] = function(a[i], b[i])` for `i < lanes`.
@@ -94,11 +91,8 @@ pub(crate) fn address(op: Op, elem: Elem) -> u64 {
         Op::ExpM1 => of!(exp_m1),
         Op::Ln => of!(ln),
         Op::Ln1p => of!(ln_1p),
-        Op::Sin => of!(sin),
-        Op::Cos => of!(cos),
         Op::Tan => of!(tan),
         Op::Tanh => of!(tanh),
-        Op::Powf => of!(powf),
         Op::Powi => of!(powi),
         Op::Call1(_) | Op::Call2(_) | Op::OrCall1(_) | Op::OrCall2(_) => match elem {
             Elem::F32 => call_single as *const () as usize,

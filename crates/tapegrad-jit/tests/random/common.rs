@@ -65,8 +65,8 @@ macro_rules! float {
                     Op::Exponent => exponent as $t,
                     Op::Significand => $t::from_bits(a.to_bits().wrapping_sub((exponent << $mantissa).cast_unsigned())),
                     Op::Exp => a.exp(),
-                    Op::Sin => a.sin(),
-                    Op::Powf => a.powf(b),
+                    Op::Tan => a.tan(),
+                    Op::Powi => a.powi(b as i32),
                     Op::Call1(_) => FUNCTIONS[0](a.wide(), 0.0) as $t,
                     Op::Call2(_) => FUNCTIONS[1](a.wide(), b.wide()) as $t,
                     Op::OrCall1(_) | Op::OrCall2(_) if !a.is_nan() => a,
@@ -109,6 +109,6 @@ pub(crate) const OPS: [Op; 21] = [
     Op::MulAdd,
 ];
 pub(crate) const CALLS: [Op; 7] =
-    [Op::Exp, Op::Sin, Op::Powf, Op::Call1(0), Op::Call2(1), Op::OrCall1(0), Op::OrCall2(1)];
+    [Op::Exp, Op::Tan, Op::Powi, Op::Call1(0), Op::Call2(1), Op::OrCall1(0), Op::OrCall2(1)];
 /// The programs' own functions.
 pub(crate) static FUNCTIONS: [Function; 2] = [|a, _| a.atan(), f64::atan2];

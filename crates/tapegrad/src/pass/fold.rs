@@ -77,7 +77,14 @@ struct Folder<'a> {
 impl Folder<'_> {
     /// Folds a node whose inputs are folded; returns the node that has its value now.
     fn visit(&mut self, id: NodeId) -> NodeId {
-        if self.may_fold(id) { self.fold(id) } else { id }
+        if self.may_fold(id) {
+            return self.fold(id);
+        }
+        debug_assert!(
+            self.kinds.of(self.graph, id).is(Kind::LEAF) || identities::find(self.graph, id).is_none(),
+            "a rule needs what `may_fold` does not look for"
+        );
+        id
     }
 
     /// Whether a rule may match: what its pattern names stands at the node or among its operands.

@@ -2,7 +2,8 @@
 //!
 //! Each is written once over [`Machine`] and read twice: as [`Lanes`](super::Lanes) it is the code of the tile kernels, as
 //! [`Traced`](super::Traced) it is what a back end that emits machine code compiles. Both give the same bits where the CPU
-//! has a fused multiply-add, but for `sin` and `cos`, of whose products a back end may fuse two into sums. The element type `T` chooses the polynomials.
+//! has a fused multiply-add, but for `sin` and `cos`, of whose products a back end may fuse two into sums. The element type `T`
+//! chooses the polynomials.
 //!
 //! `sin`, `cos` and `powf` do not hold everywhere and are in double precision only; [`guarded`](super::guarded) makes them whole.
 //!

@@ -21,14 +21,11 @@ use smallvec::SmallVec;
 /// The operations that have rules.
 pub(in super::super) static LAYOUT: [&OpDef; 6] = [&RESHAPE, &PERMUTE, &BROADCAST_TO, &SLICE, &CONCAT, &MAX_OVER];
 
-/// What the rules of layout make of a node.
+/// What the rules of layout make of a node of one of these operations.
 pub(super) fn find(graph: &Graph, id: NodeId) -> Option<Found> {
     let node = graph.node(id);
     let op = node.op;
     let &[x] = node.inputs else { return None };
-    if !LAYOUT.iter().any(|o| op.is(o)) {
-        return None;
-    }
     let (from, to, attrs) = (graph.shape(x), graph.shape(id), graph.attrs(id));
     if op.is(&CONCAT) || (from == to && leaves_in_place(op, attrs)) {
         return Some(Found::Same(x));

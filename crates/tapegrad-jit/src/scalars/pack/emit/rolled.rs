@@ -76,7 +76,8 @@ struct Loop<'o> {
     start: usize,
     period: usize,
     turns: usize,
-    /// What each unit of a turn names.
+    /// What each unit of the first turn names, and what becomes of it from turn to turn.
+    names: Vec<Names>,
     courses: Vec<Courses>,
     homes: Vec<Home>,
     /// The record of the first turn, and the length of each.
@@ -89,6 +90,15 @@ struct Loop<'o> {
 impl Loop<'_> {
     fn turn(&self, turn: usize) -> &[Unit] {
         &self.order[self.start + turn * self.period..][..self.period]
+    }
+
+    /// All that the units of a turn name: the position of the unit, the name in the first turn, and what becomes of it.
+    fn named(&self) -> impl Iterator<Item = (usize, Name, Course)> {
+        let of_unit = |(position, (names, courses)): (usize, (&Names, &Courses))| {
+            let (names, courses) = (*names, *courses);
+            (0..names.list().len()).map(move |which| (position, names.list()[which], courses[which]))
+        };
+        self.names.iter().zip(&self.courses).enumerate().flat_map(of_unit)
     }
 
     /// A place with the register that it moves with. Nothing if there are too many.
@@ -124,7 +134,7 @@ impl Emitter<'_> {
     }
 
     /// Where the unit at a position is after a turn, if it is in memory then; turn -1 is the one before the loop.
-    fn home(&self, found: &Loop<'_>, position: usize, turn: i32) -> Option<u32> {
+    fn home(found: &Loop<'_>, position: usize, turn: i32) -> Option<u32> {
         let of_record =
             |record: u32| found.records.cast_signed() + turn * found.record.cast_signed() + record.cast_signed();
         match found.homes[position] {
@@ -132,9 +142,8 @@ impl Emitter<'_> {
             Home::Slot(slot) => Some(slot),
             Home::Record(record) => Some(of_record(record).cast_unsigned()),
             Home::Out => {
-                let unit = found.order[found.start + position];
-                let names = self.names(unit);
-                let out = names.list().iter().zip(&found.courses[position]).find_map(|pair| match pair {
+                let names = found.names[position].list();
+                let out = names.iter().zip(&found.courses[position]).find_map(|pair| match pair {
                     (Name::Out(place), Course::Places(stride)) => Some(place.cast_signed() + turn * stride),
                     _ => None,
                 });
@@ -146,16 +155,13 @@ impl Emitter<'_> {
     /// Chooses where the units of a loop go, brings what is handed on to its first turn there, and gives the places of the first turn
     /// their registers. Returns units computed before, where they were, and whether the slot is to be given back.
     fn prepare(&mut self, found: &mut Loop<'_>, at: &[u32]) -> Option<Vec<(u32, u32, bool)>> {
-        for (position, courses) in found.courses.iter().enumerate() {
-            let names = self.names(found.order[found.start + position]);
-            for (name, course) in names.list().iter().zip(courses) {
-                let Name::Unit(unit, _) = *name else { continue };
-                match course {
-                    Course::Fixed(_) if !self.lasting(unit) => self.see_to_it(unit),
-                    // Whatever it is in the turn before the loop.
-                    Course::Inside { back: 1, .. } => self.see_to_it(unit),
-                    _ => {}
-                }
+        for (_, name, course) in found.named() {
+            let Name::Unit(unit, _) = name else { continue };
+            match course {
+                Course::Fixed(_) if !self.lasting(unit) => self.see_to_it(unit),
+                // Whatever it is in the turn before the loop.
+                Course::Inside { back: 1, .. } => self.see_to_it(unit),
+                _ => {}
             }
         }
         self.leave_registers();
@@ -168,25 +174,22 @@ impl Emitter<'_> {
             Home::Record(_) => found.record.cast_signed(),
             _ => 0,
         };
-        for (position, courses) in found.courses.iter().enumerate() {
-            let names = self.names(found.order[found.start + position]);
-            for (name, course) in names.list().iter().zip(courses) {
-                let Name::Unit(unit, _) = *name else { continue };
-                let slot = self.state[unit as usize].slot;
-                let (slot, stride) = match *course {
-                    Course::Fixed(_) if self.lasting(unit) => continue,
-                    Course::Fixed(_) => (slot, 0),
-                    Course::Before(stride) => (slot, stride),
-                    Course::Inside { at, back: 1 } => {
-                        let to = self.home(found, at, -1)?;
-                        handed_on.push((unit, to));
-                        (to, stride_of(found, found.homes[at]))
-                    }
-                    Course::Inside { .. } | Course::Places(_) | Course::Nothing => continue,
-                };
-                debug_assert_ne!(slot, NOWHERE, "what was computed before is in memory");
-                before.push((unit, Loop::with_course(&mut strides, slot, stride)?));
-            }
+        for (_, name, course) in found.named() {
+            let Name::Unit(unit, _) = name else { continue };
+            let slot = self.state[unit as usize].slot;
+            let (slot, stride) = match course {
+                Course::Fixed(_) if self.lasting(unit) => continue,
+                Course::Fixed(_) => (slot, 0),
+                Course::Before(stride) => (slot, stride),
+                Course::Inside { at, back: 1 } => {
+                    let to = Self::home(found, at, -1)?;
+                    handed_on.push((unit, to));
+                    (to, stride_of(found, found.homes[at]))
+                }
+                Course::Inside { .. } | Course::Places(_) | Course::Nothing => continue,
+            };
+            debug_assert_ne!(slot, NOWHERE, "what was computed before is in memory");
+            before.push((unit, Loop::with_course(&mut strides, slot, stride)?));
         }
         before.sort_unstable();
         before.dedup();
@@ -194,26 +197,21 @@ impl Emitter<'_> {
             return None;
         }
         // All places and homes, before anything is changed.
-        let mut places = Vec::with_capacity(found.period);
-        for (position, courses) in found.courses.iter().enumerate() {
-            let names = self.names(found.order[found.start + position]);
-            let mut of_unit = Vec::with_capacity(courses.len());
-            for (name, course) in names.list().iter().zip(courses) {
-                of_unit.push(match (name, course) {
-                    (Name::Place(place) | Name::Out(place), Course::Places(stride)) => {
-                        Loop::with_course(&mut strides, *place, *stride)?
-                    }
-                    _ => NOWHERE,
-                });
+        let mut places = vec![[NOWHERE; MOST_NAMES]; found.period];
+        let mut named = vec![0; found.period];
+        for (position, name, course) in found.named() {
+            if let (Name::Place(place) | Name::Out(place), Course::Places(stride)) = (name, course) {
+                places[position][named[position]] = Loop::with_course(&mut strides, place, stride)?;
             }
-            let home = match found.homes[position] {
-                home @ (Home::Record(_) | Home::Slot(_)) => {
-                    let to = self.home(found, position, 0)?;
-                    Loop::with_course(&mut strides, to, stride_of(found, home))?
-                }
-                Home::Nowhere | Home::Out => NOWHERE,
-            };
-            places.push((of_unit, home));
+            named[position] += 1;
+        }
+        let mut homes = vec![NOWHERE; found.period];
+        for (position, to) in homes.iter_mut().enumerate() {
+            let home = found.homes[position];
+            if let Home::Record(_) | Home::Slot(_) = home {
+                let slot = Self::home(found, position, 0)?;
+                *to = Loop::with_course(&mut strides, slot, stride_of(found, home))?;
+            }
         }
         self.end += found.record * (u32::try_from(found.turns).expect("fewer than instructions") + 1);
         handed_on.sort_unstable();
@@ -225,7 +223,7 @@ impl Emitter<'_> {
             self.vex(shape.load(), BETWEEN, 0, from, None);
             self.vex(shape.store(), BETWEEN, 0, to, None);
         }
-        for (&unit, (places, home)) in found.turn(0).iter().zip(places) {
+        for (&unit, (places, home)) in found.turn(0).iter().zip(places.into_iter().zip(homes)) {
             rename(self.region, self.groups, unit, |_, which| places[which]);
             self.state[self.numbers.of(unit) as usize].slot = home;
         }
@@ -250,10 +248,8 @@ impl Emitter<'_> {
 
     /// The loop itself, from empty registers to empty registers.
     fn emit_loop(&mut self, found: &Loop<'_>) {
-        for &unit in found.turn(0) {
-            if let Some(op) = self.names(unit).op {
-                self.need_constants(op);
-            }
+        for op in found.names.iter().filter_map(|names| names.op) {
+            self.need_constants(op);
         }
         self.near.forget();
         self.rolling = true;
@@ -310,7 +306,7 @@ impl Emitter<'_> {
                 let last = turn == found.turns - 1;
                 self.state[number].slot = match found.homes[position] {
                     Home::Slot(_) if !last => NOWHERE,
-                    _ => self.home(found, position, i32::try_from(turn).expect("few turns")).unwrap_or(NOWHERE),
+                    _ => Self::home(found, position, i32::try_from(turn).expect("few turns")).unwrap_or(NOWHERE),
                 };
                 self.state[number].own_slot = last && matches!(found.homes[position], Home::Slot(_));
             }

@@ -93,6 +93,10 @@ impl Emitter<'_> {
             start: stretch.start + lowest * stretch.period,
             period: stretch.period,
             turns,
+            names: order[stretch.start + lowest * stretch.period..][..stretch.period]
+                .iter()
+                .map(|&unit| self.names(unit))
+                .collect(),
             courses,
             homes: Vec::new(),
             records: 0,
@@ -116,12 +120,10 @@ impl Emitter<'_> {
         }
         // Which are handed on to the next turn, and which are read there after they are written: a tuple is only made when it is needed.
         let mut handed_on = vec![(false, false); period];
-        for (position, courses) in found.courses.iter().enumerate() {
-            for course in courses {
-                if let Course::Inside { at, back: 1 } = *course {
-                    let late = position > at || matches!(found.order[start + position], Unit::Tuple(_));
-                    handed_on[at] = (true, handed_on[at].1 | late);
-                }
+        for (position, _, course) in found.named() {
+            if let Course::Inside { at, back: 1 } = course {
+                let late = position > at || matches!(found.order[start + position], Unit::Tuple(_));
+                handed_on[at] = (true, handed_on[at].1 | late);
             }
         }
         for (position, &(handed_on, late)) in handed_on.iter().enumerate() {
@@ -136,7 +138,10 @@ impl Emitter<'_> {
                     return None;
                 }
                 Home::Nowhere
-            } else if (others || last) && !handed_on && self.goes_out(unit, courses) {
+            } else if (others || last)
+                && !handed_on
+                && goes_out(found.names[position].list(), courses, self.numbers.is_single(number))
+            {
                 Home::Out
             } else if others || late {
                 let length = if self.numbers.is_single(number) { 1 } else { LANES as u32 };
@@ -153,20 +158,19 @@ impl Emitter<'_> {
         found.records = self.end + found.record;
         Some(())
     }
+}
 
-    /// Whether all of a unit is written to places side by side, in every turn.
-    fn goes_out(&self, unit: Unit, courses: &Courses) -> bool {
-        let names = self.names(unit);
-        let first = names.list().iter().position(|name| matches!(name, Name::Out(_)));
-        first.is_some_and(|first| {
-            let outs = &names.list()[first..];
-            let Name::Out(place) = outs[0] else { return false };
-            let wanted = if matches!(unit, Unit::Single(_)) { 1 } else { LANES };
-            outs.len() == wanted
-                && (place..).zip(outs).all(|(want, out)| *out == Name::Out(want))
-                && alike(&courses[first..][..wanted])
-        })
-    }
+/// Whether all of a unit is written to places side by side, in every turn.
+fn goes_out(names: &[Name], courses: &Courses, single: bool) -> bool {
+    let first = names.iter().position(|name| matches!(name, Name::Out(_)));
+    first.is_some_and(|first| {
+        let outs = &names[first..];
+        let Name::Out(place) = outs[0] else { return false };
+        let wanted = if single { 1 } else { LANES };
+        outs.len() == wanted
+            && (place..).zip(outs).all(|(want, out)| *out == Name::Out(want))
+            && alike(&courses[first..][..wanted])
+    })
 }
 
 /// Whether places that are side by side, or the same, in one turn are so in all.
