@@ -20,6 +20,13 @@ use std::sync::Arc;
 /// The number of [`Attrs::None`] in every graph.
 const NO_ATTRS: u32 = u32::MAX;
 
+/// The node of a scalar constant, and the number of its type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number {
+    pub(super) id: NodeId,
+    ty: u32,
+}
+
 /// Nodes, their order, and what is known of them: names, and the values of leaves.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -88,7 +95,7 @@ impl Graph {
         attrs: u32,
         location: &'static Location<'static>,
     ) -> (u32, u32) {
-        let site = Site { op, location, ty, attrs, quick: 0 };
+        let site = Site::new(op, location, ty, attrs);
         match self.sites.recent(&site) {
             Some(found) => found,
             None => self.find_site(site),
@@ -157,12 +164,49 @@ impl Graph {
                 return None;
             }
         }
+        self.push_quickly(op, ty, inputs, location)
+    }
+
+    /// [`Graph::push_same_type`] with a number among the operands, whose type is known and asked of the other operand.
+    #[inline(always)]
+    pub(super) fn push_with_number(
+        &mut self,
+        op: &'static OpDef,
+        other: NodeId,
+        number: Number,
+        number_first: bool,
+        location: &'static Location<'static>,
+    ) -> Option<NodeId> {
+        if self.site(self.nodes.get(other)?).ty != number.ty {
+            return None;
+        }
+        // Two calls, and not one with the operands in the one order or the other, which would have to pass through memory.
+        if number_first {
+            self.push_quickly(op, number.ty, [number.id, other], location)
+        } else {
+            self.push_quickly(op, number.ty, [other, number.id], location)
+        }
+    }
+
+    #[inline(always)]
+    fn push_quickly<const N: usize>(
+        &mut self,
+        op: &'static OpDef,
+        ty: u32,
+        inputs: [NodeId; N],
+        location: &'static Location<'static>,
+    ) -> Option<NodeId> {
         let (site, quick) = self.site_number(op, ty, NO_ATTRS, location);
         if quick as usize != N {
             return None;
         }
         let entry = Entry::with_operands(site, &inputs, &mut self.lists);
         Some(self.push_entry(entry))
+    }
+
+    /// What is to be known of the node of a number to record with it.
+    pub(super) fn number(&self, id: NodeId) -> Number {
+        Number { id, ty: self.site(&self.nodes[id]).ty }
     }
 
     /// Appends a leaf with its value.

@@ -9,6 +9,7 @@
 
 mod dot;
 mod graph;
+mod guard;
 mod interner;
 pub(crate) mod leaf;
 mod node;
@@ -24,6 +25,7 @@ mod verify;
 
 pub(crate) use dot::escape as escape_dot;
 pub use graph::{Graph, NodeMap};
+pub use guard::{Comparison, Guard};
 pub use node::{Inputs, Node, NodeId};
 pub use op::{
     Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Own, Partial, Reading,
@@ -32,8 +34,8 @@ pub use op::{
 pub(crate) use rewritten::Rewritten;
 pub use shape::{MAX_RANK, Shape};
 pub(crate) use site_map::SiteMap;
-pub use tape::{Comparison, Guard, Tape, TapeKey};
 pub(crate) use tape::{Recording, check_one_tape, check_rank, registry, with};
+pub use tape::{Tape, TapeKey};
 pub use tensor::{Indices, Tensor};
 pub use var::Var;
 pub use verify::{VerifyError, verify};

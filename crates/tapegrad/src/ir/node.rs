@@ -160,46 +160,69 @@ pub(super) struct Site {
     /// How many operands of the site's own type an elementwise operation takes, and nothing else, so that nothing needs to be
     /// inferred when it is recorded again; 0 stands for any other. It follows from the rest.
     pub(super) quick: u32,
+    /// The place among the [`Sites`].
+    pub(super) number: u32,
 }
 
 impl PartialEq for Site {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         let same = std::ptr::eq(self.op, other.op) && std::ptr::eq(self.location, other.location);
-        same && (self.ty, self.attrs) == (other.ty, other.attrs)
+        same && self.numbers() == other.numbers()
     }
 }
 
 impl Site {
+    #[inline]
+    pub(super) fn new(op: &'static OpDef, location: &'static Location<'static>, ty: u32, attrs: u32) -> Self {
+        Site { op, location, ty, attrs, quick: 0, number: 0 }
+    }
+
     /// The upper half is the better half: products carry upwards.
     #[inline]
     fn hash(&self) -> u64 {
+        (self.line() ^ u64::from(self.ty).rotate_left(52)).wrapping_mul(MULTIPLIER)
+    }
+
+    /// Type and attributes, as one number to compare.
+    #[inline]
+    fn numbers(&self) -> u64 {
+        u64::from(self.attrs) << 32 | u64::from(self.ty)
+    }
+
+    /// All but the type.
+    #[inline]
+    fn line(&self) -> u64 {
         let (op, location) =
             (std::ptr::from_ref(self.op).addr() as u64, std::ptr::from_ref(self.location).addr() as u64);
-        let number = u64::from(self.ty) << 32 | u64::from(self.attrs);
-        (op.rotate_left(32) ^ location ^ number.rotate_left(20)).wrapping_mul(0x517c_c1b7_2722_0a95)
+        op.rotate_left(32) ^ location ^ u64::from(self.attrs).rotate_left(20)
+    }
+
+    /// The place among those found last. It does not depend on the type, which is known only when the operands have been
+    /// looked up: so the site is looked for meanwhile, and a long chain of operations does not wait for each look-up in turn.
+    #[inline]
+    fn seat(&self) -> usize {
+        (self.line().wrapping_mul(MULTIPLIER) >> (64 - RECENT.trailing_zeros())) as usize
     }
 }
+
+const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
 
 /// Each site once, by number.
 #[derive(Clone, Debug)]
 pub(super) struct Sites {
     items: Vec<Site>,
     table: HashTable<u32>,
-    /// The sites that were found last, by their hashes: looked at first.
-    recent: [u32; RECENT],
+    /// The sites that were found last, each in its [`Site::seat`]: looked at first.
+    recent: [Option<Site>; RECENT],
 }
 
 /// A loop over more lines than this looks some of them up in the table.
 const RECENT: usize = 64;
 
-fn seat(hash: u64) -> usize {
-    (hash >> (64 - RECENT.trailing_zeros())) as usize
-}
-
 impl Default for Sites {
     fn default() -> Self {
-        Sites { items: Vec::new(), table: HashTable::new(), recent: [0; RECENT] }
+        Sites { items: Vec::new(), table: HashTable::new(), recent: [None; RECENT] }
     }
 }
 
@@ -207,26 +230,28 @@ impl Sites {
     /// The number of a site that was found lately, and its [`Site::quick`].
     #[inline(always)]
     pub(super) fn recent(&self, site: &Site) -> Option<(u32, u32)> {
-        let number = self.recent[seat(site.hash())];
-        let item = self.items.get(number as usize)?;
-        (item == site).then_some((number, item.quick))
+        let found = self.recent[site.seat()].as_ref()?;
+        (found == site).then_some((found.number, found.quick))
     }
 
     /// The number of any site, and its [`Site::quick`].
     #[cold]
     pub(super) fn number(&mut self, site: Site) -> (u32, u32) {
-        let (hash, seat) = (site.hash(), seat(site.hash()));
         // The table takes its bits from both ends.
-        let spread = |hash: u64| hash ^ hash >> 32;
+        let spread = |site: &Site| site.hash() ^ site.hash() >> 32;
         let items = &mut self.items;
-        if let Some(&number) = self.table.find(spread(hash), |&n| items[n as usize] == site) {
-            self.recent[seat] = number;
-            return (number, site.quick);
-        }
-        let number = u32::try_from(items.len()).ok().filter(|&n| n < 1 << 30).expect("fewer than 2^30 distinct lines");
-        items.push(site);
-        self.table.insert_unique(spread(hash), number, |&n| spread(items[n as usize].hash()));
-        self.recent[seat] = number;
+        let number = match self.table.find(spread(&site), |&n| items[n as usize] == site) {
+            Some(&number) => number,
+            None => {
+                let number =
+                    u32::try_from(items.len()).ok().filter(|&n| n < 1 << 30).expect("fewer than 2^30 distinct lines");
+                items.push(Site { number, ..site });
+                self.table.insert_unique(spread(&site), number, |&n| spread(&items[n as usize]));
+                number
+            }
+        };
+        let site = items[number as usize];
+        self.recent[site.seat()] = Some(site);
         (number, site.quick)
     }
 
@@ -243,6 +268,7 @@ impl Sites {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.table.clear();
+        self.recent = [None; RECENT];
     }
 }
 
@@ -260,7 +286,7 @@ mod tests {
     }
 
     fn site(attrs: u32) -> Site {
-        Site { op: &crate::ir::leaf::CONST, location: Location::caller(), ty: 0, attrs, quick: 0 }
+        Site::new(&crate::ir::leaf::CONST, Location::caller(), 0, attrs)
     }
 
     #[test]

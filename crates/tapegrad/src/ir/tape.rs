@@ -3,7 +3,8 @@
 //! A [`Var`] is only a pair of keys; the graph it points into lives in a thread-local registry, owned by its [`Tape`].
 //! That is what makes handles `Copy` and free of lifetimes. The look-up is paid while recording, never on replay.
 
-use super::graph::{Graph, NodeMap};
+use super::graph::{Graph, NodeMap, Number};
+use super::guard::Guard;
 use super::node::{Inputs, NodeId};
 use super::op::{Attrs, LeafValue, OpDef, TensorType};
 use super::rewritten::Rewritten;
@@ -42,80 +43,6 @@ pub(crate) fn registry() -> u64 {
     REGISTRY.with(|&number| number)
 }
 
-/// A comparison that was read while recording, with its outcome.
-#[derive(Clone, Debug)]
-pub struct Guard {
-    pub(crate) lhs: NodeId,
-    pub(crate) rhs: NodeId,
-    pub(crate) comparison: Comparison,
-    pub(crate) location: &'static Location<'static>,
-}
-
-/// What was asked of two numbers, and the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// `<`
-    Less(bool),
-    /// `<=`
-    LessEqual(bool),
-    /// `>`
-    Greater(bool),
-    /// `>=`
-    GreaterEqual(bool),
-    /// `==`
-    Equal(bool),
-    /// `!=`
-    NotEqual(bool),
-    /// `partial_cmp`
-    Order(Option<std::cmp::Ordering>),
-}
-
-impl Comparison {
-    /// The comparison of two sides as it is written: `x < 1`.
-    pub(crate) fn phrase(self, [lhs, rhs]: &[String; 2]) -> String {
-        let sign = match self {
-            Comparison::Less(_) => "<",
-            Comparison::LessEqual(_) => "<=",
-            Comparison::Greater(_) => ">",
-            Comparison::GreaterEqual(_) => ">=",
-            Comparison::Equal(_) => "==",
-            Comparison::NotEqual(_) => "!=",
-            Comparison::Order(_) => return format!("{lhs}.partial_cmp({rhs})"),
-        };
-        format!("{lhs} {sign} {rhs}")
-    }
-
-    /// The answer in a word.
-    pub(crate) fn outcome(self) -> &'static str {
-        use std::cmp::Ordering;
-        match self {
-            Comparison::Less(b)
-            | Comparison::LessEqual(b)
-            | Comparison::Greater(b)
-            | Comparison::GreaterEqual(b)
-            | Comparison::Equal(b)
-            | Comparison::NotEqual(b) => ["false", "true"][usize::from(b)],
-            Comparison::Order(Some(Ordering::Less)) => "less",
-            Comparison::Order(Some(Ordering::Equal)) => "equal",
-            Comparison::Order(Some(Ordering::Greater)) => "greater",
-            Comparison::Order(None) => "not comparable",
-        }
-    }
-
-    /// The same question asked of other numbers.
-    pub(crate) fn ask<T: PartialOrd>(self, a: T, b: T) -> Comparison {
-        match self {
-            Comparison::Less(_) => Comparison::Less(a < b),
-            Comparison::LessEqual(_) => Comparison::LessEqual(a <= b),
-            Comparison::Greater(_) => Comparison::Greater(a > b),
-            Comparison::GreaterEqual(_) => Comparison::GreaterEqual(a >= b),
-            Comparison::Equal(_) => Comparison::Equal(a == b),
-            Comparison::NotEqual(_) => Comparison::NotEqual(a != b),
-            Comparison::Order(_) => Comparison::Order(a.partial_cmp(&b)),
-        }
-    }
-}
-
 /// Everything one tape holds.
 #[derive(Default)]
 pub(crate) struct Recording {
@@ -129,7 +56,7 @@ pub(crate) struct Recording {
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
     /// Those asked for lately, each in its [`seat`], if no node was removed since.
-    recent_scalars: [Option<(u64, NodeId)>; SEATS],
+    recent_scalars: [Option<(u64, Number)>; SEATS],
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,
     /// While a rule records: the line of the operation being differentiated.
@@ -216,15 +143,21 @@ impl Recording {
     /// The node of a scalar constant; one per distinct value.
     #[inline]
     pub(crate) fn scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
+        self.number(c, at).id
+    }
+
+    /// [`Recording::scalar`], with what is to be known to record with it.
+    #[inline]
+    pub(super) fn number(&mut self, c: f64, at: &'static Location<'static>) -> Number {
         // The same few numbers often follow each other: a look before hashing.
         match self.recent_scalars[seat(c.to_bits())] {
-            Some((bits, id)) if bits == c.to_bits() => id,
-            _ => self.find_scalar(c, at),
+            Some((bits, number)) if bits == c.to_bits() => number,
+            _ => self.find_number(c, at),
         }
     }
 
     #[inline(never)]
-    fn find_scalar(&mut self, c: f64, at: &'static Location<'static>) -> NodeId {
+    fn find_number(&mut self, c: f64, at: &'static Location<'static>) -> Number {
         let line = self.line(at);
         let graph = &mut self.graph;
         let push = |graph: &mut Graph| {
@@ -239,8 +172,9 @@ impl Recording {
             }
             Entry::Vacant(e) => *e.insert(push(graph)),
         };
-        self.recent_scalars[seat(c.to_bits())] = Some((c.to_bits(), id));
-        id
+        let number = graph.number(id);
+        self.recent_scalars[seat(c.to_bits())] = Some((c.to_bits(), number));
+        number
     }
 }
 

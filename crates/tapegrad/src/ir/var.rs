@@ -5,7 +5,9 @@ use super::op::{Attrs, OpDef, TensorType};
 use super::shape::Shape;
 use super::tape::{Recording, TapeKey, check_one_tape, if_there, with};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use slotmap::{Key, KeyData};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::Location;
 
 /// A recorded value: scalar or tensor, input, parameter or result.
@@ -26,24 +28,36 @@ use std::panic::Location;
 /// return the error instead.
 #[derive(Clone, Copy)]
 pub struct Var {
-    tape: TapeKey,
-    id: NodeId,
+    // Two whole numbers, not two structures of two: so a handle is passed and returned in two registers, and never goes
+    // through memory in pieces, from which it could not be read back as a whole without waiting for both.
+    tape: NonZeroU64,
+    id: u64,
     stays_on_its_thread: std::marker::PhantomData<*const ()>,
 }
 
 impl Var {
+    #[inline]
     pub(crate) fn new(tape: TapeKey, id: NodeId) -> Self {
-        Var { tape, id, stays_on_its_thread: std::marker::PhantomData }
+        let tape = NonZeroU64::new(tape.data().as_ffi()).expect("the version in a key is not zero");
+        Var::beside(tape, id)
     }
 
+    /// The handle of another node of the same tape.
+    #[inline]
+    fn beside(tape: NonZeroU64, id: NodeId) -> Self {
+        Var { tape, id: id.data().as_ffi(), stays_on_its_thread: std::marker::PhantomData }
+    }
+
+    #[inline]
     pub(crate) fn tape(self) -> TapeKey {
-        self.tape
+        TapeKey::from(KeyData::from_ffi(self.tape.get()))
     }
 
     /// The key of the node behind this handle, as listings of the graph number it.
     #[must_use]
+    #[inline]
     pub fn id(self) -> NodeId {
-        self.id
+        NodeId::from(KeyData::from_ffi(self.id))
     }
 
     /// Whether two handles mean the same recorded value. (`==` compares the numbers.)
@@ -59,18 +73,18 @@ impl Var {
         at: &'static Location<'static>,
         f: impl FnOnce(&mut Recording) -> R,
     ) -> Result<R, RecordError> {
-        with(self.tape, op, at, |r| r.check(op, self.id, at).map(|()| f(r)))?
+        with(self.tape(), op, at, |r| r.check(op, self.id(), at).map(|()| f(r)))?
     }
 
     /// What is known of this value, for messages.
     pub(crate) fn describe(self, op: &str, at: &'static Location<'static>) -> Result<String, RecordError> {
-        self.with(op, at, |r| r.graph.describe(self.id))
+        self.with(op, at, |r| r.graph.describe(self.id()))
     }
 
     /// The shape, wanted by an operation of this name.
     #[track_caller]
     pub(crate) fn shape_for(self, op: &str) -> Result<Shape, RecordError> {
-        self.with(op, Location::caller(), |r| r.graph.shape(self.id).clone())
+        self.with(op, Location::caller(), |r| r.graph.shape(self.id()).clone())
     }
 
     #[track_caller]
@@ -83,7 +97,7 @@ impl Var {
     #[track_caller]
     #[must_use = "the named handle is returned; it is the same value"]
     pub fn named(self, name: &str) -> Self {
-        self.read("named", |r| r.graph.set_name(self.id, name));
+        self.read("named", |r| r.graph.set_name(self.id(), name));
         self
     }
 
@@ -91,35 +105,35 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn name(self) -> Option<String> {
-        self.read("name", |r| r.graph.name(self.id).map(str::to_owned))
+        self.read("name", |r| r.graph.name(self.id()).map(str::to_owned))
     }
 
     /// The shape; `[]` is a scalar.
     #[track_caller]
     #[must_use]
     pub fn shape(self) -> Shape {
-        self.read("shape", |r| r.graph.shape(self.id).clone())
+        self.read("shape", |r| r.graph.shape(self.id()).clone())
     }
 
     /// The type: shape, and whether the elements are numbers or indices.
     #[track_caller]
     #[must_use]
     pub fn ty(self) -> TensorType {
-        self.read("ty", |r| r.graph.ty(self.id).clone())
+        self.read("ty", |r| r.graph.ty(self.id()).clone())
     }
 
     /// Number of dimensions.
     #[track_caller]
     #[must_use]
     pub fn rank(self) -> usize {
-        self.read("rank", |r| r.graph.shape(self.id).rank())
+        self.read("rank", |r| r.graph.shape(self.id()).rank())
     }
 
     /// The operation that makes this value.
     #[track_caller]
     #[must_use]
     pub fn op(self) -> &'static OpDef {
-        self.read("op", |r| r.graph.node(self.id).op)
+        self.read("op", |r| r.graph.node(self.id()).op)
     }
 
     /// The scalar constant `c` on the same tape.
@@ -133,14 +147,14 @@ impl Var {
     #[track_caller]
     pub(crate) fn scalar_for(self, op: &str, c: f64) -> Var {
         let at = Location::caller();
-        let id = with(self.tape, op, at, |r| r.scalar(c, at)).or_raise();
-        Var::new(self.tape, id)
+        let id = with(self.tape(), op, at, |r| r.scalar(c, at)).or_raise();
+        Var::beside(self.tape, id)
     }
 
     /// The value of this node, if it is a scalar constant.
     pub(crate) fn as_scalar_const(self) -> Option<f64> {
-        with(self.tape, "const", Location::caller(), |r| match r.graph.get(self.id) {
-            Some(node) if node.op.is(&super::leaf::CONST) => match r.graph.attrs(self.id) {
+        with(self.tape(), "const", Location::caller(), |r| match r.graph.get(self.id()) {
+            Some(node) if node.op.is(&super::leaf::CONST) => match r.graph.attrs(self.id()) {
                 Attrs::Scalar(c) => Some(*c),
                 _ => None,
             },
@@ -172,11 +186,11 @@ impl Var {
             return Err(RecordError::new(op.name, issue, at));
         };
         check_one_tape(op.name, op.args, operands, at)?;
-        let id = with(first.tape, op.name, at, |r| {
+        let id = with(first.tape(), op.name, at, |r| {
             let inputs = check_all(r, op, operands, at)?;
             r.record(op, inputs, attrs, at)
         })??;
-        Ok(Var::new(first.tape, id))
+        Ok(Var::beside(first.tape, id))
     }
 
     /// [`Var::try_record`], panicking on a mistake.
@@ -186,21 +200,33 @@ impl Var {
         Var::try_record(op, operands, attrs).or_raise()
     }
 
-    /// Records an elementwise operation if all operands have one type already. `None` where they do not, or anything is
-    /// wrong with them: then all is looked at on the long way.
-    pub(crate) fn record_same_type<const N: usize>(
-        op: &'static OpDef,
-        operands: [Var; N],
-        at: &'static Location<'static>,
-    ) -> Option<Var> {
-        let first = operands[0];
-        if operands[1..].iter().any(|other| other.tape != first.tape) {
-            return None;
-        }
-        first.quick(|r| r.graph.push_same_type(op, operands.map(|operand| operand.id), r.line(at)))
+    /// Records an elementwise operation of one operand. `None` where anything is not as in most cases, or wrong: then all is
+    /// looked at on the long way.
+    pub(crate) fn record_quickly_1(op: &'static OpDef, a: Var, at: &'static Location<'static>) -> Option<Var> {
+        a.quick(|r| r.graph.push_same_type(op, [a.id()], r.line(at)))
     }
 
-    /// [`Var::record_same_type`] with the number `c` as the first operand or the second: what every operator with a number
+    /// [`Var::record_quickly_1`] of two operands, which have one type already.
+    pub(crate) fn record_quickly_2(op: &'static OpDef, a: Var, b: Var, at: &'static Location<'static>) -> Option<Var> {
+        if a.tape != b.tape {
+            return None;
+        }
+        a.quick(|r| r.graph.push_same_type(op, [a.id(), b.id()], r.line(at)))
+    }
+
+    /// [`Var::record_quickly_1`] of three operands, which have one type already.
+    pub(crate) fn record_quickly_3(
+        op: &'static OpDef,
+        [a, b, c]: [Var; 3],
+        at: &'static Location<'static>,
+    ) -> Option<Var> {
+        if a.tape != b.tape || a.tape != c.tape {
+            return None;
+        }
+        a.quick(|r| r.graph.push_same_type(op, [a.id(), b.id(), c.id()], r.line(at)))
+    }
+
+    /// [`Var::record_quickly_2`] with the number `c` as the first operand or the second: what every operator with a number
     /// does, in one look-up of the tape.
     #[inline]
     pub(crate) fn record_with_number(
@@ -211,15 +237,15 @@ impl Var {
         at: &'static Location<'static>,
     ) -> Option<Var> {
         self.quick(|r| {
-            let number = r.scalar(c, at);
-            r.graph.push_same_type(op, if c_first { [number, self.id] } else { [self.id, number] }, r.line(at))
+            let number = r.number(c, at);
+            r.graph.push_with_number(op, self.id(), number, c_first, r.line(at))
         })
     }
 
     /// Records on the tape of this handle, if it still exists.
     #[inline]
     fn quick(self, record: impl FnOnce(&mut Recording) -> Option<NodeId>) -> Option<Var> {
-        if_there(self.tape, record).flatten().map(|id| Var::new(self.tape, id))
+        if_there(self.tape(), record).flatten().map(|id| Var::beside(self.tape, id))
     }
 }
 
@@ -232,8 +258,8 @@ fn check_all(
 ) -> Result<Inputs, RecordError> {
     let mut inputs = Inputs::with_capacity(operands.len());
     for operand in operands {
-        r.check(op.name, operand.id, at)?;
-        inputs.push(operand.id);
+        r.check(op.name, operand.id(), at)?;
+        inputs.push(operand.id());
     }
     Ok(inputs)
 }

@@ -15,19 +15,19 @@ use std::panic::Location;
 #[inline]
 pub fn record_elementwise(op: &'static OpDef, operands: &[Var]) -> Var {
     let at = Location::caller();
-    match record_same_type(op, operands, at) {
+    match record_quickly(op, operands, at) {
         Some(var) => var,
         None => record_differing(op, operands, at).or_raise(),
     }
 }
 
-/// [`Var::record_same_type`] of as many operands as there are: where they are written down, a call of the one for that many.
+/// [`Var::record_quickly_1`] and its like: where the operands are written down, a call of the one for that many.
 #[inline(always)]
-fn record_same_type(op: &'static OpDef, operands: &[Var], at: &'static Location<'static>) -> Option<Var> {
+fn record_quickly(op: &'static OpDef, operands: &[Var], at: &'static Location<'static>) -> Option<Var> {
     match *operands {
-        [a] => Var::record_same_type(op, [a], at),
-        [a, b] => Var::record_same_type(op, [a, b], at),
-        [a, b, c] => Var::record_same_type(op, [a, b, c], at),
+        [a] => Var::record_quickly_1(op, a, at),
+        [a, b] => Var::record_quickly_2(op, a, b, at),
+        [a, b, c] => Var::record_quickly_3(op, [a, b, c], at),
         _ => None,
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn try_record_elementwise_at(
     operands: &[Var],
     at: &'static Location<'static>,
 ) -> Result<Var, RecordError> {
-    match record_same_type(op, operands, at) {
+    match record_quickly(op, operands, at) {
         Some(var) => Ok(var),
         None => record_differing(op, operands, at),
     }
