@@ -5,7 +5,8 @@
 //! names that the right program gives them, nothing was harmed.
 
 use super::access::Access;
-use super::compile::{Extract, Inner};
+use super::compile::Inner;
+use super::extract::Extract;
 use super::meant::{self, Meant};
 use super::memory::{self, Lifetime};
 use super::schedule::BEFORE;

@@ -1,9 +1,11 @@
 //! `Tape::compile_map`: a program for a fixed number of points, to be run chunk by chunk over columns of any length.
 
 use super::batch::Batch;
-use super::compile::{CompileOptions, Extract, Program};
+use super::compile::Program;
+use super::extract::Extract;
 use super::lanes;
 use super::layout::Layout;
+use super::options::CompileOptions;
 use super::step::GuardCheck;
 use super::tier::Lanes;
 use crate::error::CompileError;

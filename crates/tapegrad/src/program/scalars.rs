@@ -3,7 +3,8 @@
 //! The group itself stays: it is what is printed and verified, and what is interpreted where there is no machine code. Functions
 //! that have no opcode are called as the interpreter calls them, so the results have its bits.
 
-use super::compile::{Extract, Program};
+use super::compile::Program;
+use super::extract::Extract;
 use super::inst::{Inst, Opcode};
 use super::lanes::is_scalar;
 use super::step::{Fused, Step};

@@ -2,32 +2,8 @@
 //! is, and none ever reaches the value of another node.
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use super::mistakes::{fails, panics, panics_anywhere};
 use tapegrad::{Program, RecordErrorKind, State, Tape, Var};
-
-/// A message with every `THIS_FILE:LINE:COLUMN` cut to `LLINE`.
-fn short(message: impl ToString) -> String {
-    let message = message.to_string();
-    let mut parts = message.split(concat!(file!(), ":"));
-    let mut out = parts.next().unwrap().to_owned();
-    for part in parts {
-        let (line, rest) = part.split_once(':').unwrap();
-        let column = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        assert!(column > 0 && line.bytes().all(|b| b.is_ascii_digit()), "not a place in a file: {part}");
-        out += &format!("L{line}{}", &rest[column..]);
-    }
-    out
-}
-
-fn panics<R>(f: impl FnOnce() -> R) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(f)).err().expect("this should panic");
-    short(payload.downcast_ref::<String>().unwrap())
-}
-
-fn fails<R: Debug, E: ToString>(result: Result<R, E>) -> String {
-    short(result.expect_err("this should be an error"))
-}
 
 /// Uses `bad` together with the tape and its values in every way there is; `good` is a valid scalar of `tape`, `param` a scalar
 /// parameter. Gives each use's name and message, and the line it must name.
@@ -83,7 +59,7 @@ fn own_uses(bad: Var) -> Vec<(&'static str, String, u32)> {
         ("transpose", fails(bad.try_transpose()), line!()),
         ("slice", fails(bad.try_slice(0, 0..1)), line!()),
         ("gather", fails(bad.try_gather(bad)), line!()),
-        ("add", panics(|| [bad, bad].into_iter().sum::<Var>()), 0),
+        ("add", panics_anywhere(|| [bad, bad].into_iter().sum::<Var>()), 0),
     ]
 }
 
@@ -177,7 +153,7 @@ fn a_slot_used_again_never_lends_its_value_to_an_old_handle() {
     assert_eq!(old.id().index(), new.id().index(), "the slot is used again, so the version must tell");
     assert_ne!(old.id(), new.id());
     assert!(!old.is_same_as(new));
-    check(own_uses(old), &short(old.try_add(new).unwrap_err()).lines().next().unwrap()["add: ".len()..]);
+    check(own_uses(old), &fails(old.try_add(new)).lines().next().unwrap()["add: ".len()..]);
     assert_eq!((new.item(), new.name().as_deref()), (7.0, Some("new")));
 
     // A program compiled before the removal knows the old value, by the old handle only.
