@@ -8,6 +8,7 @@
 //! Points know nothing of each other: no operation reduces, or reads, along their axis. What is the same for all points is
 //! computed once.
 
+use super::each::{EACH_POINT, for_each_point};
 use crate::error::{CompileError, Issue};
 use crate::ir::leaf::INPUT;
 use crate::ir::{
@@ -148,6 +149,7 @@ impl<'a> Batch<'a> {
             (Kernel::Indexed { .. }, &Attrs::Slice { axis, start, stop }) => {
                 Attrs::Slice { axis: axis + 1, start, stop }
             }
+            (Kernel::Custom(_), attrs) => return self.each(old, attrs),
             _ => return unsuitable(),
         };
         let for_all = |&input: &NodeId| match from.ty(input).dtype {
@@ -156,6 +158,24 @@ impl<'a> Batch<'a> {
         };
         let inputs = node.inputs.iter().map(for_all).collect::<Result<_, _>>()?;
         self.push(node.op, inputs, attrs, old)
+    }
+
+    /// An operation with a kernel of its own kind, which is called for each point.
+    fn each(&mut self, old: NodeId, attrs: &Attrs) -> Result<NodeId, Issue> {
+        let from = self.from;
+        let node = from.node(old);
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for &input in node.inputs {
+            let differs = self.differs[input.index()];
+            if differs && from.ty(input).dtype == DType::Index {
+                return Err(Issue::shape("the indices differ from point to point"));
+            }
+            operands.push(differs.then(|| from.shape(input).clone()));
+        }
+        let result = TensorType::real(self.shape_for_all(from.shape(old)));
+        let attrs = for_each_point(node.op, attrs.clone(), self.points, operands, result);
+        let inputs = node.inputs.iter().map(|&input| self.id(input)).collect();
+        self.push(&EACH_POINT, inputs, attrs, old)
     }
 
     /// Positions that are the same for all points, once for each: the one row of them, picked so many times.

@@ -22,6 +22,7 @@ mod batch;
 mod compile;
 mod decode;
 mod dot;
+mod each;
 mod emit;
 mod extract;
 #[cfg(test)]

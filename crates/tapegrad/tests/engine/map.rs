@@ -94,6 +94,26 @@ fn cases() -> Vec<Case> {
             },
         },
         Case {
+            name: "kernels that are called for each point",
+            inputs: &[&[3, 3], &[3]],
+            outputs: |tape, x| {
+                let steep = tape.constant(Tensor::from_fn([3, 3], |i| if i % 4 == 0 { 5.0 } else { 0.0 }));
+                let (matrix, shared) = (x[0] + steep, tape.constant([0.5, -2.0, 1.0]));
+                let (own, common) = (matrix.solve(x[1]), matrix.solve(shared));
+                with_gradient(tape, (own * common.cumsum(0)).sum() + matrix.det().ln(), x)
+            },
+        },
+        Case {
+            name: "a scan over a state and a constant that differ, and one that does not",
+            inputs: &[&[2], &[]],
+            outputs: |tape, x| {
+                let (rate, turns) = (tape.input(0.3), 9);
+                let last =
+                    tape.scan(&[x[0], rate], &[x[1], rate], turns, |s, c| [(s[0] * c[0]).sin() + c[1], s[1] * c[0]]);
+                with_gradient(tape, last[0].square().sum() + last[1], &[x[0], x[1], rate])
+            },
+        },
+        Case {
             name: "positions along an axis",
             inputs: &[&[2, 3], &[2, 1]],
             outputs: |tape, x| {

@@ -45,7 +45,9 @@ impl Tape {
     ///
     /// # Errors
     /// If there is no input, one is not an input or parameter of real numbers or is given twice, an output is not valid,
-    /// or an operation has no form for many points (kernels of the user's own, indices that differ from point to point).
+    /// or indices that an operation reads differ from point to point.
+    ///
+    /// Scans, systems of equations and kernels of the user's own are called for each point; all else is computed side by side.
     ///
     /// ```
     /// use tapegrad::Tape;
