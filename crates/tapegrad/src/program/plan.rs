@@ -302,8 +302,11 @@ impl<'a> Plan<'a> {
                 read(&mut last, reader, step);
             }
         }
-        for id in kept {
-            read(&mut last, views.root(id), end);
+        let mut rank: Vec<u32> = vec![NOWHERE; graph.index_bound()];
+        for (i, id) in (0..).zip(kept) {
+            let root = views.root(id);
+            read(&mut last, root, end);
+            rank[root.index()] = rank[root.index()].min(i);
         }
         for &(param, value) in direct {
             self.offset[value.index()] = self.offset[param.index()];
@@ -315,14 +318,17 @@ impl<'a> Plan<'a> {
                 Planned::Group { nodes, .. } => &nodes[..],
                 Planned::Single(node) => std::slice::from_ref(node),
             };
-            for &id in nodes {
-                let real = graph.ty(id).dtype == DType::Real;
-                if real && last[id.index()] != NOWHERE && self.offset[id.index()] == NOWHERE {
-                    let first = u32::try_from(step).expect("fewer than 2^32 steps");
-                    lifetimes.push(Lifetime { len: graph.shape(id).numel(), first, last: last[id.index()] });
-                    owners.push(id);
-                }
-            }
+            let begin = owners.len();
+            owners.extend(nodes.iter().copied().filter(|id| {
+                let real = graph.ty(*id).dtype == DType::Real;
+                real && last[id.index()] != NOWHERE && self.offset[id.index()] == NOWHERE
+            }));
+            // Outputs in the order in which they are asked for: a gradient in a row can be read where it is, and one computed
+            // backwards is not written backwards.
+            owners[begin..].sort_by_key(|id| rank[id.index()]);
+            let first = u32::try_from(step).expect("fewer than 2^32 steps");
+            let lifetime = |id: &NodeId| Lifetime { len: graph.shape(*id).numel(), first, last: last[id.index()] };
+            lifetimes.extend(owners[begin..].iter().map(lifetime));
         }
         self.live += most_alive(&lifetimes);
         let (offsets, end) = pack(&lifetimes, self.end);
