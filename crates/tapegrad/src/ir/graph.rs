@@ -105,6 +105,9 @@ impl Graph {
     #[cold]
     #[inline(never)]
     fn find_site(&mut self, site: Site) -> (u32, u32) {
+        if let Some(found) = self.sites.find(&site) {
+            return found;
+        }
         let Site { op, ty, attrs, .. } = site;
         // One whose rule is written out may need an attribute.
         let plain = op.elementwise().is_some() && matches!(op.rule, Rule::Partials(_) | Rule::Zero);
@@ -115,7 +118,7 @@ impl Graph {
         let keeps = || (op.infer)(&operands, &Attrs::None).is_ok_and(|given| given == *own);
         let quick = plain && own.dtype == DType::Real && keeps();
         let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
-        self.sites.number(Site { quick, ..site })
+        self.sites.insert(Site { quick, ..site })
     }
 
     #[inline(always)]

@@ -217,6 +217,11 @@ pub(super) struct Sites {
     recent: [Option<Site>; RECENT],
 }
 
+/// The hash for the table, which takes its bits from both ends.
+fn spread(site: &Site) -> u64 {
+    site.hash() ^ site.hash() >> 32
+}
+
 /// A loop over more lines than this looks some of them up in the table.
 const RECENT: usize = 64;
 
@@ -234,23 +239,22 @@ impl Sites {
         (found == site).then_some((found.number, found.quick))
     }
 
-    /// The number of any site, and its [`Site::quick`].
+    /// The number of a site that was found before, and its [`Site::quick`].
+    pub(super) fn find(&mut self, site: &Site) -> Option<(u32, u32)> {
+        let number = *self.table.find(spread(site), |&n| self.items[n as usize] == *site)?;
+        let found = self.items[number as usize];
+        self.recent[found.seat()] = Some(found);
+        Some((number, found.quick))
+    }
+
+    /// The number of a new site, and its [`Site::quick`].
     #[cold]
-    pub(super) fn number(&mut self, site: Site) -> (u32, u32) {
-        // The table takes its bits from both ends.
-        let spread = |site: &Site| site.hash() ^ site.hash() >> 32;
+    pub(super) fn insert(&mut self, site: Site) -> (u32, u32) {
         let items = &mut self.items;
-        let number = match self.table.find(spread(&site), |&n| items[n as usize] == site) {
-            Some(&number) => number,
-            None => {
-                let number =
-                    u32::try_from(items.len()).ok().filter(|&n| n < 1 << 30).expect("fewer than 2^30 distinct lines");
-                items.push(Site { number, ..site });
-                self.table.insert_unique(spread(&site), number, |&n| spread(&items[n as usize]));
-                number
-            }
-        };
-        let site = items[number as usize];
+        let number = u32::try_from(items.len()).ok().filter(|&n| n < 1 << 30).expect("fewer than 2^30 distinct lines");
+        let site = Site { number, ..site };
+        items.push(site);
+        self.table.insert_unique(spread(&site), number, |&n| spread(&items[n as usize]));
         self.recent[site.seat()] = Some(site);
         (number, site.quick)
     }
@@ -308,14 +312,15 @@ mod tests {
         let mut sites = Sites::default();
         for round in 0..2 {
             for n in 0..1000 {
-                let site = Site { quick: n + 1, ..site(n) };
-                let found = sites.recent(&site).unwrap_or_else(|| sites.number(site));
+                // Two types on each line.
+                let site = Site { quick: n + 1, ty: n % 2, ..site(n / 2) };
+                let found = sites.recent(&site).or_else(|| sites.find(&site)).unwrap_or_else(|| sites.insert(site));
                 assert_eq!(found, (n, n + 1), "round {round}");
                 assert_eq!(sites.recent(&site), Some(found), "found just now");
             }
         }
         sites.clear();
-        assert_eq!(sites.recent(&site(700)), None, "forgotten");
-        assert_eq!(sites.number(site(700)), (0, 0));
+        assert_eq!((sites.recent(&site(350)), sites.find(&site(350))), (None, None), "forgotten");
+        assert_eq!(sites.insert(site(350)), (0, 0));
     }
 }

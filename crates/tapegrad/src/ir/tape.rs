@@ -55,7 +55,7 @@ pub(crate) struct Recording {
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
-    /// Those asked for lately, each in its [`seat`], if no node was removed since.
+    /// Those asked for lately, each in its [`seat`]. Whoever removes nodes must empty it: that they exist is not asked again.
     recent_scalars: [Option<(u64, Number)>; SEATS],
     removed: SparseSecondaryMap<NodeId, Removed>,
     cleared: Option<&'static Location<'static>>,

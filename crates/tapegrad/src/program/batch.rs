@@ -8,13 +8,14 @@
 //! Points know nothing of each other: no operation reduces, or reads, along their axis. What is the same for all points is
 //! computed once.
 
-use super::each::{EACH_POINT, for_each_point};
+use super::compile::MOST_CUSTOM_OPERANDS;
+use super::each::{OperandType, for_each_point};
 use crate::error::{CompileError, Issue};
 use crate::ir::leaf::INPUT;
 use crate::ir::{
     Attrs, DType, Graph, Indices, Inputs, Kernel, LeafValue, MAX_RANK, NodeId, OpDef, Shape, Tensor, TensorType,
 };
-use crate::ops::{BROADCAST_TO, GATHER, PERMUTE, RESHAPE};
+use crate::ops::{ADD_ALONG_AXIS, BROADCAST_TO, GATHER, PERMUTE, PUT_ALONG_AXIS, RESHAPE, TAKE_ALONG_AXIS};
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
@@ -133,7 +134,7 @@ impl<'a> Batch<'a> {
         let (node, attrs) = (from.node(old), from.attrs(old));
         let unsuitable = || Err(Issue::shape(format!("`{}` has no form for that", node.op.name)));
         if from.ty(old).dtype == DType::Index {
-            return unsuitable();
+            return Err(Issue::shape("its indices differ from point to point"));
         }
         let attrs = match (&node.op.kernel, attrs) {
             (Kernel::Elementwise(_) | Kernel::MatMul, attrs) => attrs.clone(),
@@ -146,10 +147,10 @@ impl<'a> Batch<'a> {
             (Kernel::Slice, &Attrs::Slice { axis, start, stop }) => Attrs::Slice { axis: axis + 1, start, stop },
             (Kernel::Concat, &Attrs::Int(axis)) => Attrs::Int(axis + 1),
             (Kernel::Gather | Kernel::ScatterAdd, attrs) => return self.by_index(old, attrs.clone()),
-            (Kernel::Indexed { .. }, &Attrs::Slice { axis, start, stop }) => {
+            (Kernel::Indexed { .. }, &Attrs::Slice { axis, start, stop }) if is_along_axis(node.op) => {
                 Attrs::Slice { axis: axis + 1, start, stop }
             }
-            (Kernel::Custom(_), attrs) => return self.each(old, attrs),
+            (Kernel::Custom(_) | Kernel::Indexed { .. }, attrs) => return self.each(old, attrs),
             _ => return unsuitable(),
         };
         let for_all = |&input: &NodeId| match from.ty(input).dtype {
@@ -164,25 +165,24 @@ impl<'a> Batch<'a> {
     fn each(&mut self, old: NodeId, attrs: &Attrs) -> Result<NodeId, Issue> {
         let from = self.from;
         let node = from.node(old);
-        let mut operands = Vec::with_capacity(node.inputs.len());
-        for &input in node.inputs {
-            let differs = self.differs[input.index()];
-            if differs && from.ty(input).dtype == DType::Index {
-                return Err(Issue::shape("the indices differ from point to point"));
-            }
-            operands.push(differs.then(|| from.shape(input).clone()));
+        let count = node.inputs.len();
+        if count > MOST_CUSTOM_OPERANDS {
+            return Err(Issue::shape(format!(
+                "a custom kernel takes at most {MOST_CUSTOM_OPERANDS} operands, found {count}"
+            )));
         }
+        let operand =
+            |&input: &NodeId| OperandType { ty: from.ty(input).clone(), differs: self.differs[input.index()] };
+        let operands = node.inputs.iter().map(operand).collect();
         let result = TensorType::real(self.shape_for_all(from.shape(old)));
-        let attrs = for_each_point(node.op, attrs.clone(), self.points, operands, result);
+        let (each, attrs) = for_each_point(node.op, attrs.clone(), self.points, operands, result);
         let inputs = node.inputs.iter().map(|&input| self.id(input)).collect();
-        self.push(&EACH_POINT, inputs, attrs, old)
+        self.push(each, inputs, attrs, old)
     }
 
     /// Positions that are the same for all points, once for each: the one row of them, picked so many times.
     fn positions_for_all(&mut self, old: NodeId) -> Result<NodeId, Issue> {
-        if self.differs[old.index()] {
-            return Err(Issue::shape("the indices differ from point to point"));
-        }
+        debug_assert!(!self.differs[old.index()], "no indices that differ from point to point are computed");
         if let Some(&known) = self.repeated.get(&old) {
             return Ok(known);
         }
@@ -216,9 +216,7 @@ impl<'a> Batch<'a> {
     fn by_index(&mut self, old: NodeId, attrs: Attrs) -> Result<NodeId, Issue> {
         let node = self.from.node(old);
         let (value, index) = (node.inputs[0], node.inputs[1]);
-        if self.differs[index.index()] {
-            return Err(Issue::shape("the indices differ from point to point"));
-        }
+        debug_assert!(!self.differs[index.index()], "no indices that differ from point to point are computed");
         let index_rank = self.from.shape(index).rank();
         // The number of axes of `value` that come before the points: the rows, or those of the index.
         let (before, after) = if matches!(node.op.kernel, Kernel::Gather) { (1, index_rank) } else { (index_rank, 1) };
@@ -237,4 +235,9 @@ impl<'a> Batch<'a> {
         axes.extend(axes.len()..self.graph.shape(value).rank());
         self.push(&PERMUTE, Inputs::from_slice(&[value]), Attrs::Axes(axes), like)
     }
+}
+
+/// Whether this is one of the operations along an axis, which know axes before it.
+fn is_along_axis(op: &OpDef) -> bool {
+    [&TAKE_ALONG_AXIS, &ADD_ALONG_AXIS, &PUT_ALONG_AXIS].iter().any(|along| op.is(along))
 }

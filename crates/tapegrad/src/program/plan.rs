@@ -393,6 +393,16 @@ impl<'a> Plan<'a> {
         generators: Generators,
         free: bool,
     ) -> Result<(Vec<Step<T>>, usize), CompileError> {
+        let emitted = self.emit_with(generators, free)?;
+        let code = |step: &Step<T>| matches!(step, Step::Fused(f) if f.scalars.as_ref().is_some_and(|s| s.len() > generators.code));
+        if emitted.0.iter().any(code) {
+            // Too much of it. What is interpreted has another order.
+            return self.emit_with(Generators { scalars: 0, ..generators }, free);
+        }
+        Ok(emitted)
+    }
+
+    fn emit_with<T: Reading>(&self, generators: Generators, free: bool) -> Result<(Vec<Step<T>>, usize), CompileError> {
         // As many instructions, or a few less.
         let scalars = |planned: &Planned| match planned {
             Planned::Group { numel: 1, nodes } => nodes.len(),

@@ -41,6 +41,13 @@ pub(crate) struct ScalarCode {
     pub(crate) piece: usize,
 }
 
+impl ScalarCode {
+    /// The bytes of machine code of all groups.
+    pub(super) fn len(&self) -> usize {
+        self.code.bytes().len()
+    }
+}
+
 /// Compiles the groups of scalars, of at most `most` instructions together; places from `scratch` on are registers. Tells how
 /// many of them the machine code needs.
 pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: usize) -> Result<usize, CompileError> {
@@ -113,4 +120,37 @@ fn translate<T: Reading>(f: &Fused<T>) -> Vec<ScalarInst<T>> {
         code.push(ScalarInst { op, dst, args: [a, b, third] });
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Tape, Var};
+    use crate::pass::{self, Passes};
+    use crate::program::tier::{Generators, Tier};
+
+    #[test]
+    fn more_code_than_is_allowed_is_not_kept_and_the_rest_is_what_the_interpreter_makes() {
+        let tape = Tape::new();
+        let x: Vec<Var> = (0..40).map(|i| tape.input(f64::from(i) / 8.0)).collect();
+        let y = x.windows(2).map(|x| (x[0] * x[1]).sin() - x[1].square()).sum();
+        let ids: Vec<NodeId> = [y].into_iter().chain(tape.grad(y, &x)).map(Var::id).collect();
+        let lowered = |generators: Generators| {
+            let mut extract = tape.with(|r| Extract::new(&r.graph, &ids, &[], &[], &[]));
+            pass::run(&mut extract.graph, &mut extract.roots, Passes::default());
+            extract.lower::<f64>(tape.key(), &ids, generators).expect("a small formula")
+        };
+        let bytes = |program: &Program<f64>| {
+            let of = |step: &Step<f64>| {
+                if let Step::Fused(f) = step { f.scalars.as_ref().map(ScalarCode::len) } else { None }
+            };
+            program.0.steps.iter().find_map(of)
+        };
+        let template = Tier::Template.generators(None);
+        let Some(all) = bytes(&lowered(template)) else { return assert!(!tapegrad_jit::supported()) };
+        assert_eq!(bytes(&lowered(Generators { code: all, ..template })), Some(all));
+        let refused = lowered(Generators { code: all - 1, ..template });
+        assert_eq!(bytes(&refused), None);
+        assert_eq!(refused.to_string(), lowered(Tier::Interpreter.generators(None)).to_string());
+    }
 }

@@ -7,7 +7,7 @@
 /// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
 /// | `Template` | machine code for scalars, of any length, in `f64` four alike at a time where that is possible; tensors as the interpreter does them | those of the interpreter (but which NaN) |
 /// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; scalars as `Template` does them where that computes at least half of them four at a time, which is faster | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
-/// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code of up to half a million instructions | those of the parts |
+/// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code: of up to about half a million instructions, and of up to four million if most of it is repetition | those of the parts |
 ///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.
@@ -33,6 +33,8 @@ pub(super) struct Generators {
     pub(super) passes: bool,
     /// Groups of scalars, up to so many instructions.
     pub(super) scalars: usize,
+    /// If that gives at most so many bytes.
+    pub(super) code: usize,
 }
 
 /// Which programs become lane code as a whole.
@@ -43,24 +45,26 @@ pub(super) enum Lanes {
     Large,
 }
 
-/// Scalar code is longer as machine code than as the interpreter's instructions. So much of it takes tens of megabytes, as much as
-/// stays in a third-level cache; for more nothing is made unless it is asked for.
-const MOST_SCALARS: usize = 1 << 19;
+/// Scalars of more instructions are not translated unless that is asked for: it would take gigabytes.
+const MOST_SCALARS: usize = 1 << 22;
+/// Straight machine code is longer than the interpreter's instructions, about half a million of which give so many bytes: as
+/// much as stays in a third-level cache. From there on only repetition pays, which becomes loops.
+const MOST_CODE: usize = 16 << 20;
 /// A program replayed less often is interpreted sooner than it is translated.
 const FEW: usize = 32;
 
 impl Tier {
     /// What is made of a program that is replayed about so often, if that is known.
     pub(super) fn generators(self, replays: Option<usize>) -> Generators {
-        let none = Generators { lanes: Lanes::Never, passes: false, scalars: 0 };
+        let none = Generators { lanes: Lanes::Never, passes: false, scalars: 0, code: usize::MAX };
         match self {
             Tier::Interpreter => none,
             Tier::Template => Generators { scalars: usize::MAX, ..none },
-            Tier::Optimised => Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX },
+            Tier::Optimised => Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX, ..none },
             // Looking ahead over more than a few hundred numbers takes four times as long and gains nothing (measured).
             Tier::Auto => match replays {
                 Some(few) if few < FEW => none,
-                _ => Generators { lanes: Lanes::Small, passes: true, scalars: MOST_SCALARS },
+                _ => Generators { lanes: Lanes::Small, passes: true, scalars: MOST_SCALARS, code: MOST_CODE },
             },
         }
     }

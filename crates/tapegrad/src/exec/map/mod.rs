@@ -43,11 +43,12 @@ impl Tape {
     /// Compiles `outputs` for evaluation at many points, which differ in the values of `inputs`: the value of a formula,
     /// its gradient, any rows of a Jacobian. Assignments are not carried out.
     ///
-    /// # Errors
-    /// If there is no input, one is not an input or parameter of real numbers or is given twice, an output is not valid,
-    /// or indices that an operation reads differ from point to point.
-    ///
     /// Scans, systems of equations and kernels of the user's own are called for each point; all else is computed side by side.
+    ///
+    /// # Errors
+    /// If there is no input, one is not an input or parameter of real numbers or is given twice, an output is not valid, or an
+    /// operation makes indices that differ from point to point, takes more than 8 operands with a kernel of its own, or has more
+    /// than 8 dimensions with the axis of points.
     ///
     /// ```
     /// use tapegrad::Tape;

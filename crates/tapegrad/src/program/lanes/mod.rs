@@ -23,7 +23,7 @@ mod text;
 use super::step::Move;
 use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
-use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, Reading, Tensor};
+use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::called;
 use crate::ops::{COS, POWF, SIN};
 use blocks::{Arena, Sink, Update, assemble};
@@ -107,6 +107,10 @@ pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Opti
 
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
     let graph = wanted.graph;
+    let custom = |op: &OpDef| op.kernel.custom().is_some();
+    if graph.may_have(|op, _, _| custom(op)) && graph.order().iter().any(|&id| custom(graph.op(id))) {
+        return None;
+    }
     if work(graph, Some(rows)) > if is_scalar(graph) { limits.scalars } else { limits.work } {
         return None;
     }
