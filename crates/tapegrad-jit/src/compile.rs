@@ -7,7 +7,7 @@ use crate::alloc::{Bases, emit};
 use crate::code::Code;
 use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
-use crate::join::{join, may_overtake};
+use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::schedule::schedule;
@@ -15,10 +15,14 @@ use crate::slow::Slow;
 use crate::verify::{Defect, verify};
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 
 /// Code longer than this, in instructions, is not repeated for several vectors: it would not fit in the cache of
 /// instructions, and is long enough to keep the CPU busy.
 const LONG: usize = 1600;
+
+/// A block without sums of at most so many instructions for all of its vectors is straight code.
+const SHORT: usize = 64;
 
 /// Straight code is joined with what follows it no further than this.
 const MOST_JOINED: usize = 16;
@@ -75,6 +79,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         },
         scratch: i32::try_from(Pool::BYTES).expect("32"),
         written: usize::MAX,
+        private: source.private.clone(),
         slow: Slow::default(),
     };
     let saved = [RBX, RBP, R14, R15];
@@ -119,6 +124,8 @@ struct Compiler {
     /// The width of the vectors that sums were last written in. Who reads them next must not use wider ones: a vector that
     /// spans two just written has to wait until both have left the CPU's store buffer.
     written: usize,
+    /// Places that only blocks read.
+    private: Range<usize>,
     slow: Slow,
 }
 
@@ -159,6 +166,7 @@ impl Compiler {
             }
         }
         overtaken.into_iter().rev().for_each(|block| left.push_front(block));
+        let code = without_unread(&code, shape, &self.private, left);
         self.emit(&schedule(&code, shape), shape, scratch);
     }
 
@@ -168,7 +176,8 @@ impl Compiler {
         let vectors = rows.div_ceil(lanes);
         let last = rows - vectors.saturating_sub(1) * lanes;
         let rows = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
-        ((1..=side_by_side(block)).contains(&vectors)).then(|| Straight { shape: self.shape(lanes), rows })
+        let short = block.sums().next().is_none() && vectors * block.code.len() <= SHORT;
+        (vectors > 0 && (short || vectors <= side_by_side(block))).then(|| Straight { shape: self.shape(lanes), rows })
     }
 
     /// Sums over nothing are zero.

@@ -9,6 +9,8 @@
 //!
 //! A value is the number of the instruction that defines it, within its block; blocks hand values on through the arena.
 
+use std::ops::Range;
+
 /// The element type of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elem {
@@ -247,6 +249,9 @@ pub struct Source {
     pub elem: Elem,
     /// Elements of the arena.
     pub arena: usize,
+    /// Places that only the blocks themselves use: what stands there in the end is nobody's concern, and what is read there
+    /// has been written in the same run.
+    pub private: Range<usize>,
     /// The functions that [`Op::Call1`], [`Op::Call2`], [`Op::OrCall1`] and [`Op::OrCall2`] name by number.
     pub functions: &'static [Function],
     /// The blocks.

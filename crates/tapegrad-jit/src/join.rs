@@ -5,7 +5,8 @@
 
 use crate::ir::{Block, LANES, Op};
 use crate::micro::{Micro, Place, Shape, V};
-use crate::schedule::bytes;
+use crate::schedule::{bytes, overlap, renumber};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// `second` after `first`, with what `first` has just stored taken from where it was computed; nothing if `second` reads
@@ -37,9 +38,28 @@ pub(crate) fn join(first: &[Micro], second: &[Micro], shape: Shape) -> Option<Ve
     Some(code)
 }
 
-fn overlap(a: Place, b: Place, shape: Shape) -> bool {
-    let ((memory, from, end), (other, other_from, other_end)) = (bytes(a, shape), bytes(b, shape));
-    memory == other && from < other_end && other_from < end
+/// The code without its stores to private places that nobody reads: neither what follows in it nor a block of `later`.
+pub(crate) fn without_unread(
+    code: &[Micro],
+    shape: Shape,
+    private: &Range<usize>,
+    later: &VecDeque<&Block>,
+) -> Vec<Micro> {
+    let number = shape.elem.bytes();
+    let read_later: Vec<Range<u32>> = later.iter().flat_map(|block| touched(block)[0].clone()).collect();
+    let places: Vec<Place> = code.iter().filter_map(Micro::read).collect();
+    let is_read = |to: Place| {
+        let (_, from, end) = bytes(to, shape);
+        let elements = |byte: i32| byte.unsigned_abs() as usize / number;
+        let range = elements(from)..elements(end);
+        let handed_on = read_later.iter().any(|r| (r.start as usize) < range.end && range.start < r.end as usize);
+        let own = private.start <= range.start && range.end <= private.end;
+        !own || handed_on || places.iter().any(|&place| overlap(to, place, shape))
+    };
+    let in_arena = |place| matches!(place, Place::Arena(_) | Place::Splat(_));
+    let kept = |micro: &Micro| !matches!(*micro, Micro::Store { to, .. } if in_arena(to) && !is_read(to));
+    let order: Vec<usize> = (0..code.len()).filter(|&at| kept(&code[at])).collect();
+    renumber(code, &order)
 }
 
 /// Whether a block may be run before others that stand before it: none of them writes what it reads or writes, or reads
@@ -107,6 +127,24 @@ mod tests {
     fn a_copy_of_what_stands_in_memory_is_left_to_memory() {
         let first = [Micro::Mem(Place::Arena(0)), Micro::Store { to: Place::Arena(64), value: 0 }];
         assert_eq!(join(&first, &[Micro::Mem(Place::Arena(64))], SHAPE), None);
+    }
+
+    #[test]
+    fn stores_to_private_places_that_nobody_reads_are_left_out() {
+        let store = |at, value| Micro::Store { to: Place::Arena(at), value };
+        let code = [Micro::Mem(Place::Arena(0)), add(0, 0), store(64, 1), store(128, 1), Micro::Mem(Place::Arena(136))];
+        let without = |private, later: &[Block]| {
+            let new = without_unread(&code, SHAPE, &private, &later.iter().collect());
+            new.into_iter().filter(|micro| matches!(micro, Micro::Store { .. })).collect::<Vec<_>>()
+        };
+        // What stands in elements 16 to 19 is read by what follows it.
+        assert_eq!(without(8..32, &[]), [code[3]]);
+        // A place that is private in part only is not.
+        assert_eq!(without(9..32, &[]), code[2..4]);
+        assert_eq!(without(0..0, &[]), code[2..4]);
+        let reads = |place| Block { rows: None, code: vec![Inst { op: Op::Scalar, a: place, b: 0, c: 0 }] };
+        assert_eq!(without(8..32, &[reads(11)]), code[2..4]);
+        assert_eq!(without(8..32, &[reads(12)]), [code[3]]);
     }
 
     #[test]

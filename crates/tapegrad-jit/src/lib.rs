@@ -18,7 +18,7 @@
 //! let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
 //! let sum = Inst { op: Op::SumProduct, a: 0, b: 0, c: 8 };
 //! let block = Block { rows: Some(3), code: vec![row, sum] };
-//! let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![block] };
+//! let source = Source { elem: Elem::F64, arena: 16, private: 0..0, functions: &[], blocks: vec![block] };
 //! if let Ok(code) = compile(&source) {
 //!     let mut arena = vec![0.0f64; 16];
 //!     arena[..3].copy_from_slice(&[1.0, 2.0, 3.0]);

@@ -92,6 +92,14 @@ pub(crate) enum Micro {
 }
 
 impl Micro {
+    /// The memory that it is the value of.
+    pub(crate) fn read(&self) -> Option<Place> {
+        match *self {
+            Micro::Mem(place) => Some(place),
+            _ => None,
+        }
+    }
+
     /// The same micro-operation with its operands renamed. Those it does not have are left as they are.
     pub(crate) fn with_operands(self, rename: impl Fn(V) -> V) -> Micro {
         match self {
@@ -442,17 +450,16 @@ impl<'a> Expander<'a> {
         let runs = sums.chunk_by(|(_, a), (_, b)| a + 1 == *b);
         for group in runs.flat_map(|run| run.chunks(shape.lanes)) {
             let mut row: Vec<V> = group.iter().map(|&(v, _)| v).collect();
-            row.resize(shape.lanes, row[0]);
             // A transposition, level by level, with the rows added up as they meet. Within halves of 16 bytes first; two
-            // remain of vectors of 32.
+            // remain of vectors of 32. Who has nobody to meet meets itself: the lanes it fills so are nobody's.
             let halves = if shape.lanes * shape.elem.bytes() == 32 { 2 } else { 1 };
             let mut kinds = (Kind::UnpackLow, Kind::UnpackHigh);
-            while row.len() > halves {
-                row = row.chunks(2).map(|pair| e.added(kinds, pair[0], pair[1])).collect();
+            for _ in 0..(shape.lanes / halves).ilog2() {
+                row = row.chunks(2).map(|pair| e.added(kinds, pair[0], pair[pair.len() - 1])).collect();
                 kinds = (Kind::UnpackLowPairs, Kind::UnpackHighPairs);
             }
-            if let [low, high] = row[..] {
-                row = vec![e.added((Kind::Lower, Kind::Upper), low, high)];
+            if halves == 2 {
+                row = vec![e.added((Kind::Lower, Kind::Upper), row[0], row[row.len() - 1])];
             }
             let first = i32::try_from(group[0].1).expect("checked: the arena is below 2^30 bytes");
             e.push(Micro::Store { to: Place::Arena(first * bytes), value: row[0] });

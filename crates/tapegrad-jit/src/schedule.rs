@@ -2,13 +2,16 @@
 //!
 //! A CPU runs what is ready, but looks only so far ahead: a chain of dependent instructions that is written down in one piece
 //! fills its queues and leaves its pipes empty. So code is written in the order in which a CPU that looks further would
-//! start it: in each cycle, of the next [`AHEAD`] micro-operations those whose operands have been computed, the oldest first.
+//! start it: in each cycle, of the next [`AHEAD`] micro-operations those whose operands have been computed, the one with the
+//! longest way to the end first. Programs are run over and over, and the next run waits for what this one stores: the way of
+//! what is stored in the arena goes on from where it is read.
 //! The limit keeps the number of values that wait for registers small. This is for code that runs once: what is repeated for
 //! several vectors side by side has chains enough, and more of them only cost registers (measured).
 //!
 //! Values in memory are no instructions and come first. A store stays behind all who read or write its place.
 
 use crate::micro::{Kind, Micro, Place, Shape, V};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// How far ahead of the oldest micro-operation that waits others are started.
@@ -16,6 +19,8 @@ const AHEAD: usize = 160;
 /// Micro-operations started in a cycle, and products among them.
 const WIDTH: usize = 4;
 const PRODUCTS: usize = 2;
+/// Cycles from a store to the use of what is loaded of it.
+const FORWARDED: isize = 9;
 
 /// Cycles until a result can be used, and whether it is a product's: those of AMD's Zen 3 and Intel's Skylake, about.
 fn cost(micro: &Micro) -> (usize, bool) {
@@ -58,9 +63,15 @@ pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
     }
 }
 
+pub(crate) fn overlap(a: Place, b: Place, shape: Shape) -> bool {
+    let ((memory, from, end), (other, other_from, other_end)) = (bytes(a, shape), bytes(b, shape));
+    memory == other && from < other_end && other_from < end
+}
+
 /// Reorders straight code.
 pub(crate) fn schedule(code: &[Micro], shape: Shape) -> Vec<Micro> {
     let waits = waits(code, shape);
+    let ways = ways(code, shape);
     let is_memory = |v: usize| matches!(code[v], Micro::Mem(_));
     let mut order: Vec<usize> = (0..code.len()).filter(|&v| is_memory(v)).collect();
     // When each can be used: not before it is started.
@@ -72,23 +83,58 @@ pub(crate) fn schedule(code: &[Micro], shape: Shape) -> Vec<Micro> {
     while !window.is_empty() {
         let (mut started, mut products) = (0, 0);
         let mut next = usize::MAX;
-        window.retain(|&v| {
+        let mut startable: Vec<usize> = Vec::new();
+        for &v in &window {
             let at = waits[v].iter().map(|&w| ready[w]).max().unwrap_or(0);
+            if at <= cycle {
+                startable.push(v);
+            } else {
+                next = next.min(at);
+            }
+        }
+        startable.sort_by_key(|&v| Reverse(ways[v]));
+        for v in startable {
             let (latency, product) = cost(&code[v]);
-            if at <= cycle && started < WIDTH && !(product && products == PRODUCTS) {
+            if started < WIDTH && !(product && products == PRODUCTS) {
                 started += 1;
                 products += usize::from(product);
                 order.push(v);
                 ready[v] = cycle + latency;
-                return false;
             }
-            next = next.min(at.max(cycle + 1));
-            true
-        });
+        }
+        window.retain(|&v| ready[v] == usize::MAX);
         window.extend(left.by_ref().take(AHEAD - window.len()));
         cycle = if started > 0 { cycle + 1 } else { next };
     }
     renumber(code, &order)
+}
+
+/// For each micro-operation, the cycles from its start to the end of all that need it, in this run or the next.
+fn ways(code: &[Micro], shape: Shape) -> Vec<isize> {
+    let within = ways_with(code, |_| 0);
+    let all = within.iter().copied().max().unwrap_or(0);
+    let reads: Vec<(Place, isize)> =
+        code.iter().zip(&within).filter_map(|(micro, &way)| Some((micro.read()?, way))).collect();
+    ways_with(code, |to| {
+        let read = reads.iter().filter(|&&(from, _)| overlap(to, from, shape)).map(|&(_, way)| way).max();
+        read.map_or(0, |way| way + FORWARDED - all)
+    })
+}
+
+fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
+    // What nobody uses is not written, and has no hurry.
+    let mut ways = vec![isize::MIN / 2; code.len()];
+    for at in (0..code.len()).rev() {
+        let latency = isize::try_from(cost(&code[at]).0).expect("a few cycles");
+        ways[at] = match code[at] {
+            Micro::Store { to, .. } => stored(to),
+            _ => ways[at] + latency,
+        };
+        for v in operands(&code[at]) {
+            ways[v as usize] = ways[v as usize].max(ways[at]);
+        }
+    }
+    ways
 }
 
 /// For each micro-operation, those it must come after.
@@ -117,7 +163,8 @@ fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
     waits
 }
 
-fn renumber(code: &[Micro], order: &[usize]) -> Vec<Micro> {
+/// The micro-operations at the positions of `order`, of which there is every one whose value another uses.
+pub(crate) fn renumber(code: &[Micro], order: &[usize]) -> Vec<Micro> {
     let mut new: Vec<V> = vec![0; code.len()];
     for (at, &v) in order.iter().enumerate() {
         new[v] = V::try_from(at).expect("as many as before");

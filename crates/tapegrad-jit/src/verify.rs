@@ -139,7 +139,7 @@ mod tests {
 
     fn defect(rows: Option<usize>, code: &[Inst]) -> String {
         let block = Block { rows, code: code.to_vec() };
-        let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![block] };
+        let source = Source { elem: Elem::F64, arena: 16, private: 0..0, functions: &[], blocks: vec![block] };
         verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
     }
 

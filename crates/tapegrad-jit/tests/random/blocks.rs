@@ -92,7 +92,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
         inst.c = at(place);
         place += if draw.below(5) == 0 { LANES } else { 1 };
     }
-    Source { elem, arena: place + LANES, functions: &FUNCTIONS, blocks: vec![Block { rows, code }] }
+    Source { elem, arena: place + LANES, private: 0..0, functions: &FUNCTIONS, blocks: vec![Block { rows, code }] }
 }
 
 fn check<T: Float>(seed: u64) {
@@ -159,7 +159,13 @@ fn every_instruction_is_one_that_a_disassembler_knows() {
 #[test]
 fn sums_over_no_rows_are_zero() {
     let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 8 }];
-    let source = Source { elem: Elem::F64, arena: 16, functions: &[], blocks: vec![Block { rows: Some(0), code }] };
+    let source = Source {
+        elem: Elem::F64,
+        arena: 16,
+        private: 0..0,
+        functions: &[],
+        blocks: vec![Block { rows: Some(0), code }],
+    };
     if supported() {
         let (mut arena, code) = (vec![5.0f64; 16], compile(&source).unwrap());
         code.run(&mut arena, &mut code.scratch());
@@ -172,7 +178,13 @@ fn a_sum_sees_the_column_as_it_was_before_an_update_in_place() {
     let inst = |op, a, b, c| Inst { op, a, b, c };
     let code =
         vec![inst(Op::Row, 0, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::Sum, 0, 0, 16), inst(Op::StoreRow, 0, 1, 0)];
-    let source = Source { elem: Elem::F64, arena: 24, functions: &[], blocks: vec![Block { rows: Some(4), code }] };
+    let source = Source {
+        elem: Elem::F64,
+        arena: 24,
+        private: 0..0,
+        functions: &[],
+        blocks: vec![Block { rows: Some(4), code }],
+    };
     if supported() {
         let (mut arena, code) = (vec![0.0f64; 24], compile(&source).unwrap());
         arena[..4].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
@@ -193,7 +205,8 @@ fn a_side_is_picked_by_the_sign_of_zeros_and_infinities_too() {
             inst(Op::PickNegative, 0, 1, 2),
             inst(store, 384, 3, 0),
         ];
-        let source = Source { elem: T::ELEM, arena: 512, functions: &[], blocks: vec![Block { rows, code }] };
+        let source =
+            Source { elem: T::ELEM, arena: 512, private: 0..0, functions: &[], blocks: vec![Block { rows, code }] };
         let compiled = compile(&source).unwrap();
         let signs = [1.0, -1.0, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1e-30, -1e-30];
         for shift in 0..signs.len() {

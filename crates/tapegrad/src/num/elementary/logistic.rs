@@ -125,19 +125,26 @@ pub(crate) fn logistic_slope_by_size<T: Float, M: Machine>(x: M) -> M {
     right * left
 }
 
+/// 2⁻³⁰: a number whose square is less than a rounding error beside 1, while the square's square is normal in `f32`, too.
+const SQUARE_IS_NOTHING: f64 = 9.313_225_746_154_785e-10;
+
 /// ln(1 + e^x), to 3.9 ULP where it is a normal number.
 ///
 /// It is max(x, 0) + ln(1 + e^−|x|), and e^−|x| being N/U, the logarithm is 2·atanh(N / (2U + N)).
 #[inline(always)]
 pub(crate) fn softplus<T: Float, M: Machine>(x: M) -> M {
     let [u, n] = ratio_of_size::<T, M>(x);
-    let z = n / (u + u + n);
-    let w = z * z;
+    let two_u = if T::is_f32() { u.lit(2.0) } else { u + u };
+    let z = n / (two_u + n);
+    // Far out the series is nothing beside 1, and powers of z would be subnormal, which takes the CPU many cycles each.
+    let large = z.at_least(z.lit(SQUARE_IS_NOTHING));
+    let w = large * large;
     let w2 = w * w;
     // (atanh z / z − 1) · 2 / z²
     let series = if T::is_f32() {
         let c = [0.666_666_75, 0.399_989_5, 0.286_152_18, 0.214_437_19];
-        (w2 * w2).mul_add(w.lit(0.242_463_44), cubic(w, w2, c))
+        let [c0, c1, c2, c3] = c.map(|c| w.lit(c));
+        w2.mul_add(w2.mul_add(w.lit(0.242_463_44), w.mul_add(c3, c2)), w.mul_add(c1, c0))
     } else {
         let c = [0.666_666_666_666_665, 0.400_000_000_001_039, 0.285_714_285_533_978_54, 0.222_222_236_732_734_34];
         let d = [0.181_817_531_678_716_67, 0.153_863_822_951_605_42, 0.133_031_071_178_933_5, 0.120_904_799_706_772_5];
@@ -145,5 +152,5 @@ pub(crate) fn softplus<T: Float, M: Machine>(x: M) -> M {
         let w4 = w2 * w2;
         w4.mul_add(w4.mul_add(e, cubic(w, w2, d)), cubic(w, w2, c))
     };
-    (z * w).mul_add(series, z + z) + x.at_least(x.lit(0.0))
+    z.mul_add(w * series, z + z) + x.at_least(x.lit(0.0))
 }

@@ -197,6 +197,28 @@ fn machine_code<T: Float>(function: Prim) -> Vec<FormulaStep> {
 }
 
 #[test]
+fn nothing_is_subnormal_on_the_way_to_a_small_softplus() {
+    fn check<T: Float>(ends: f64, smallest: f64) {
+        let lowered = Formula::trace(1, |args| Traced::record(Prim::softplus, [args[0]; 3])).lowered::<T>();
+        for x in (-400..=400).map(|k| ends * f64::from(k) / 400.0) {
+            let mut values: Vec<T> = Vec::new();
+            for step in lowered.steps() {
+                let value = match *step {
+                    FormulaStep::Arg(_) => T::from_f64(x),
+                    FormulaStep::Lit(c) => T::from_f64(c),
+                    FormulaStep::Apply(f, args) => f.eval(args.map(|a| values[a as usize])),
+                };
+                let size = value.to_f64().abs();
+                assert!(size == 0.0 || size >= smallest, "softplus({x}) in {}: {step:?} is {size:e}", T::NAME);
+                values.push(value);
+            }
+        }
+    }
+    check::<f32>(86.0, f64::from(f32::MIN_POSITIVE));
+    check::<f64>(706.0, f64::MIN_POSITIVE);
+}
+
+#[test]
 fn lowered_formulas_have_no_elementary_functions() {
     for (function, ..) in FUNCTIONS {
         for step in machine_code::<f32>(function).into_iter().chain(machine_code::<f64>(function)) {

@@ -4,6 +4,7 @@
 use super::code::{CodeList, Kind, Val, arity};
 use super::packs::{self, Pack, Part};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use tapegrad_jit::{Block, Inst, LANES, Op};
 
 /// Something a block writes for others to see.
@@ -85,8 +86,17 @@ fn place32(place: usize) -> u32 {
     u32::try_from(place).expect("the arena of such a program is small")
 }
 
+/// The code cut into blocks.
+pub(super) struct Assembled {
+    pub(super) blocks: Vec<Block>,
+    /// For each update the temporary place that its parameter is to be moved from at the end, if there is one.
+    pub(super) moved: Vec<Option<usize>>,
+    /// The places through which blocks hand values on.
+    pub(super) private: Range<usize>,
+}
+
 /// Cuts the code into blocks. Parameters whose old value is needed in a later block, or all of them if `late`, are given
-/// temporary places, to be moved from at the end: one for each update, or none.
+/// temporary places, to be moved from at the end.
 pub(super) fn assemble(
     code: &CodeList,
     rows: usize,
@@ -94,7 +104,7 @@ pub(super) fn assemble(
     sinks: &[Sink],
     updates: &[Update],
     late: bool,
-) -> (Vec<Block>, Vec<Option<usize>>) {
+) -> Assembled {
     let packs = if late { Vec::new() } else { packs::find(code, updates) };
     let before = *arena;
     assemble_with(code, rows, arena, sinks, updates, late, &packs).unwrap_or_else(|NotSideBySide| {
@@ -115,7 +125,7 @@ fn assemble_with(
     updates: &[Update],
     late: bool,
     packs: &[Pack],
-) -> Result<(Vec<Block>, Vec<Option<usize>>), NotSideBySide> {
+) -> Result<Assembled, NotSideBySide> {
     let packed: HashSet<usize> = packs.iter().flat_map(|p| &p.stores).map(|&(number, _)| number).collect();
     let single: Vec<&Update> =
         updates.iter().enumerate().filter(|(n, _)| !packed.contains(n)).map(|(_, u)| u).collect();
@@ -128,6 +138,7 @@ fn assemble_with(
     let count = computed.map(|b| b as usize).chain(stored).max().unwrap_or(0) + 1;
     let draft = |b: usize| Draft { rows: b % 2 == 1, code: Vec::new(), local: HashMap::new() };
     let mut a = Assembler { code, rows, arena, drafts: (0..count).map(draft).collect(), slots: HashMap::new() };
+    let first_private = a.arena.end;
     // What a pack reads side by side begins a vector of its own: a vector that straddles two just written would have to
     // wait until both have left the CPU's store buffer.
     let runs = packs
@@ -147,12 +158,13 @@ fn assemble_with(
     for &sink in sinks {
         a.store(home(code, &sink), sink);
     }
+    let private = first_private..a.arena.end;
     let last = packs.iter().map(|pack| a.pack(pack, updates)).collect::<Result<Vec<Block>, _>>()?;
     let (mut blocks, temporary) = a.finish(&single, late);
     blocks.extend(last);
     let mut temporary = temporary.into_iter();
     let moved = (0..updates.len()).map(|n| if packed.contains(&n) { None } else { temporary.next().flatten() });
-    Ok((blocks, moved.collect()))
+    Ok(Assembled { blocks, moved: moved.collect(), private })
 }
 
 /// The block in which a sink is written: that of its value, or the next that has rows.

@@ -26,7 +26,7 @@ use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::called;
 use crate::ops::{COS, POWF, SIN};
-use blocks::{Arena, Sink, Update, assemble};
+use blocks::{Arena, Assembled, Sink, Update, assemble};
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
@@ -151,14 +151,14 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
     l.builder.code.fuse_products(&roots);
     let late = !wanted.guards.is_empty();
     let Lowering { builder, mut arena, image, leaves, prepare, mut finish, .. } = l;
-    let (blocks, moved) = assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
+    let Assembled { blocks, moved, private } = assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
     for (update, temporary) in updates.iter().zip(moved) {
         let len = if update.row { rows.count } else { update.values.len() };
         finish.extend(temporary.map(|temporary| column(temporary, update.place, len)));
     }
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
-    let source = Source { elem, arena: arena.end + LANES, functions: called::<T>(), blocks };
+    let source = Source { elem, arena: arena.end + LANES, private, functions: called::<T>(), blocks };
     Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
 }
 
