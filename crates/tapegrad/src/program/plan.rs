@@ -40,6 +40,21 @@ pub(super) fn tolerate_defects<C>(code: Result<C, tapegrad_jit::CompileError>) -
     }
 }
 
+/// Puts the numbers that one step computes and that live to the `end`, whose lifetimes are the same, in the order in which they are
+/// asked for: a gradient then stands in a row, and whoever reads it need not gather it.
+fn in_the_order_of(kept: &[NodeId], owners: &mut [NodeId], lifetimes: &[Lifetime], end: u32) {
+    let rank: HashMap<NodeId, usize> = kept.iter().enumerate().rev().map(|(i, &id)| (id, i)).collect();
+    let numbers: Vec<usize> =
+        (0..owners.len()).filter(|&i| lifetimes[i].len == 1 && lifetimes[i].last == end).collect();
+    for of_a_step in numbers.chunk_by(|&i, &j| lifetimes[i].first == lifetimes[j].first) {
+        let mut sorted: Vec<NodeId> = of_a_step.iter().map(|&i| owners[i]).collect();
+        sorted.sort_by_key(|id| rank.get(id).copied().unwrap_or(usize::MAX));
+        for (&i, id) in of_a_step.iter().zip(sorted) {
+            owners[i] = id;
+        }
+    }
+}
+
 /// Where everything goes. Tables are by [`NodeId::index`].
 pub(super) struct Plan<'a> {
     pub(super) graph: &'a Graph,
@@ -302,8 +317,9 @@ impl<'a> Plan<'a> {
                 read(&mut last, reader, step);
             }
         }
-        for id in kept {
-            read(&mut last, views.root(id), end);
+        let kept: Vec<NodeId> = kept.map(|id| views.root(id)).collect();
+        for &id in &kept {
+            read(&mut last, id, end);
         }
         for &(param, value) in direct {
             self.offset[value.index()] = self.offset[param.index()];
@@ -324,6 +340,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        in_the_order_of(&kept, &mut owners, &lifetimes, end);
         self.live += most_alive(&lifetimes);
         let (offsets, end) = pack(&lifetimes, self.end);
         check_size(end)?;
