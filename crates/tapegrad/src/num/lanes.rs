@@ -232,8 +232,9 @@ const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 pub fn eval_lane<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
     #[cfg(target_arch = "x86_64")]
     if !FMA && has_avx2_and_fma() {
+        let [a, b, c] = operands;
         // SAFETY: the CPU has what the function is compiled for.
-        return unsafe { eval_lane_avx2(f, operands) };
+        return unsafe { eval_lane_avx2(f, a, b, c) };
     }
     f.eval(operands.map(|x| Lanes::<T, 1, FMA>([x]))).0[0]
 }
@@ -266,11 +267,11 @@ fn has_avx2_and_fma() -> bool {
     std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
 }
 
-/// [`eval_lane`], compiled for these features.
+/// [`eval_lane`], compiled for these features. Operands one by one stay in registers, where an array would go through memory.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn eval_lane_avx2<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
-    f.eval(operands.map(|x| Lanes::<T, 1, true>([x]))).0[0]
+fn eval_lane_avx2<T: Float>(f: impl LaneFn, a: T, b: T, c: T) -> T {
+    f.eval([a, b, c].map(|x| Lanes::<T, 1, true>([x]))).0[0]
 }
 
 /// [`for_each_lane`], compiled for these features.

@@ -1,44 +1,42 @@
 //! e^x and e^x − 1.
 
-use super::{Machine, cubic, power_of_two, reduce};
+use super::{Machine, cubic, power_of_two, reduce, rounder};
 use crate::num::Float;
 
-/// e^x, to 1.4 ULP (`f32`: 1.2).
+/// Of (e^r − 1 − r) / r² for |r| ≤ ½·ln 2, in double precision.
+pub(super) const SERIES: ([f64; 4], [f64; 4], [f64; 2]) = (
+    [0.500_000_000_000_001_1, 0.166_666_666_666_664_13, 0.041_666_666_666_530_05, 8.333_333_333_494_595e-3],
+    [1.388_888_894_366_264_2e-3, 1.984_126_950_636_884e-4, 2.480_149_306_150_579e-5, 2.755_758_648_955_837_6e-6],
+    [2.763_026_288_074_421e-7, 2.500_004_818_965_274_2e-8],
+);
+
+/// e^x, to 0.8 ULP.
 ///
-/// With x = 2n·ln 2 + r the result is (e^r · 2^n) · 2^n: the first product is always a normal number, and the second one
-/// overflows to ∞ or becomes subnormal as it should. |r| ≤ ln 2.
+/// With x = n·ln 2 + r the result is (e^r · 2^h) · 2^(n − h), where h is about half of n: the first product is always a normal
+/// number, and the second one overflows to ∞ or becomes subnormal as it should. |r| ≤ ½·ln 2.
 #[inline(always)]
 pub(crate) fn exp<T: Float, M: Machine>(x: M) -> M {
     let [least, most] = if T::is_f32() { [-105.0, 89.0] } else { [-746.0, 710.0] };
     let x = x.at_least(x.lit(least)).at_most(x.lit(most));
-    let (k, [high, low]) = reduce::<T, M>(x, 2.0);
+    let (k, [high, low]) = reduce::<T, M>(x, 1.0);
     let r = high + low;
     let r2 = r * r;
-    // (e^r − 1 − r) / r²
-    let g = if T::is_f32() {
-        let c = [0.5, 0.166_666_73, 0.041_666_67, 8.332_569e-3];
-        let d = [1.388_812_6e-3, 2.010_823_8e-4, 2.506_828_2e-5];
-        let tail = r2.mul_add(r.lit(d[2]), r.mul_add(r.lit(d[1]), r.lit(d[0])));
-        (r2 * r2).mul_add(tail, cubic(r, r2, c))
+    let r4 = r2 * r2;
+    // e^r is 1 + high + rest. The first two are added before the rest is known, and what rounding takes from them goes there.
+    let whole = high + 1.0;
+    let low = low + (high - (whole - 1.0));
+    let rest = if T::is_f32() {
+        let c = [0.499_999_94, 0.166_665_21, 0.041_668_39, 8.368_745e-3];
+        (r4 * r2).mul_add(r.lit(1.381_454_4e-3), r2.mul_add(cubic(r, r2, c), low))
     } else {
-        let r4 = r2 * r2;
-        let c = [0.5, 0.166_666_666_666_679_4, 0.041_666_666_666_679_05, 8.333_333_333_021_544e-3];
-        let d = [
-            1.388_888_888_587_965_4e-3,
-            1.984_127_010_535_569e-4,
-            2.480_158_984_169_414_2e-5,
-            2.755_721_855_923_169e-6,
-        ];
-        let e = [
-            2.755_634_893_040_823_6e-7,
-            2.506_971_659_350_877e-8,
-            2.104_868_506_640_995e-9,
-            1.494_564_309_875_594_7e-10,
-        ];
-        r4.mul_add(r4.mul_add(cubic(r, r2, e), cubic(r, r2, d)), cubic(r, r2, c))
+        let (c, d, [e0, e1]) = SERIES;
+        let tail = r4.mul_add(r.mul_add(r.lit(e1), r.lit(e0)), cubic(r, r2, d));
+        (r4 * r2).mul_add(tail, r2.mul_add(cubic(r, r2, c), low))
     };
-    let scale = power_of_two(k);
-    (g.mul_add(r2, low) + high).mul_add(scale, scale) * scale
+    let rounder = k.lit(rounder::<T>());
+    let half = (k - rounder).mul_add(k.lit(0.5), rounder);
+    let (first, second) = (power_of_two(half), power_of_two(k - (half - rounder)));
+    rest.mul_add(first, whole * first) * second
 }
 
 /// e^x − 1, to 1.7 ULP (`f32`: 1.5), also near 0. Of −0 it is 0.

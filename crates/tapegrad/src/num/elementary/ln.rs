@@ -3,36 +3,66 @@
 use super::{Machine, cubic, ln_2, power_of_two, rounder};
 use crate::num::Float;
 
-/// ln((1 + f)·2^e) for 1 + f between √½ and √2.
+/// ln((1 + f)·2^e) for 1 + f between √½ and √2. `whole` is e, or what the result is where it is no number.
 ///
-/// With s = f/(2 + f), ln(1 + f) is 2·atanh s = 2s + s·w·R(w), w = s². Written as f − (f²/2 − s·(f²/2 + w·R)), its first term
-/// is exact and the others are small.
+/// ln(1 + f) is f − f²/2 + f³·R(f), whose first term is exact and whose others are small. R is longer than the series of
+/// 2·atanh(f/(2 + f)) would be, but its products do not wait for a division, and few of them for one another.
 #[inline(always)]
-fn ln_scaled<T: Float, M: Machine>(f: M, e: M) -> M {
-    let s = f / (f + 2.0);
-    let w = s * s;
-    let half = f * 0.5 * f;
-    let r = if T::is_f32() {
-        w.mul_add(w.mul_add(w.lit(0.298_706_95), w.lit(0.399_775_86)), w.lit(0.666_667_76))
+fn ln_scaled<T: Float, M: Machine>(f: M, e: M, whole: M) -> M {
+    let [high, low] = ln_2::<T>().map(|c| f.lit(c));
+    let f2 = f * f;
+    let (f3, f4) = (f2 * f, f2 * f2);
+    let group = |c: [f64; 4]| cubic(f, f2, c);
+    let cubes = if T::is_f32() {
+        let first = group([0.333_333_3, -0.250_008_2, 0.200_012_27, -0.166_233_58]);
+        let second = group([0.142_017_6, -0.131_601_81, 0.127_615_65, -0.076_344_86]);
+        (f4 * f3).mul_add(second, f3.mul_add(first, e * low))
     } else {
-        let c = [0.666_666_666_666_671, 0.399_999_999_995_424_35, 0.285_714_287_185_529_55, 0.222_222_007_149_295_74];
-        let d = [0.181_834_641_950_673_4, 0.153_163_977_130_548_38, 0.147_741_470_974_570_4];
-        let w2 = w * w;
-        let tail = w2.mul_add(w.lit(d[2]), w.mul_add(w.lit(d[1]), w.lit(d[0])));
-        (w2 * w2).mul_add(tail, cubic(w, w2, c))
+        let first = group([
+            0.333_333_333_333_334_54,
+            -0.249_999_999_999_989_2,
+            0.199_999_999_999_461_53,
+            -0.166_666_666_669_143_43,
+        ]);
+        let second = group([
+            0.142_857_142_938_393_27,
+            -0.124_999_999_820_227_82,
+            0.111_111_105_161_557_37,
+            -0.100_000_003_831_504_88,
+        ]);
+        let third = group([
+            0.090_909_335_024_039_49,
+            -0.083_333_457_618_267_16,
+            0.076_917_145_338_741_32,
+            -0.071_420_000_708_002_58,
+        ]);
+        let fourth = group([
+            0.066_751_475_828_359_34,
+            -0.062_698_008_556_174_29,
+            0.058_177_844_391_841_1,
+            -0.053_267_820_077_487_16,
+        ]);
+        let fifth = group([
+            0.054_159_579_433_639_21,
+            -0.062_750_274_240_964_7,
+            0.056_968_707_188_782_3,
+            -0.024_276_282_794_947_23,
+        ]);
+        let f8 = f4 * f4;
+        let most = f3.mul_add(f4.mul_add(second, first), e * low);
+        (f8 * f3).mul_add(f8.mul_add(fifth, f4.mul_add(fourth, third)), most)
     };
-    let [high, low] = ln_2::<T>().map(|c| e.lit(c));
-    let small = half - s.mul_add(w.mul_add(r, half), e * low);
-    e.mul_add(high, f - small)
+    // A difference, because the order of a sum may be changed where machine code is made of it.
+    whole.mul_add(high, f - (f * 0.5).mul_add(f, -cubes))
 }
 
-/// `y` where `x` is above `pole`; at it −∞, below NaN; and ∞ and NaN stay as they are.
+/// `e` where `x` is a number above `pole`; at it −∞, below NaN; and ∞ and NaN as they are.
 #[inline(always)]
-fn with_ends<M: Machine>(y: M, x: M, pole: f64) -> M {
+fn with_ends<M: Machine>(e: M, x: M, pole: f64) -> M {
     let pole = x.lit(pole);
     let below = x.is_equal(pole).pick(x.lit(f64::NEG_INFINITY), x.lit(f64::NAN));
-    let y = x.is_less(x.lit(f64::INFINITY)).pick(y, x);
-    x.is_less_equal(pole).pick(below, y)
+    let e = x.is_less(x.lit(f64::INFINITY)).pick(e, x);
+    x.is_less_equal(pole).pick(below, e)
 }
 
 /// ln x, to 0.8 ULP.
@@ -46,19 +76,21 @@ pub(crate) fn ln<T: Float, M: Machine>(x: M) -> M {
     let subnormal = x.is_less(x.lit(smallest));
     let normal = subnormal.pick(x * up, x);
     let e = subnormal.mul_add(x.lit(-steps), normal.exponent());
-    with_ends(ln_scaled::<T, M>(normal.significand() - 1.0, e), x, 0.0)
+    ln_scaled::<T, M>(normal.significand() - 1.0, e, with_ends(e, x, 0.0))
 }
 
 /// ln(1 + x), to 0.8 ULP (`f32`: 1.4), also near 0. Of −0 it is 0.
 #[inline(always)]
 pub(crate) fn ln_1p<T: Float, M: Machine>(x: M) -> M {
-    let u = x + 1.0;
+    // From 1 + ∞ nothing could be taken.
+    let finite = x.at_most(x.lit(if T::is_f32() { f64::from(f32::MAX) } else { f64::MAX }));
+    let u = finite + 1.0;
     let e = u.exponent();
     // What rounding took from 1 + x, at the scale of the significand.
-    let lost = x - (u - 1.0);
+    let lost = finite - (u - 1.0);
     // At least 0, which is where 1 + x is so large that nothing was lost.
     let zero = rounder::<T>() - if T::is_f32() { 127.0 } else { 1023.0 };
     let scale = power_of_two((u.lit(rounder::<T>()) - e).at_least(u.lit(zero)));
     let f = lost.mul_add(scale, u.significand() - 1.0);
-    with_ends(ln_scaled::<T, M>(f, e), x, -1.0)
+    ln_scaled::<T, M>(f, e, with_ends(e, x, -1.0))
 }

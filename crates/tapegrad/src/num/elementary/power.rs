@@ -90,10 +90,8 @@ fn exp<M: Machine>(high: M, low: M) -> M {
     let r = high + low;
     let r2 = r * r;
     // (e^r − 1 − r) / r²
-    let c = [0.500_000_000_000_001_1, 0.166_666_666_666_664_13, 0.041_666_666_666_530_05, 8.333_333_333_494_595e-3];
-    let d =
-        [1.388_888_894_366_264_2e-3, 1.984_126_950_636_884e-4, 2.480_149_306_150_579e-5, 2.755_758_648_955_837_6e-6];
-    let e = r.mul_add(r.lit(2.500_004_818_965_274_2e-8), r.lit(2.763_026_288_074_421e-7));
+    let (c, d, [e0, e1]) = super::exp::SERIES;
+    let e = r.mul_add(r.lit(e1), r.lit(e0));
     let r4 = r2 * r2;
     let g = r4.mul_add(r4.mul_add(e, super::cubic(r, r2, d)), super::cubic(r, r2, c));
     let less_one = Double::sum(high, r2.mul_add(g, low));

@@ -32,7 +32,7 @@ fn shifted_sin<M: Machine>(x: M, quarters: f64) -> M {
     let round = |x: M| (x + ROUNDER) - ROUNDER;
     let n = x.mul_add(x.lit(std::f64::consts::FRAC_2_PI), x.lit(ROUNDER)) - ROUNDER;
     let [most, more, rest] = HALF_PI;
-    let (a, b) = (x - n * most, n * more);
+    let (a, b) = (n.mul_add(n.lit(-most), x), n * more);
     let r = a - b;
     let back = r - a;
     let low = ((a - (r - back)) - (b + back)) - n * rest;
