@@ -176,7 +176,7 @@ impl Compiler {
         let vectors = rows.div_ceil(lanes);
         let last = rows - vectors.saturating_sub(1) * lanes;
         let rows = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
-        let short = block.sums().next().is_none() && vectors * block.code.len() <= SHORT;
+        let short = block.sums().next().is_none() && vectors * block.code.len().max(1) <= SHORT;
         (vectors > 0 && (short || vectors <= side_by_side(block))).then(|| Straight { shape: self.shape(lanes), rows })
     }
 

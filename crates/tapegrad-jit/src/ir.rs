@@ -250,7 +250,7 @@ pub struct Source {
     /// Elements of the arena.
     pub arena: usize,
     /// Places that only the blocks themselves use: what stands there in the end is nobody's concern, and what is read there
-    /// has been written in the same run.
+    /// has been written in the same run. That this is so is not verified.
     pub private: Range<usize>,
     /// The functions that [`Op::Call1`], [`Op::Call2`], [`Op::OrCall1`] and [`Op::OrCall2`] name by number.
     pub functions: &'static [Function],

@@ -45,6 +45,9 @@ pub(crate) fn without_unread(
     private: &Range<usize>,
     later: &VecDeque<&Block>,
 ) -> Vec<Micro> {
+    if private.is_empty() {
+        return code.to_vec();
+    }
     let number = shape.elem.bytes();
     let read_later: Vec<Range<u32>> = later.iter().flat_map(|block| touched(block)[0].clone()).collect();
     let places: Vec<Place> = code.iter().filter_map(Micro::read).collect();
@@ -52,9 +55,9 @@ pub(crate) fn without_unread(
         let (_, from, end) = bytes(to, shape);
         let elements = |byte: i32| byte.unsigned_abs() as usize / number;
         let range = elements(from)..elements(end);
-        let handed_on = read_later.iter().any(|r| (r.start as usize) < range.end && range.start < r.end as usize);
         let own = private.start <= range.start && range.end <= private.end;
-        !own || handed_on || places.iter().any(|&place| overlap(to, place, shape))
+        let handed_on = || read_later.iter().any(|r| (r.start as usize) < range.end && range.start < r.end as usize);
+        !own || handed_on() || places.iter().any(|&place| overlap(to, place, shape))
     };
     let in_arena = |place| matches!(place, Place::Arena(_) | Place::Splat(_));
     let kept = |micro: &Micro| !matches!(*micro, Micro::Store { to, .. } if in_arena(to) && !is_read(to));

@@ -443,15 +443,19 @@ impl<'a> Expander<'a> {
         Expanded { code: self.code, sums }
     }
 
-    /// Adds up the lanes of all sums and stores them to their places, those that follow each other together.
+    /// Adds up the lanes of all sums and stores them to their places, those that follow each other together: from the front to the
+    /// back, for whole vectors are stored, and what follows a group is overwritten until its own sums are.
     pub(crate) fn reduce(code: Vec<Micro>, shape: Shape, pool: &'a mut Pool, sums: &[(V, u32)]) -> Vec<Micro> {
         let mut e = Expander { shape, pool, code, memory: HashMap::new(), masks: HashMap::new() };
         let bytes = i32::try_from(shape.elem.bytes()).expect("4 or 8");
+        let mut sums = sums.to_vec();
+        sums.sort_by_key(|&(_, place)| place);
         let runs = sums.chunk_by(|(_, a), (_, b)| a + 1 == *b);
         for group in runs.flat_map(|run| run.chunks(shape.lanes)) {
             let mut row: Vec<V> = group.iter().map(|&(v, _)| v).collect();
             // A transposition, level by level, with the rows added up as they meet. Within halves of 16 bytes first; two
-            // remain of vectors of 32. Who has nobody to meet meets itself: the lanes it fills so are nobody's.
+            // remain of vectors of 32. Who has nobody to meet meets itself: the lanes it fills so are overwritten, or
+            // nobody's.
             let halves = if shape.lanes * shape.elem.bytes() == 32 { 2 } else { 1 };
             let mut kinds = (Kind::UnpackLow, Kind::UnpackHigh);
             for _ in 0..(shape.lanes / halves).ilog2() {

@@ -86,12 +86,18 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
         }
     }
     let end = 16 + (4 + stores + 1) * column + stores + 8;
-    // Some sums side by side, some apart.
+    // Side by side or not, and in any order: what a program adds up need not stand in the order of its code.
     let mut place = end;
-    for inst in code.iter_mut().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)) {
-        inst.c = at(place);
+    let mut places: Vec<usize> = Vec::new();
+    for _ in code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)) {
+        places.push(place);
         place += if draw.below(5) == 0 { LANES } else { 1 };
     }
+    if draw.below(2) == 0 {
+        (1..places.len()).for_each(|i| places.swap(i, draw.below(i + 1)));
+    }
+    let sums = code.iter_mut().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct));
+    sums.zip(places).for_each(|(inst, place)| inst.c = at(place));
     Source { elem, arena: place + LANES, private: 0..0, functions: &FUNCTIONS, blocks: vec![Block { rows, code }] }
 }
 

@@ -45,6 +45,9 @@ pub(crate) enum Straight {
     Scalars(Arc<Scalars>, usize),
 }
 
+/// So many inputs are copied faster than a copy of any length is called.
+const FEW: usize = 8;
+
 impl Straight {
     /// Nothing if there are guards to check, inputs to prepare, or other steps.
     pub(crate) fn of<T>(program: &Program<T>) -> Option<Straight> {
@@ -63,10 +66,14 @@ impl Straight {
     /// read by place only, for it does not note that there are outputs.
     #[inline(always)]
     pub(crate) fn run<T: Element>(&self, inputs: &[T], first: usize, state: &mut State<T>) {
-        // One by one, as who computed them will have written them and as machine code reads them: a vector that spans two numbers
-        // just written would have to wait until both have left the CPU's store buffer.
-        for (i, &x) in inputs.iter().enumerate() {
-            state.values[first + i] = x;
+        // A few one by one, as who computed them will have written them and as machine code reads them: a vector that spans two
+        // numbers just written would have to wait until both have left the CPU's store buffer.
+        if inputs.len() <= FEW {
+            for (i, &x) in inputs.iter().enumerate() {
+                state.values[first + i] = x;
+            }
+        } else {
+            state.values[first..first + inputs.len()].copy_from_slice(inputs);
         }
         match self {
             Straight::Lanes(code) => code.run(&mut state.values, &mut state.machine),

@@ -8,7 +8,7 @@ const FUNCTIONS: [(Prim, f64, f64); 10] = [
     (Prim::exp, 0.8, 0.8),
     (Prim::exp_m1, 1.7, 1.5),
     (Prim::ln, 0.8, 0.8),
-    (Prim::ln_1p, 0.8, 1.4),
+    (Prim::ln_1p, 1.4, 1.4),
     (Prim::tanh, 3.0, 3.1),
     (Prim::logistic, 4.1, 3.7),
     (Prim::logistic_slope, 4.8, 5.3),

@@ -144,7 +144,7 @@ fn assemble_with(
     let runs = packs
         .iter()
         .flat_map(|pack| &pack.leaves)
-        .filter(|leaf| matches!(code.values[leaf[0] as usize].kind, Kind::Sum(..)));
+        .filter(|leaf| matches!(code.values[leaf[0] as usize].kind, Kind::Sum(..)) && in_order(code, leaf));
     for run in runs {
         a.place_sums(run);
     }
@@ -165,6 +165,16 @@ fn assemble_with(
     let mut temporary = temporary.into_iter();
     let moved = (0..updates.len()).map(|n| if packed.contains(&n) { None } else { temporary.next().flatten() });
     Ok(Assembled { blocks, moved: moved.collect(), private })
+}
+
+/// Whether values are written one block after the other from the front to the back. Sums are stored as whole vectors, which
+/// may overwrite what follows them but was written before.
+fn in_order(code: &CodeList, values: &[Val]) -> bool {
+    let written = |&v: &Val| {
+        let value = code.values[v as usize];
+        if let Kind::Sum(..) = value.kind { (value.block.map(|b| b - 1), true) } else { (value.block, false) }
+    };
+    values.iter().map(written).is_sorted_by(|before, after| before.0 < after.0 || before == after)
 }
 
 /// The block in which a sink is written: that of its value, or the next that has rows.
