@@ -38,4 +38,5 @@ mod stability;
 mod text;
 mod threads;
 mod tiers;
+mod training_steps;
 mod updates;
