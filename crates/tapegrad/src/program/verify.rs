@@ -22,7 +22,7 @@ use super::access::{Access, overlap};
 use super::compile::Inner;
 use super::layout::Role;
 use super::step::{Machine, Step};
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use tapegrad_jit::Op;
 
@@ -129,18 +129,27 @@ struct Kept {
 
 /// Whether machine code reads a parameter in a later block than the one that updates it: the old value is always meant.
 fn rereads(machine: &Machine, kept: &[Kept]) -> bool {
-    let mut written: HashSet<u32> = HashSet::new();
-    let is_kept = |place: u32| {
-        let at = kept.partition_point(|kept| kept.range.end <= place as usize);
-        kept.get(at).is_some_and(|kept| kept.range.contains(&(place as usize)))
+    // Where each begins, and its end: parameters do not overlap.
+    let mut written: BTreeMap<usize, usize> = BTreeMap::new();
+    let is_kept = |place: usize| {
+        let at = kept.partition_point(|kept| kept.range.end <= place);
+        kept.get(at).is_some_and(|kept| kept.range.contains(&place))
     };
     for block in &machine.source.blocks {
-        let reads = |inst: &&tapegrad_jit::Inst| matches!(inst.op, Op::Scalar | Op::Row);
-        if block.code.iter().filter(reads).any(|inst| written.contains(&inst.a)) {
+        let places = |inst: &tapegrad_jit::Inst, row: Op| {
+            let start = inst.a as usize;
+            start..start + if inst.op == row { block.rows.unwrap_or(1) } else { 1 }
+        };
+        let reads = block.code.iter().filter(|inst| matches!(inst.op, Op::Scalar | Op::Row));
+        let mut reads = reads.map(|inst| places(inst, Op::Row));
+        let changed =
+            |read: &Range<usize>| written.range(..read.end).next_back().is_some_and(|(_, &end)| end > read.start);
+        if reads.any(|read| changed(&read)) {
             return true;
         }
         let writes = block.code.iter().filter(|inst| matches!(inst.op, Op::Store | Op::StoreRow));
-        written.extend(writes.map(|inst| inst.a).filter(|&place| is_kept(place)));
+        let writes = writes.map(|inst| places(inst, Op::StoreRow)).filter(|write| is_kept(write.start));
+        written.extend(writes.map(|write| (write.start, write.end)));
     }
     false
 }

@@ -212,7 +212,10 @@ impl Assembler<'_> {
     /// Gives sums places side by side, those that have none yet.
     fn place_sums(&mut self, sums: &[Val]) {
         let new: Vec<Val> = sums.iter().copied().filter(|v| !self.slots.contains_key(v)).collect();
-        let start = self.arena.take(new.len());
+        let block = |v: Val| self.code.values[v as usize].block;
+        let of_one_block = new.windows(2).all(|pair| block(pair[0]) == block(pair[1]));
+        // Each block stores whole vectors, counted from its own first sum: the last may end so far behind the last sum.
+        let start = self.arena.take(if of_one_block { new.len() } else { new.len() + LANES - 1 });
         self.slots.extend(new.into_iter().enumerate().map(|(i, v)| (v, start + i)));
     }
 
@@ -341,20 +344,32 @@ impl Assembler<'_> {
 
     /// Puts the updates of parameters behind the last use of the old values, and renumbers.
     fn finish(mut self, updates: &[&Update], late: bool) -> (Vec<Block>, Vec<Option<usize>>) {
+        let mut moved: Vec<Option<usize>> = vec![None; updates.len()];
+        let postpone = |s: &mut Self, update: &Update| {
+            let place = s.arena.take(if update.row { s.rows } else { update.values.len() });
+            for sink in update.sinks(place) {
+                s.store(home(s.code, &sink), sink);
+            }
+            place
+        };
+        let elsewhere = |s: &Self, sink: Sink| {
+            let value = s.code.values[sink.value as usize];
+            value.block.is_none() || value.row != sink.row
+        };
+        for (update, moved) in updates.iter().zip(&mut moved) {
+            if late || update.sinks(update.place).any(|sink| elsewhere(&self, sink)) {
+                *moved = Some(postpone(&mut self, update));
+            }
+        }
+        // What was postponed so may read parameters, where it is written. What is postponed now is computed where it is written.
         let last_use = self.last_use();
         let too_early = |s: &Self, sink: Sink| {
-            let value = s.code.values[sink.value as usize];
-            let read = last_use.get(&place32(sink.place));
-            value.block.is_none() || value.row != sink.row || read.is_some_and(|&(b, _)| b > home(s.code, &sink))
+            last_use.get(&place32(sink.place)).is_some_and(|&(block, _)| block > home(s.code, &sink))
         };
-        let mut moved = Vec::new();
-        for update in updates {
-            let postponed = late || update.sinks(update.place).any(|sink| too_early(&self, sink));
-            let place = postponed.then(|| self.arena.take(if update.row { self.rows } else { update.values.len() }));
-            for sink in place.into_iter().flat_map(|place| update.sinks(place)) {
-                self.store(home(self.code, &sink), sink);
+        for (update, moved) in updates.iter().zip(&mut moved) {
+            if moved.is_none() && update.sinks(update.place).any(|sink| too_early(&self, sink)) {
+                *moved = Some(postpone(&mut self, update));
             }
-            moved.push(place);
         }
         // Per block: the instruction behind which to write, and what. Temporary stores, too, have read old values now.
         let last_use = self.last_use();

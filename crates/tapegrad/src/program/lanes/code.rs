@@ -181,6 +181,11 @@ impl CodeList {
         }
         let Kind::Do(Op::Mul, [p, q, _]) = self.kind(x) else { return None };
         let (d, y) = literal(self, p).map(|d| (d, q)).or_else(|| literal(self, q).map(|d| (d, p)))?;
+        // Not where that overflows or vanishes though each of the two products would not: in `f32`, whatever the type.
+        let range = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+        if !range.contains(&(c * d).abs()) {
+            return None;
+        }
         let both = self.literal(c * d);
         Some(self.apply(Op::Mul, [both, y, 0]))
     }

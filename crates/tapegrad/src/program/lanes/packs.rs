@@ -6,6 +6,7 @@
 use super::blocks::Update;
 use super::code::{CodeList, Kind, Val, arity};
 use std::collections::HashMap;
+use std::ops::Range;
 use tapegrad_jit::Op;
 
 /// An expression shared by all elements. Operands are positions in its list.
@@ -45,9 +46,9 @@ impl Pack {
             Part::Same(v) => owner(code, updates, *v).is_none(),
             _ => true,
         });
-        let from_start = |leaf: &Vec<Val>| match (owner(code, updates, leaf[0]), code.values[leaf[0] as usize].kind) {
-            (Some(o), Kind::Scalar(place)) => updates[o].place == place as usize,
-            _ => true,
+        let from_start = |leaf: &Vec<Val>| {
+            let places = places(code, leaf);
+            owners(updates, &places).all(|o| updates[o].place == places.start)
         };
         same && self.leaves.iter().all(from_start)
     }
@@ -81,7 +82,8 @@ pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
     // A pack is run last: of the parameters, it may read those that it updates itself.
     packs.retain(|pack| {
         let own = |o: usize| pack.stores.iter().any(|&(number, _)| number == o);
-        !pack.stores.is_empty() && pack.leaves.iter().filter_map(|l| owner(code, updates, l[0])).all(own)
+        let all_own = |leaf: &Vec<Val>| owners(updates, &places(code, leaf)).all(own);
+        !pack.stores.is_empty() && pack.leaves.iter().all(all_own)
     });
     packs
 }
@@ -90,6 +92,20 @@ pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
 fn owner(code: &CodeList, updates: &[Update], v: Val) -> Option<usize> {
     let Kind::Scalar(place) = code.values[v as usize].kind else { return None };
     updates.iter().position(|u| (u.place..u.place + u.values.len()).contains(&(place as usize)))
+}
+
+/// The places of leaves that stand side by side; none of values that are computed.
+fn places(code: &CodeList, leaf: &[Val]) -> Range<usize> {
+    match code.values[leaf[0] as usize].kind {
+        Kind::Scalar(place) => place as usize..place as usize + leaf.len(),
+        _ => 0..0,
+    }
+}
+
+/// The updates of all parameters that have one of these places: what stands side by side may belong to several.
+fn owners(updates: &[Update], places: &Range<usize>) -> impl Iterator<Item = usize> {
+    let overlap = |u: &Update| u.place < places.end && places.start < u.place + u.values.len();
+    updates.iter().enumerate().filter(move |(_, u)| overlap(u)).map(|(number, _)| number)
 }
 
 /// Finds the expression that all of `values` have in common, and adds it to the pack.
