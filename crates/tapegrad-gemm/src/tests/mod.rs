@@ -153,27 +153,12 @@ fn scratch_for<T: Sample>(cpu: Cpu, (m, n, k): (usize, usize, usize)) -> Vec<T> 
 fn run_case<T: Sample>(
     cpu: Cpu,
     shape: (usize, usize, usize),
-    (alpha, beta): (f64, f64),
+    scales: (f64, f64),
     a: &Operand<T>,
     b: &Operand<T>,
     c: &mut Operand<T>,
 ) {
-    let job = Job {
-        m: shape.0,
-        n: shape.1,
-        k: shape.2,
-        alpha: T::from_f64(alpha),
-        a: a.data.as_ptr().wrapping_add(a.origin),
-        a_at: a.at,
-        b: b.data.as_ptr().wrapping_add(b.origin),
-        b_at: b.at,
-        beta: T::from_f64(beta),
-        c: c.data.as_mut_ptr().wrapping_add(c.origin),
-        c_at: c.at,
-    };
-    let mut scratch = scratch_for::<T>(cpu, shape);
-    // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-    unsafe { T::run_on(cpu, &job, Part::WHOLE, &mut scratch) };
+    parts::run_in_parts(cpu, shape, scales, a, b, c, &[Part::WHOLE]);
 }
 
 fn check<T: Sample>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3], scales: (f64, f64)) {

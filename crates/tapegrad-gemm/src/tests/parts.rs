@@ -3,7 +3,7 @@
 use super::*;
 
 /// Runs a case in several parts, one after the other, each with junk in its scratch.
-fn run_in_parts<T: Sample>(
+pub(super) fn run_in_parts<T: Sample>(
     cpu: Cpu,
     shape: (usize, usize, usize),
     (alpha, beta): (f64, f64),

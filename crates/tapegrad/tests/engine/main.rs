@@ -31,6 +31,7 @@ mod operations_page;
 mod ops;
 mod passes;
 mod properties;
+mod random;
 mod random_updates;
 mod repeatable;
 mod replay;

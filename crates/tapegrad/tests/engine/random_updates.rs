@@ -2,25 +2,8 @@
 //! interpreter computes, replay after replay.
 #![allow(clippy::unwrap_used)]
 
+use super::random::Random;
 use tapegrad::{CompileOptions, Element, Tape, Tensor, Tier, Var};
-
-/// Random numbers (xorshift*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-    }
-    fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        Tensor::from_fn(shape, |_| self.below(2001) as f64 / 1000.0 - 1.0)
-    }
-    fn one(&mut self, of: &[Var]) -> Var {
-        of[self.below(of.len())]
-    }
-}
 
 /// What a program has computed so far, by shape: one number for each row, a few numbers, a single number.
 struct Values {
@@ -100,7 +83,7 @@ fn new_value(random: &mut Random, values: &Values, param: Var) -> Option<Var> {
 
 /// Parameters and outputs of a program of its own.
 fn program(tape: &Tape, seed: u64) -> (Vec<Var>, Vec<Var>) {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Random::new(seed);
     let rows = [1, 2, 3, 4, 5, 7, 9, 13, 33, 70][random.below(10)];
     let len = [2, 6, 8, 8, 16][random.below(5)];
     let inputs = (0..2 + random.below(2)).map(|_| tape.input(random.tensor(&[rows]))).collect();

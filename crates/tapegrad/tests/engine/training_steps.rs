@@ -2,25 +2,8 @@
 //! computes, replay after replay, however weights are stored, updated and read.
 #![allow(clippy::unwrap_used)]
 
-use tapegrad::{CompileOptions, Element, Tape, Tensor, Tier, Var};
-
-/// Random numbers (xorshift*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-    }
-    fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-    fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        Tensor::from_fn(shape, |_| self.below(2001) as f64 / 1000.0 - 1.0)
-    }
-}
+use super::random::Random;
+use tapegrad::{CompileOptions, Element, Tape, Tier, Var};
 
 struct Net {
     tape: Tape,
@@ -97,7 +80,7 @@ fn update(tape: &Tape, random: &mut Random, params: &mut Vec<Var>, at: usize, gr
 }
 
 fn net(seed: u64) -> Net {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Random::new(seed);
     let tape = Tape::new();
     let rows = [1, 2, 3, 4, 5, 7, 8, 9, 16, 33][random.below(10)];
     let columns = 1 + random.below(8);
