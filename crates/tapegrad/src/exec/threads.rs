@@ -55,7 +55,7 @@ impl Offer {
 
 /// In cache lines of its own.
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(super) struct Apart<T>(pub(super) T);
 
 struct Shared {
     offer: Apart<AtomicU64>,

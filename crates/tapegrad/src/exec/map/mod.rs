@@ -6,15 +6,16 @@
 //!                 piece 0 │ piece 1 │ …  one thread each
 //! ```
 //!
-//! A chunk is as many points as the caches hold; the program computes them side by side. Each piece of the columns is
-//! given to whichever thread is free. What a point gives depends neither on its place nor on who computes it.
+//! A chunk is as many points as the caches hold; the program computes them side by side. A thread begins with the same part
+//! of the columns at every run, for that may still be in its cache, and then takes pieces that others have left. What a point
+//! gives depends neither on its place nor on who computes it.
 
 mod columns;
 
 use super::element::Element;
 use super::replay::changed;
 use super::state::State;
-use super::threads::{MOST, Team};
+use super::threads::{Apart, MOST, Team};
 use crate::error::{BindError, BranchChange, CompileError, MapError};
 use crate::ir::{Reading, Tape, Var};
 use crate::program::{CompileOptions, Mapped, Place, PointGuard, Program};
@@ -175,13 +176,19 @@ impl<T: Element> Map<T> {
                 let size = chunks.div_ceil(team.threads() * PIECES_PER_THREAD) * chunk;
                 let pieces: Vec<_> = pieces(mapped, count, size, outputs).into_iter().map(Mutex::new).collect();
                 let states: Vec<_> = self.states.iter_mut().map(Mutex::new).collect();
-                let (next, total) = (AtomicUsize::new(0), Mutex::new(Refused::default()));
-                team.run(states.len().min(chunks), &|_, part| {
+                let parts = states.len().min(chunks);
+                let share = pieces.len().div_ceil(parts);
+                let taken: Vec<_> = (0..parts).map(|_| Apart(AtomicUsize::new(0))).collect();
+                let total = Mutex::new(Refused::default());
+                team.run(parts, &|_, part| {
                     let mut state = states[part].lock().unwrap_or_else(PoisonError::into_inner);
-                    while let Some(piece) = pieces.get(next.fetch_add(1, Relaxed)) {
-                        let (points, outputs) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
-                        let refused = run_piece(mapped, &mut state, points.clone(), inputs, outputs);
-                        total.lock().unwrap_or_else(PoisonError::into_inner).join(refused);
+                    for owner in (part..parts).chain(0..part) {
+                        let own = &pieces[(owner * share).min(pieces.len())..((owner + 1) * share).min(pieces.len())];
+                        while let Some(piece) = own.get(taken[owner].0.fetch_add(1, Relaxed)) {
+                            let (points, outputs) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
+                            let refused = run_piece(mapped, &mut state, points.clone(), inputs, outputs);
+                            total.lock().unwrap_or_else(PoisonError::into_inner).join(refused);
+                        }
                     }
                 });
                 total.into_inner().unwrap_or_else(PoisonError::into_inner)
