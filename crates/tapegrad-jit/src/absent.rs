@@ -1,6 +1,6 @@
 //! Where there is no code generator: the same names, and nothing that can be made.
 
-use crate::ir::{Elem, PassSource, ScalarSource, Source};
+use crate::ir::{Effort, Elem, PassSource, ScalarSource, Source};
 use crate::verify::Defect;
 use std::fmt;
 
@@ -145,6 +145,6 @@ impl Scalars {
 ///
 /// # Errors
 /// Always.
-pub fn compile_scalars<T: Number>(_: &[ScalarSource<'_, T>]) -> Result<Scalars, CompileError> {
+pub fn compile_scalars<T: Number>(_: &[ScalarSource<'_, T>], _: Effort) -> Result<Scalars, CompileError> {
     Err(CompileError::Unsupported)
 }

@@ -78,6 +78,51 @@ pub(crate) enum Jump {
 #[derive(Debug)]
 pub(crate) struct Pending(usize);
 
+/// Up to eight bytes of an instruction, the first lowest. (Of bytes pushed to a vector one by one, each is asked whether there is room
+/// for it.)
+#[derive(Clone, Copy, Default)]
+struct Bytes {
+    word: u64,
+    len: u32,
+}
+
+impl Bytes {
+    #[inline]
+    fn push<const N: usize>(&mut self, bytes: [u8; N]) {
+        let mut word = [0; 8];
+        word[..N].copy_from_slice(&bytes);
+        self.word |= u64::from_le_bytes(word) << (8 * self.len);
+        self.len += N as u32;
+    }
+
+    /// The operands; and the address, if it is a long one: that of an instruction comes last but for an immediate number.
+    #[inline]
+    fn modrm(&mut self, reg: u8, rm: Rm) -> Option<i32> {
+        let reg = (reg & 7) << 3;
+        let m = match rm {
+            Rm::Reg(r) => {
+                self.push([0xC0 | reg | (r & 7)]);
+                return None;
+            }
+            Rm::Mem(m) => m,
+        };
+        let short = i8::try_from(m.disp).ok();
+        let mode = if short.is_some() { 0x40 } else { 0x80 };
+        match m.index {
+            Some(index) => self.push([mode | reg | 4, ((index & 7) << 3) | (m.base & 7)]),
+            None => {
+                debug_assert_ne!(m.base & 7, 4, "such a base needs a SIB byte");
+                self.push([mode | reg | (m.base & 7)]);
+            }
+        }
+        match short {
+            Some(disp) => self.push(disp.to_le_bytes()),
+            None => return Some(m.disp),
+        }
+        None
+    }
+}
+
 /// Machine code being written.
 #[derive(Default)]
 pub(crate) struct Assembler {
@@ -89,6 +134,27 @@ impl Assembler {
         self.bytes.extend_from_slice(&x.to_le_bytes());
     }
 
+    #[inline]
+    fn append(&mut self, inst: Bytes) {
+        let end = self.bytes.len() + inst.len as usize;
+        self.bytes.extend_from_slice(&inst.word.to_le_bytes());
+        self.bytes.truncate(end);
+    }
+
+    /// Appends an instruction: its beginning, the operands, and a number.
+    #[inline]
+    fn instruction(&mut self, mut inst: Bytes, reg: u8, rm: Rm, imm: Option<u8>) {
+        if let Some(disp) = inst.modrm(reg, rm) {
+            self.append(inst);
+            inst = Bytes::default();
+            inst.push(disp.to_le_bytes());
+        }
+        if let Some(imm) = imm {
+            inst.push([imm]);
+        }
+        self.append(inst);
+    }
+
     /// `vex reg, second, rm [, imm]`; an absent second operand is register 0, encoded as such.
     pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
         let (x, b) = match rm {
@@ -97,37 +163,14 @@ impl Assembler {
         };
         let not = |bit: bool, at: u32| u8::from(!bit) << at;
         let tail = ((!second & 15) << 3) | (u8::from(v.bits256) << 2) | v.prefix as u8;
+        let mut inst = Bytes::default();
         if v.map == Map::M0F && !v.wide && !x && !b {
-            self.bytes.extend([0xC5, not(reg >= 8, 7) | tail]);
+            inst.push([0xC5, not(reg >= 8, 7) | tail, v.opcode]);
         } else {
             let first = not(reg >= 8, 7) | not(x, 6) | not(b, 5) | v.map as u8;
-            self.bytes.extend([0xC4, first, (u8::from(v.wide) << 7) | tail]);
+            inst.push([0xC4, first, (u8::from(v.wide) << 7) | tail, v.opcode]);
         }
-        self.bytes.push(v.opcode);
-        self.modrm(reg, rm);
-        self.bytes.extend(imm);
-    }
-
-    fn modrm(&mut self, reg: u8, rm: Rm) {
-        let reg = (reg & 7) << 3;
-        match rm {
-            Rm::Reg(r) => self.bytes.push(0xC0 | reg | (r & 7)),
-            Rm::Mem(m) => {
-                let short = i8::try_from(m.disp).ok();
-                let mode = if short.is_some() { 0x40 } else { 0x80 };
-                match m.index {
-                    Some(index) => self.bytes.extend([mode | reg | 4, ((index & 7) << 3) | (m.base & 7)]),
-                    None => {
-                        debug_assert_ne!(m.base & 7, 4, "such a base needs a SIB byte");
-                        self.bytes.push(mode | reg | (m.base & 7));
-                    }
-                }
-                match short {
-                    Some(disp) => self.bytes.push(disp.cast_unsigned()),
-                    None => self.imm32(m.disp),
-                }
-            }
-        }
+        self.instruction(inst, reg, rm, imm);
     }
 
     fn rex(&mut self, reg: u8, rm: u8) {
@@ -142,9 +185,9 @@ impl Assembler {
     /// `lea to, [m]`
     pub(crate) fn lea(&mut self, to: u8, m: Mem) {
         let index = m.index.is_some_and(|i| i >= 8);
-        self.bytes.push(0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8));
-        self.bytes.push(0x8D);
-        self.modrm(to, Rm::Mem(m));
+        let mut inst = Bytes::default();
+        inst.push([0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8), 0x8D]);
+        self.instruction(inst, to, Rm::Mem(m), None);
     }
 
     pub(crate) fn zero(&mut self, reg: u8) {

@@ -330,6 +330,15 @@ impl<T> ScalarInst<T> {
     }
 }
 
+/// How much time code may take to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Little: what is made runs a few hundred times.
+    Quick,
+    /// Three to eight times as much, for code that runs up to three times as fast.
+    Thorough,
+}
+
 /// Straight code over scalars, of any length.
 #[derive(Clone, Copy, Debug)]
 pub struct ScalarSource<'a, T> {

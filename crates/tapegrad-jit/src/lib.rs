@@ -68,7 +68,7 @@ pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile, supported};
 pub use ir::{
-    Block, CYCLE_UNIT, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
+    Block, CYCLE_UNIT, Effort, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
     TileFunction,
 };
 #[cfg(target_arch = "x86_64")]

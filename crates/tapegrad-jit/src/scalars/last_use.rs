@@ -30,8 +30,8 @@ impl Finder {
         }
         let mut found = vec![0; source.code.len()];
         for (at, inst) in source.code.iter().enumerate().rev() {
-            let places = || std::iter::once(&inst.dst).chain(inst.operands());
-            if places().any(|&place| place as usize >= source.arena) {
+            let furthest = inst.operands().iter().fold(inst.dst, |furthest, &place| furthest.max(place));
+            if furthest as usize >= source.arena {
                 return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
             }
             let needed_at_the_end = |place: u32| (place as usize) < source.kept;

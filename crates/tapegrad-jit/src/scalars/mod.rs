@@ -1,7 +1,7 @@
 //! Scalars, from memory to memory: long straight code, repetition in it as vectors.
 //!
 //! ```text
-//!                                ┌▶ pack: four alike as one ─┐
+//!                    (thorough)  ┌▶ pack: four alike as one ─┐
 //!   ScalarInst ─▶ last uses ───▶─┤                           ├─▶ Scalars::run(arena)
 //!                 (backward)     └▶ translate: one by one ───┘
 //! ```
@@ -22,7 +22,7 @@ mod translate;
 use crate::code::Number;
 use crate::compile::{CompileError, supported};
 use crate::encode::Assembler;
-use crate::ir::ScalarSource;
+use crate::ir::{Effort, ScalarSource};
 use crate::memory::Memory;
 use std::fmt;
 
@@ -54,11 +54,12 @@ impl fmt::Debug for Scalars {
 
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8);
 
-/// Compiles pieces of straight code.
+/// Compiles pieces of straight code: with [`Effort::Quick`] instruction by instruction, with [`Effort::Thorough`] repetition in it
+/// as vectors and loops. The results are the same.
 ///
 /// # Errors
 /// If the CPU is not supported, an instruction names a place outside the arena, or there is no memory.
-pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Scalars, CompileError> {
+pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effort) -> Result<Scalars, CompileError> {
     if !supported() {
         return Err(CompileError::Unsupported);
     }
@@ -69,7 +70,7 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>]) -> Result<Sca
     for source in sources {
         let last = finder.find(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();
-        let (arena, in_packs) = translate::translate(source, &last, &mut tables, &mut asm);
+        let (arena, in_packs) = translate::translate(source, &last, effort, &mut tables, &mut asm);
         pieces.push(Piece { start, arena });
         packed += in_packs;
     }

@@ -5,7 +5,7 @@ use super::near::Near;
 use super::pack;
 use crate::code::Number;
 use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm, Vex};
-use crate::ir::{Elem, ScalarInst, ScalarOp, ScalarSource, TileFunction};
+use crate::ir::{Effort, Elem, ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
@@ -63,6 +63,7 @@ const ALL: u16 = (1 << REGISTERS) - 1;
 pub(super) fn translate<T: Number>(
     source: &ScalarSource<'_, T>,
     last: &LastUses,
+    effort: Effort,
     tables: &mut Tables,
     asm: &mut Assembler,
 ) -> (usize, usize) {
@@ -90,9 +91,9 @@ pub(super) fn translate<T: Number>(
     t.asm.add_imm(STACK, -(FRAME + 8));
     t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
-    let packed = match T::ELEM {
-        Elem::F64 => pack::Packed::find(source.code, last, source.arena, &mut tables.places),
-        Elem::F32 => None,
+    let packed = match (T::ELEM, effort) {
+        (Elem::F64, Effort::Thorough) => pack::Packed::find(source.code, last, source.arena, &mut tables.places),
+        _ => None,
     };
     let (end, in_packs) = match packed {
         Some(packed) => {

@@ -1,7 +1,7 @@
 //! Random straight code over places: machine code against an interpreter, bit for bit.
 
 use crate::common::{Draw, Float};
-use tapegrad_jit::{Op, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported};
+use tapegrad_jit::{Effort, Op, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported};
 
 fn floor<T: Float>(a: T) -> T {
     T::eval(Op::Floor, a, a, a)
@@ -156,15 +156,21 @@ fn check<T: Float>(seed: u64) {
     }
     let source = |code| ScalarSource { arena: 2 * kept, kept, code };
     let sources: Vec<_> = pieces.iter().map(|code| source(&code[..])).collect();
-    let compiled = compile_scalars(&sources).unwrap();
-    for (number, code) in pieces.iter().enumerate() {
-        let mut want: Vec<T> = (0..compiled.memory()).map(|_| T::of(draw.number())).collect();
-        let mut got = want.clone();
-        interpret(code, &mut want);
-        compiled.run(number, &mut got);
-        for place in 0..kept {
-            let (got, want) = (got[place], want[place]);
-            assert_eq!(got.bits(), want.bits(), "seed {seed}, piece {number}, place {place}: {got:?}, not {want:?}");
+    for effort in [Effort::Quick, Effort::Thorough] {
+        let compiled = compile_scalars(&sources, effort).unwrap();
+        for (number, code) in pieces.iter().enumerate() {
+            let mut want: Vec<T> = (0..compiled.memory()).map(|_| T::of(draw.number())).collect();
+            let mut got = want.clone();
+            interpret(code, &mut want);
+            compiled.run(number, &mut got);
+            for place in 0..kept {
+                let (got, want) = (got[place], want[place]);
+                let (got_bits, want_bits) = (got.bits(), want.bits());
+                assert_eq!(
+                    got_bits, want_bits,
+                    "seed {seed}, piece {number}, place {place}, {effort:?}: {got:?}, not {want:?}"
+                );
+            }
         }
     }
 }
@@ -178,7 +184,8 @@ fn much_of_random_repetition_is_packed() {
         let packed = |seed: &u64| {
             let code = repeated::<f64>(&mut Draw(*seed), 60, calls);
             // What stands in packs needs room of its own.
-            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap().memory() > 120
+            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }], Effort::Thorough).unwrap().memory()
+                > 120
         };
         let count = (0..400).filter(packed).count();
         assert!(count > 20, "{count} of 400, with calls: {calls}");
@@ -206,8 +213,8 @@ fn a_piece_becomes_the_same_code_whatever_pieces_come_before_it() {
         let pieces: Vec<_> = (0..3).map(|n| random::<f64>(&mut draw, kept, 100, n > 0)).collect();
         // The second keeps what is temporary to the others.
         let source = |n: usize| ScalarSource { arena: 2 * kept, kept: kept * (1 + n % 2), code: &pieces[n] };
-        let alone = (0..3).flat_map(|n| compile_scalars(&[source(n)]).unwrap().bytes().to_vec());
-        let together = compile_scalars(&[source(0), source(1), source(2)]).unwrap();
+        let alone = (0..3).flat_map(|n| compile_scalars(&[source(n)], Effort::Thorough).unwrap().bytes().to_vec());
+        let together = compile_scalars(&[source(0), source(1), source(2)], Effort::Thorough).unwrap();
         assert!(alone.eq(together.bytes().iter().copied()), "seed {seed}");
     }
 }
@@ -219,7 +226,9 @@ fn places_outside_the_arena_are_refused() {
     }
     let code = [ScalarInst::<f64> { op: ScalarOp::Add, dst: 1, args: [0, 2, 9] }];
     let refused = |arena, kept, code: &[ScalarInst<f64>]| {
-        compile_scalars(&[ScalarSource { arena, kept, code }]).err().map_or(String::new(), |error| error.to_string())
+        compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough)
+            .err()
+            .map_or(String::new(), |error| error.to_string())
     };
     assert_eq!(refused(3, 3, &code), "", "the third operand of a sum is no operand");
     assert!(refused(2, 2, &code).contains("instruction 0 reaches outside the arena"));
@@ -238,7 +247,7 @@ fn numbers_needed_only_in_between_are_not_written_to_memory() {
         ScalarInst::<f64> { op: ScalarOp::Mul, dst: 3, args: [0, 1, 0] },
         ScalarInst { op: ScalarOp::Add, dst: 2, args: [3, 0, 0] },
     ];
-    let compiled = compile_scalars(&[ScalarSource { arena: 4, kept: 3, code: &code }]).unwrap();
+    let compiled = compile_scalars(&[ScalarSource { arena: 4, kept: 3, code: &code }], Effort::Thorough).unwrap();
     let mut arena = [3.0, 5.0, 0.0, -1.0];
     compiled.run(0, &mut arena);
     assert_eq!(arena, [3.0, 5.0, 18.0, -1.0]);
@@ -252,7 +261,8 @@ fn every_instruction_of_scalars_is_one_that_a_disassembler_knows() {
     for seed in 0..50 {
         let mut code = random::<f64>(&mut Draw(seed), 60, 300, true);
         code.extend(repeated(&mut Draw(seed), 60, seed % 2 == 1));
-        let compiled = compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }]).unwrap();
+        let compiled =
+            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }], Effort::Thorough).unwrap();
         let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
         let mut last = iced_x86::Mnemonic::INVALID;
         while decoder.can_decode() && last != iced_x86::Mnemonic::Ret {

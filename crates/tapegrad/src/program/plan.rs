@@ -441,7 +441,7 @@ impl<'a> Plan<'a> {
         }
         let mut scratch = 0;
         if generators.scalars > 0 {
-            let needs = scalars::compile(&mut steps, places.scratch, generators.scalars);
+            let needs = scalars::compile(&mut steps, places.scratch, generators);
             scratch = tolerate_defects(needs)?.unwrap_or(0);
         }
         if generators.passes {

@@ -48,12 +48,16 @@ impl ScalarCode {
     }
 }
 
-/// Compiles the groups of scalars, of at most `most` instructions together; places from `scratch` on are registers. Tells how
+/// Compiles the groups of scalars, if they are not too many instructions together; places from `scratch` on are registers. Tells how
 /// many of them the machine code needs.
-pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: usize) -> Result<usize, CompileError> {
+pub(super) fn compile<T: Reading>(
+    steps: &mut [Step<T>],
+    scratch: usize,
+    generators: Generators,
+) -> Result<usize, CompileError> {
     let groups: Vec<&mut Fused<T>> = steps.iter_mut().filter_map(scalars).collect();
     let total: usize = groups.iter().map(|f| f.body.len()).sum();
-    if total == 0 || total > most {
+    if total == 0 || total > generators.scalars {
         return Ok(0);
     }
     let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f)).collect();
@@ -62,7 +66,7 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], scratch: usize, most: u
         ScalarSource { arena, kept: scratch, code }
     };
     let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
-    let code = Arc::new(tapegrad_jit::compile_scalars(&sources)?);
+    let code = Arc::new(tapegrad_jit::compile_scalars(&sources, generators.effort)?);
     let registers = code.memory().saturating_sub(scratch);
     for (piece, f) in groups.into_iter().enumerate() {
         f.scalars = Some(ScalarCode { code: Arc::clone(&code), piece });

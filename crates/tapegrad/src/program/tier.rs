@@ -1,13 +1,15 @@
 //! How a program is carried out, and who decides it.
 
+use tapegrad_jit::Effort;
+
 /// How a program is carried out.
 ///
 /// | tier | made of | bits |
 /// |---|---|---|
 /// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
-/// | `Template` | machine code for scalars, of any length, in `f64` four alike at a time where that is possible; tensors as the interpreter does them | those of the interpreter (but which NaN) |
-/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; scalars as `Template` does them where that computes at least half of them four at a time, which is faster | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order |
-/// | `Auto` | `Optimised` for small programs and for tensors, `Template` for longer scalar code: of up to about half a million instructions, and of up to four million if most of it is repetition | those of the parts |
+/// | `Template` | machine code for scalars, of any length, instruction by instruction; tensors as the interpreter does them | those of the interpreter (but which NaN) |
+/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; where at least half of a scalar program in `f64` is the same operations again and again, they are computed four at a time and in loops instead | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order; four at a time, those of the interpreter |
+/// | `Auto` | `Optimised` for small programs and for tensors; longer scalar code, of up to about half a million instructions, as `Template`, or, if it is to be replayed a thousand times or nobody has said how often, with repetition four at a time and in loops, then up to four million | those of the parts |
 ///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.
@@ -35,6 +37,8 @@ pub(super) struct Generators {
     pub(super) scalars: usize,
     /// If that gives at most so many bytes.
     pub(super) code: usize,
+    /// Whether repetition in them is looked for.
+    pub(super) effort: Effort,
 }
 
 /// Which programs become lane code as a whole.
@@ -49,22 +53,37 @@ pub(super) enum Lanes {
 const MOST_SCALARS: usize = 1 << 22;
 /// Straight machine code is longer than the interpreter's instructions, about half a million of which give so many bytes: as
 /// much as stays in a third-level cache. From there on only repetition pays, which becomes loops.
+const MOST_STRAIGHT: usize = 1 << 19;
 const MOST_CODE: usize = 16 << 20;
 /// A program replayed less often is interpreted sooner than it is translated.
 const FEW: usize = 32;
+/// Finding repetition costs as much as it saves in so many replays (900 to 2200 in the formulas measured).
+const MANY: usize = 1000;
 
 impl Tier {
     /// What is made of a program that is replayed about so often, if that is known.
     pub(super) fn generators(self, replays: Option<usize>) -> Generators {
-        let none = Generators { lanes: Lanes::Never, passes: false, scalars: 0, code: usize::MAX };
+        let none =
+            Generators { lanes: Lanes::Never, passes: false, scalars: 0, code: usize::MAX, effort: Effort::Quick };
         match self {
             Tier::Interpreter => none,
             Tier::Template => Generators { scalars: usize::MAX, ..none },
-            Tier::Optimised => Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX, ..none },
+            Tier::Optimised => {
+                Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX, effort: Effort::Thorough, ..none }
+            }
             // Looking ahead over more than a few hundred numbers takes four times as long and gains nothing (measured).
             Tier::Auto => match replays {
                 Some(few) if few < FEW => none,
-                _ => Generators { lanes: Lanes::Small, passes: true, scalars: MOST_SCALARS, code: MOST_CODE },
+                Some(some) if some < MANY => {
+                    Generators { lanes: Lanes::Small, passes: true, scalars: MOST_STRAIGHT, code: MOST_CODE, ..none }
+                }
+                _ => Generators {
+                    lanes: Lanes::Small,
+                    passes: true,
+                    scalars: MOST_SCALARS,
+                    code: MOST_CODE,
+                    effort: Effort::Thorough,
+                },
             },
         }
     }
@@ -80,6 +99,7 @@ mod tests {
         assert_eq!(of(Some(1)), Tier::Interpreter.generators(None));
         assert_eq!((of(None).lanes, of(None).passes), (Lanes::Small, true));
         assert_eq!(of(Some(1_000_000)), of(None));
+        assert_eq!((of(Some(100)).effort, of(Some(100)).lanes), (Effort::Quick, Lanes::Small));
         assert_eq!(Tier::Optimised.generators(Some(1)).lanes, Lanes::Large);
         assert_eq!(Tier::Interpreter.generators(Some(1_000_000)), Tier::Interpreter.generators(None));
     }

@@ -2,7 +2,7 @@
 
 use super::groups::{Source, find};
 use super::*;
-use crate::ir::{ScalarOp, ScalarSource, TileFunction};
+use crate::ir::{Effort, ScalarOp, ScalarSource, TileFunction};
 use crate::scalars::last_use;
 use ScalarOp::{Abs, Add, Div, Less, Mul, Neg, Recip, Sqrt, Square, Sub};
 
@@ -134,7 +134,7 @@ fn run_in(code: &Code, arena: usize, kept: usize, packed: bool) {
 
 /// Compares all that is kept, and is a number, with what the code means.
 fn check(code: &Code, arena: usize, kept: usize) {
-    let Ok(compiled) = crate::compile_scalars(&[ScalarSource { arena, kept, code }]) else { return };
+    let Ok(compiled) = crate::compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough) else { return };
     let mut got: Vec<f64> = (0..compiled.memory()).map(|i| 1.0 + 0.5 * (i as f64).sin()).collect();
     let mut want = got.clone();
     for inst in code {
@@ -176,7 +176,7 @@ fn calls_all_over_the_code_become_one_call_between_packs() {
     if !crate::supported() {
         return;
     }
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }]);
+    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }], Effort::Thorough);
     let compiled = compiled.expect("all places are in the arena");
     let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
     let calls = decoder.iter().filter(|inst| inst.mnemonic() == iced_x86::Mnemonic::Call).count();
@@ -191,7 +191,7 @@ fn packs_beside_calls_have_the_bits_of_one_by_one() {
     code.extend((0..80).map(|i| inst(Mul, 100 + i, [i, 90])));
     code.extend((0..80).map(|i| inst(call, 200 + i, [100 + i, 0])));
     code.extend((0..80).map(|i| inst(Sub, 100 + i, [100 + i, 200 + i])));
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }]);
+    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }], Effort::Thorough);
     let Ok(compiled) = compiled else { return };
     let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| i as f64 + 0.25).collect();
     compiled.run(0, &mut arena);
@@ -215,7 +215,7 @@ fn calls_on_places_far_away_have_the_bits_of_one_by_one() {
         inst.args.iter_mut().chain([&mut inst.dst]).for_each(|place| *place += far);
     }
     let kept = far as usize + 390;
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: kept + 12, kept, code: &code }]);
+    let compiled = crate::compile_scalars(&[ScalarSource { arena: kept + 12, kept, code: &code }], Effort::Thorough);
     let Ok(compiled) = compiled else { return };
     let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| (i % 1000) as f64 + 0.25).collect();
     let (before, factor) = (arena[far as usize..][..80].to_vec(), arena[far as usize + 90]);
@@ -251,7 +251,8 @@ fn instructions_on_different_levels_are_a_pack_if_none_depends_on_another() {
 
 /// Bytes of machine code.
 fn length(code: &Code, arena: usize, kept: usize) -> usize {
-    crate::compile_scalars(&[ScalarSource { arena, kept, code }]).map_or(0, |compiled| compiled.bytes().len())
+    crate::compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough)
+        .map_or(0, |compiled| compiled.bytes().len())
 }
 
 /// A sum of `(x[i + 1] - x[i]²)²` in parts, and its derivative by each number, for which all differences are kept.
