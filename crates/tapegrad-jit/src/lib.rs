@@ -75,4 +75,4 @@ pub use ir::{
 pub use pass::{Passes, compile_passes};
 #[cfg(target_arch = "x86_64")]
 pub use scalars::{Scalars, compile_scalars};
-pub use verify::{Defect, verify, verify_pass};
+pub use verify::{Defect, MOST_ELEMENTS, verify, verify_pass};

@@ -7,7 +7,7 @@
 //!    where they are used, not where they are defined.
 //! 5. Functions that are called are in the program's table.
 
-use crate::ir::{CYCLE_UNIT, Elem, Inst, LANES, Op, PassSource, Source};
+use crate::ir::{CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -41,10 +41,11 @@ pub fn verify(source: &Source) -> Result<(), Defect> {
     check_size(source.arena)
 }
 
-/// Offsets are signed 32-bit numbers of bytes.
+/// The largest arena, in elements: offsets are signed 32-bit numbers of bytes.
+pub const MOST_ELEMENTS: usize = i32::MAX as usize / 2 / 8;
+
 pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
-    let most = i32::MAX as usize / 2 / Elem::F64.bytes();
-    if elements > most { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
+    if elements > MOST_ELEMENTS { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
 }
 
 /// Checks a pass, which keeps the rules of a block of rows, and more:
@@ -131,7 +132,7 @@ fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Block;
+    use crate::ir::{Block, Elem};
 
     fn inst(op: Op, a: u32, b: u32) -> Inst {
         Inst { op, a, b, c: 0 }

@@ -104,7 +104,7 @@ impl Tape {
         self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
         let _blame = Blame::on(self.key(), at)?;
         self.rewrite(&[ids[0]], &wrt_ids);
-        let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], &wrt_ids, at)?;
+        let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], false, &wrt_ids, at)?;
         self.verify();
         Ok(self.or_zeros(cotangents, wrt))
     }
@@ -160,7 +160,7 @@ impl Tape {
         let _blame = Blame::on(self.key(), at)?;
         self.rewrite(&outs, &ids);
         let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
-        let results = transform::jvp(self.key(), &pairs, &outs, at)?;
+        let results = transform::jvp(self.key(), &pairs, false, &outs, at)?;
         self.verify();
         Ok(self.or_zeros(results, outputs))
     }

@@ -198,7 +198,10 @@ impl Rows {
             }
             let start = self.record.position().map_or(0, csv::Position::byte);
             self.line = self.reader.get_mut().line_at(start);
-            let blank = self.record.len() == 1 && self.record[0].iter().all(u8::is_ascii_whitespace);
+            // A line with nothing at all is passed over by the reader; an empty field in quotes is a missing number.
+            let blank = self.record.len() == 1
+                && !self.record[0].is_empty()
+                && self.record[0].iter().all(u8::is_ascii_whitespace);
             if !blank {
                 return Ok(true);
             }

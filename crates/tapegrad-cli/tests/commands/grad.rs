@@ -128,6 +128,8 @@ fn a_table_that_does_not_fit_the_formula_is_refused() {
     assert_eq!(refusal("x,y\n1,2\n", &["x*y", "y=2"]), "has a column `y`, and `y` has the value 2 too");
     assert_eq!(refusal("a,b\n1,2\n", &["x*2", "x=2"]), "no column has the name of a variable of the formula");
     assert_eq!(refusal("x\n", &["x"]), "has a header and no rows");
+    let empty = "row 3, column `x`: expected a number, found an empty cell";
+    assert_eq!(refusal("x\n1\n\"\"\n3\n", &["x"]), empty, "an empty field in quotes is no blank line");
     assert!(carets(&["z", "--map", text(&scratch.file("points.csv", "x\n1\n"))]).contains("`z` has no value"));
     assert_eq!(grad(&["x", "--map", "nowhere.csv"]).refusal(), "nowhere.csv: no such file");
 }

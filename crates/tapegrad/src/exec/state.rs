@@ -180,12 +180,12 @@ impl<T: Element> State<T> {
             return Err(BindError::new(message));
         }
         // An index that does not fit in 32 bits is out of range whatever the bound.
-        let bad = data.iter().enumerate().find(|&(_, &i)| i >= input.bound || u32::try_from(i).is_err());
+        let bad = data.iter().enumerate().find(|&(at, &i)| i >= input.bound(at) || u32::try_from(i).is_err());
         if let Some((position, index)) = bad {
             let message = format!(
                 "{}: index {index} at position {position} is out of range, there are {} rows",
                 input.describe(),
-                input.bound
+                input.bound(position)
             );
             return Err(BindError::new(message));
         }

@@ -9,12 +9,10 @@ use super::op::{Attrs, OpDef};
 pub(crate) struct Rewritten(pub(crate) Vec<(NodeId, &'static OpDef, Inputs, Attrs)>);
 
 impl Rewritten {
-    /// Writes all nodes as they were before, but for those that lack an input removed since.
+    /// Writes all nodes as they were before. What they read then cannot be removed, nor they without being forgotten here.
     pub(crate) fn undo(&mut self, graph: &mut Graph) {
         for (id, op, inputs, attrs) in self.0.drain(..).rev() {
-            if graph.contains(id) && inputs.iter().all(|&i| graph.contains(i)) {
-                graph.replace(id, op, inputs, attrs);
-            }
+            graph.replace(id, op, inputs, attrs);
         }
     }
 }

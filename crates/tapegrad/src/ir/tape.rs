@@ -415,6 +415,9 @@ impl Tape {
             let user = r.graph.order().iter().rev().find(|&&o| r.graph.node(o).inputs.contains(&id));
             let message = if let Some(&user) = user {
                 format!("the value is used by {}", r.graph.describe(user))
+            } else if let Some(&(user, ..)) = r.rewritten.0.iter().find(|(_, _, inputs, _)| inputs.contains(&id)) {
+                // It is written in another way for now.
+                format!("the value is used by {}", r.graph.describe(user))
             } else if r.assigns.iter().any(|&(p, v)| p == id || v == id) {
                 "the value takes part in an assignment".to_owned()
             } else if r.guards.iter().any(|g| g.lhs == id || g.rhs == id) {
@@ -424,6 +427,7 @@ impl Tape {
                 r.graph.remove(id);
                 r.recent_scalars = [None; SEATS];
                 r.cached.remove(id);
+                r.rewritten.0.retain(|&(node, ..)| node != id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });
                 return Ok(());

@@ -93,7 +93,7 @@ macro_rules! of_order {
                     },
                     rule: Rule::Custom {
                         vjp: |args, _, ct| args.times(ct, rule(args)),
-                        jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * rule(args),
+                        jvp: |args, tangents| args.times(tangents[0].expect("the only operand has a tangent"), rule(args)),
                     },
                     masks: false,
                     kernel: Kernel::Elementwise(&Elementwise {

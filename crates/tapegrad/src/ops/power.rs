@@ -4,22 +4,25 @@ use super::attributes;
 use crate::ir::{Attrs, Elementwise, Kernel, LeafValue, OpDef, Rule, RuleArgs, Sample, Tensor, Var, infer_elementwise};
 use crate::num::{Float, Formula, LaneFn, Lanes, Num, for_each_lane};
 
+/// The largest exponent: kernels are handed it as a number of theirs, and single precision has all whole numbers up to here.
+const LARGEST: i32 = 1 << 24;
+
 /// Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0
-/// everywhere, also at $x = 0$.
+/// everywhere, also at $x = 0$. The exponent is at most $2^{24}$ in absolute value; [`Var::powi`] takes any.
 pub static POWI: OpDef = OpDef {
     name: "powi",
     doc: "Power with a whole exponent, $x^n$, by repeated multiplication. With $n = 0$ the value is 1 and the derivative 0 \
-          everywhere, also at $x = 0$.\n",
+          everywhere, also at $x = 0$. The exponent is at most $2^{24}$ in absolute value; [`powi`](crate::Var::powi) takes any.\n",
     args: &["x"],
     variadic: false,
     onnx: Some("Pow"),
     infer: |operands, attrs| {
-        attributes::whole_number(attrs, f64::from(i32::MIN)..=f64::from(i32::MAX))?;
+        attributes::whole_number(attrs, -f64::from(LARGEST)..=f64::from(LARGEST))?;
         infer_elementwise(operands, attrs)
     },
     rule: Rule::Custom {
         vjp: |args, _, ct| args.times(ct, partial(args)),
-        jvp: |args, tangents| tangents[0].expect("the only operand has a tangent") * partial(args),
+        jvp: |args, tangents| args.times(tangents[0].expect("the only operand has a tangent"), partial(args)),
     },
     masks: false,
     kernel: Kernel::Elementwise(&Elementwise {
@@ -31,7 +34,6 @@ pub static POWI: OpDef = OpDef {
         partials: &[
             |x, _| match whole(x[1]) {
                 0 => 0.0,
-                i32::MIN => x[1] * x[0].powi(i32::MIN) / x[0],
                 n => x[1] * x[0].powi(n - 1),
             },
             |_, _| 0.0,
@@ -51,8 +53,6 @@ fn partial(args: &RuleArgs<'_>) -> Var {
         0 => x.lit(0.0),
         1 => x.lit(1.0),
         2 => 2.0 * x,
-        // There is no whole number below.
-        i32::MIN => f64::from(n) * x.powi(n) / x,
         _ => f64::from(n) * x.powi(n - 1),
     }
 }
@@ -100,6 +100,10 @@ impl Var {
     #[must_use]
     #[track_caller]
     pub fn powi(self, n: i32) -> Var {
+        if n.unsigned_abs() > LARGEST.unsigned_abs() {
+            let even = self.powi(n / 2).square();
+            return if n % 2 == 0 { even } else { even * self.powi(n % 2) };
+        }
         Var::record(&POWI, &[self], Attrs::Scalar(f64::from(n)))
     }
 }

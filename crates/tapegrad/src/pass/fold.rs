@@ -16,7 +16,7 @@ use super::kind::{Kind, Kinds};
 use super::pattern::{LARGEST_CONSTANT, unary};
 use crate::eval::{eval_node, eval_numbers};
 use crate::ir::leaf::CONST;
-use crate::ir::{Attrs, DType, Graph, Inputs, LeafValue, NodeId, OpDef, Tensor};
+use crate::ir::{Attrs, DType, Graph, Inputs, LeafValue, NodeId, OpDef, Tensor, TensorType};
 use crate::ops::{BROADCAST_TO, MUL};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -221,6 +221,12 @@ impl Folder<'_> {
             return false;
         }
         let (op, attrs) = (node.op, graph.attrs(id).clone());
+        // A user's operation may be particular about the shapes it takes.
+        let small = TensorType::real(common.clone());
+        let types: SmallVec<[&TensorType; 3]> = sources.iter().map(|_| &small).collect();
+        if !(op.infer)(&types, &attrs).is_ok_and(|found| found == small) {
+            return false;
+        }
         let mut operands: SmallVec<[NodeId; 3]> = SmallVec::new();
         for source in sources {
             let fits = *self.graph.shape(source) == common;

@@ -4,6 +4,7 @@ use crate::error::{BindError, RecordErrorKind};
 use crate::ir::{NodeId, Shape, TapeKey, Var, registry};
 use hashbrown::DefaultHashBuilder;
 use slotmap::SparseSecondaryMap;
+use std::ops::Range;
 use std::panic::Location;
 
 /// What a slot is for.
@@ -29,8 +30,8 @@ pub(crate) struct Slot {
 pub(crate) struct IndexInput {
     pub(crate) offset: usize,
     pub(crate) len: usize,
-    /// Every index must be below this.
-    pub(crate) bound: usize,
+    /// Below what the indices at these positions must be.
+    pub(crate) bounds: Vec<(Range<usize>, usize)>,
     pub(crate) name: Option<String>,
 }
 
@@ -77,6 +78,12 @@ impl Slot {
 }
 
 impl IndexInput {
+    /// Below what the index at a position must be.
+    pub(crate) fn bound(&self, position: usize) -> usize {
+        let there = self.bounds.iter().filter(|(positions, _)| positions.contains(&position));
+        there.map(|&(_, bound)| bound).min().unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn describe(&self) -> String {
         called("index input", self.name.as_deref())
     }

@@ -17,7 +17,7 @@ use super::step::{Fused, Load, Step};
 use crate::ir::Reading;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tapegrad_jit::{CYCLE_UNIT, CompileError, Elem, LANES, Op, PassSource, Passes};
+use tapegrad_jit::{CYCLE_UNIT, CompileError, Elem, LANES, MOST_ELEMENTS, Op, PassSource, Passes};
 
 /// How a group is run as machine code.
 #[derive(Clone, Debug)]
@@ -59,7 +59,8 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: us
             found.push((f, draft.loads));
         }
     }
-    if sources.is_empty() {
+    let too_large = |source: &PassSource| source.arena.max(source.temporary) > MOST_ELEMENTS;
+    if sources.is_empty() || sources.iter().any(too_large) {
         return Ok(0);
     }
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };

@@ -16,6 +16,7 @@ use super::view::View;
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use hashbrown::HashMap;
+use std::ops::Range;
 use tapegrad_jit::LANES;
 
 /// Shorter groups of scalars are left in their order.
@@ -159,22 +160,31 @@ impl<'a> Plan<'a> {
         if !graph.may_have(|_, ty, _| ty.dtype == DType::Index) {
             return Ok(());
         }
-        // The number of rows, and the node that has them.
-        let mut bounds: HashMap<NodeId, (usize, NodeId)> = HashMap::new();
-        let tighten = |bounds: &mut HashMap<NodeId, (usize, NodeId)>, id: NodeId, bound: (usize, NodeId)| {
-            let old = bounds.entry(self.views.root(id)).or_insert(bound);
-            if bound.0 < old.0 {
-                *old = bound;
+        // For each buffer of indices: where they are, the number of rows, and the node that has them.
+        let mut bounds: HashMap<NodeId, Vec<(Range<usize>, usize, NodeId)>> = HashMap::new();
+        let tighten = |bounds: &mut HashMap<_, Vec<(Range<usize>, usize, NodeId)>>, id: NodeId, rows, user| {
+            let (root, view) = (self.views.root(id), self.views.view(graph, id));
+            let places = match view.is_contiguous() {
+                true => view.offset..view.offset + view.numel(),
+                false => 0..graph.shape(root).numel(),
+            };
+            let known = bounds.entry(root).or_default();
+            match known.iter_mut().find(|(there, ..)| *there == places) {
+                Some((_, fewest, who)) if rows < *fewest => (*fewest, *who) = (rows, user),
+                Some(_) => {}
+                None => known.push((places, rows, user)),
             }
         };
         for &id in graph.order().iter().rev() {
             let node = graph.node(id);
             let Some(bound) = graph.rows_below(id) else { continue };
-            tighten(&mut bounds, node.inputs[1], (bound, id));
+            tighten(&mut bounds, node.inputs[1], bound, id);
+            // Any of the indices may be picked for any place.
+            let own = bounds.get(&id).and_then(|own| own.iter().min_by_key(|(_, rows, _)| *rows));
             if graph.ty(id).dtype == DType::Index
-                && let Some(&own) = bounds.get(&id)
+                && let Some(&(_, rows, user)) = own
             {
-                tighten(&mut bounds, node.inputs[0], own);
+                tighten(&mut bounds, node.inputs[0], rows, user);
             }
         }
         for &id in graph.order() {
@@ -184,19 +194,23 @@ impl<'a> Plan<'a> {
             let len = graph.shape(id).numel();
             self.index_offset.insert(id, self.index_end);
             if let Some(LeafValue::Index(value)) = graph.leaf_value(id) {
-                let (bound, user) = bounds.get(&id).copied().unwrap_or((usize::MAX, id));
-                if let Some(position) = value.data().iter().position(|&i| i as usize >= bound) {
-                    return Err(CompileError::new(format!(
-                        "index {} at position {position} of {} is out of range, there are {bound} rows\n  used by: {}",
-                        value.data()[position],
-                        graph.title(id),
-                        graph.describe(user)
-                    )));
+                let bounds = bounds.remove(&id).unwrap_or_default();
+                for (places, bound, user) in &bounds {
+                    if let Some(position) = places.clone().find(|&at| value.data()[at] as usize >= *bound) {
+                        return Err(CompileError::new(format!(
+                            "index {} at position {position} of {} is out of range, there are {bound} rows\n  used by: {}",
+                            value.data()[position],
+                            graph.title(id),
+                            graph.describe(*user)
+                        )));
+                    }
                 }
+                let mut bounds: Vec<_> = bounds.into_iter().map(|(places, bound, _)| (places, bound)).collect();
+                bounds.sort_by_key(|(places, _)| (places.start, places.end));
                 self.index_image.resize(self.index_end, 0);
                 self.index_image.extend_from_slice(value.data());
                 let name = graph.name(id).map(str::to_owned);
-                self.index_inputs.insert(id, IndexInput { offset: self.index_end, len, bound, name });
+                self.index_inputs.insert(id, IndexInput { offset: self.index_end, len, bounds, name });
             }
             self.index_end += len;
         }

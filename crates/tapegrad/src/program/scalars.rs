@@ -12,7 +12,7 @@ use super::tier::Generators;
 use crate::error;
 use crate::ir::{NodeId, Reading, TapeKey};
 use std::sync::Arc;
-use tapegrad_jit::{CompileError, ScalarInst, ScalarOp, ScalarSource, Scalars};
+use tapegrad_jit::{CompileError, MOST_ELEMENTS, ScalarInst, ScalarOp, ScalarSource, Scalars};
 
 impl Extract {
     /// The program as scalar code, if most of that is repetition, which scalar code computes four at a time.
@@ -66,6 +66,9 @@ pub(super) fn compile<T: Reading>(
         ScalarSource { arena, kept: scratch, code }
     };
     let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
+    if sources.iter().any(|source| source.arena > MOST_ELEMENTS) {
+        return Ok(0);
+    }
     let code = Arc::new(tapegrad_jit::compile_scalars(&sources, generators.effort)?);
     let registers = code.memory().saturating_sub(scratch);
     for (piece, f) in groups.into_iter().enumerate() {

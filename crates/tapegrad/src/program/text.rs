@@ -189,10 +189,17 @@ impl<T: Float> fmt::Display for Program<T> {
             writeln!(f, "{role}{name} {} @{}", slot.shape, slot.offset)?;
         }
         let mut indices: Vec<_> = layout.indices.iter().map(|(_, index)| index).collect();
-        indices.sort_by_key(|index| (index.offset, index.len, index.bound, index.name.clone()));
+        indices.sort_by_key(|index| (index.offset, index.len, index.name.clone()));
         for index in indices {
             let name = index.name.as_ref().map_or(String::new(), |n| format!(" {n:?}"));
-            writeln!(f, "index{name} [{}] i@{}, below {}", index.len, index.offset, index.bound)?;
+            write!(f, "index{name} [{}] i@{}", index.len, index.offset)?;
+            for (positions, bound) in &index.bounds {
+                write!(f, ", below {bound}")?;
+                if *positions != (0..index.len) {
+                    write!(f, " at {}..{}", positions.start, positions.end)?;
+                }
+            }
+            writeln!(f)?;
         }
         for number in 0..=steps.len() {
             if number == *updates {

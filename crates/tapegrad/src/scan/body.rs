@@ -143,7 +143,8 @@ impl Body {
             let outputs: Vec<(NodeId, Var)> = nexts.iter().copied().zip(cts.iter().copied()).collect();
             let wrt: Vec<NodeId> = states.iter().chain(&constants).map(|v| v.id()).collect();
             tape.rewrite(&nexts, &wrt);
-            let found = transform::vjp(tape.key(), &outputs, &wrt, Location::caller());
+            // A zero may stand for a state that nothing reads, or a branch that is not taken.
+            let found = transform::vjp(tape.key(), &outputs, true, &wrt, Location::caller());
             let found = found.map_err(|error| CompileError::new(error.to_string()))?;
             let (of_states, of_constants) = found.split_at(states.len());
             for (&ct, found) in cts.iter().zip(of_states) {
@@ -180,7 +181,8 @@ impl Body {
         tape.rewrite(&nexts, &wrt);
         let pairs: Vec<(NodeId, Var)> =
             wrt.into_iter().zip(moved_states.iter().chain(&moved_constants).copied()).collect();
-        let tangents = transform::jvp(tape.key(), &pairs, &nexts, Location::caller()).map_err(failed)?;
+        // What does not move has a tangent of zeros here.
+        let tangents = transform::jvp(tape.key(), &pairs, true, &nexts, Location::caller()).map_err(failed)?;
         let tangents = tangents.into_iter().zip(&moved_states);
         let tangents = tangents.map(|(t, like)| t.unwrap_or_else(|| like.scalar(0.0).broadcast_to(like.shape())).id());
         let [n, m] = self.numbers;

@@ -6,17 +6,20 @@ use crate::ir::{NodeId, Rule, RuleArgs, TapeKey, Var, with};
 use smallvec::SmallVec;
 use std::panic::Location;
 
-/// Records the tangents of `outputs`, given those of `inputs`. `None` where an output does not depend on them.
+/// Records the tangents of `outputs`, given those of `inputs`, which are `masked` if a zero in them means that the input does not move
+/// at all. `None` where an output does not depend on them. Tangents of one input are added up.
 pub(crate) fn jvp(
     tape: TapeKey,
     inputs: &[(NodeId, Var)],
+    masked: bool,
     outputs: &[NodeId],
     at: &'static Location<'static>,
 ) -> Result<Vec<Option<Var>>, RecordError> {
     let (needed, end) = with(tape, "jvp", at, |r| (r.graph.ancestors(outputs.iter().copied()), r.graph.order().len()))?;
     let mut tangents: Vec<Option<Var>> = vec![None; needed.len()];
     for &(id, tangent) in inputs {
-        tangents[id.index()] = Some(tangent);
+        let sum = &mut tangents[id.index()];
+        *sum = Some(sum.map_or(tangent, |sum| sum + tangent));
     }
     let blame = Blame::on(tape, at)?;
     for position in 0..end {
@@ -28,7 +31,7 @@ pub(crate) fn jvp(
         let seen = visit(tape, position)?;
         let of_inputs: SmallVec<[Option<Var>; 3]> = seen.inputs.iter().map(|i| tangents[i.index()]).collect();
         if of_inputs.iter().any(Option::is_some) {
-            tangents[id.index()] = push_forward(tape, &seen, &of_inputs, at)?;
+            tangents[id.index()] = push_forward(tape, &seen, &of_inputs, masked, at)?;
         }
     }
     drop(blame);
@@ -40,15 +43,17 @@ fn push_forward(
     tape: TapeKey,
     seen: &Seen,
     tangents: &[Option<Var>],
+    masked: bool,
     at: &'static Location<'static>,
 ) -> Result<Option<Var>, RecordError> {
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
-    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked: seen.op.masks };
+    let masked = masked || seen.op.masks;
+    let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked };
     let given = || tangents.iter().enumerate().filter_map(|(i, t)| t.map(|t| (i, t)));
     Ok(match seen.op.rule {
         Rule::Zero => None,
         Rule::Partials(partials) => {
-            given().filter_map(|(i, t)| scale(t, partials[i](&inputs, args.output), seen.op.masks)).reduce(|a, b| a + b)
+            given().filter_map(|(i, t)| scale(t, partials[i](&inputs, args.output), masked)).reduce(|a, b| a + b)
         }
         Rule::Linear(_) => {
             // Inputs without a tangent contribute zeros of their shape; indices stand for themselves.

@@ -23,12 +23,14 @@ struct Reverse {
     cotangents: Vec<Option<Cotangent>>,
 }
 
-/// Records the cotangents of `wrt`, given those of `outputs`. `None` where an output does not depend on it.
+/// Records the cotangents of `wrt`, given those of `outputs`, which are `masked` if a zero in them means "not taken". `None` where an
+/// output does not depend on it.
 ///
 /// Only nodes that lie between `wrt` and the outputs are visited, each once, in reverse order; nothing recurses.
 pub(crate) fn vjp(
     tape: TapeKey,
     outputs: &[(NodeId, Var)],
+    masked: bool,
     wrt: &[NodeId],
     at: &'static Location<'static>,
 ) -> Result<Vec<Option<Var>>, RecordError> {
@@ -36,7 +38,7 @@ pub(crate) fn vjp(
     let cotangents = vec![None; between.len()];
     let mut reverse = Reverse { tape, at, between, cotangents };
     for &(id, ct) in outputs {
-        reverse.accumulate(id, ct, false)?;
+        reverse.accumulate(id, ct, masked)?;
     }
     let mut is_wrt = vec![false; if wrt.is_empty() { 0 } else { reverse.between.len() }];
     wrt.iter().for_each(|id| is_wrt[id.index()] = true);

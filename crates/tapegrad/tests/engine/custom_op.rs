@@ -260,6 +260,12 @@ fn a_stricter_elementwise_operation_is_asked_however_often_it_is_recorded() {
         let text = ops::try_record_elementwise(strict, &[scalar]).unwrap_err().to_string();
         assert!(text.starts_with("strict_bell: expected at least one axis to sum along"), "{text}");
     }
+    // What is repeated is computed once for all elements, but not by an operation that does not take it so.
+    let repeated = ops::try_record_elementwise(strict, &[scalar.broadcast_to([3])]).unwrap();
+    let program = tape.compile::<f64>(&[repeated]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    assert_eq!(state.get(repeated), repeated.value().data());
 }
 
 thread_local! {

@@ -129,6 +129,20 @@ fn a_value_in_use_is_not_removed() {
 }
 
 #[test]
+fn what_a_value_was_before_it_was_rewritten_is_in_use_as_long_as_the_value_is() {
+    // Differentiating makes -softplus(z) of the logarithm, which then does not read the difference.
+    let tape = Tape::new();
+    let z = tape.input(0.3);
+    let s = z.sigmoid();
+    let difference = 1.0 - s;
+    let loss = difference.ln();
+    assert!(tape.grad(loss, &[z])[0].item() < 0.0);
+    assert!(tape.remove(difference).unwrap_err().to_string().contains("the value is used by"));
+    let by_inner = tape.grad(loss, &[s])[0];
+    assert!((by_inner.item() + 1.0 / (1.0 - s.item())).abs() < 1e-14);
+}
+
+#[test]
 fn a_cleared_tape_makes_all_its_handles_stale() {
     let tape = Tape::new();
     let bad = tape.input(2.0).named("x");

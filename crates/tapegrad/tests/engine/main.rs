@@ -42,3 +42,4 @@ mod threads;
 mod tiers;
 mod training_steps;
 mod updates;
+mod whole_programs;

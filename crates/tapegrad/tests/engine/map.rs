@@ -438,6 +438,19 @@ fn columns_that_do_not_fit_are_refused_before_anything_is_computed() {
 }
 
 #[test]
+fn an_input_without_elements_has_an_empty_column_and_leaves_its_neighbours_alone() {
+    let tape = Tape::new();
+    let (x, none, k) = (tape.input(1.0), tape.input(Tensor::full([0], 0.0)).named("none"), tape.input(2.0));
+    let mut map = tape.compile_map::<f64>(&[x, none], &[x * k + none.sum()]).unwrap();
+    map.set(k, &[3.0]).unwrap();
+    let mut y = [0.0; 2];
+    map.run(&[&[1.0, 2.0], &[]], &mut [&mut y]).unwrap();
+    assert_eq!(y, [3.0, 6.0]);
+    let error = map.run(&[&[1.0, 2.0], &[7.0]], &mut [&mut y]).unwrap_err().to_string();
+    assert!(error.contains("`none`") && error.ends_with("has 1 numbers, expected none"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_mapped_is_said_when_compiling() {
     let tape = Tape::new();
     let (x, labels) = (tape.input([1.0, 2.0]).named("x"), tape.index_input([1]));

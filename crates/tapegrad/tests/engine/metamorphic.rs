@@ -345,3 +345,10 @@ fn even_functions_have_odd_derivatives_to_the_last_bit() {
         assert!(slope.iter().zip(&opposite).all(|(a, b)| *a == -b), "the derivative of {what}");
     }
 }
+
+#[test]
+fn tangents_of_one_variable_are_added_up() {
+    let tape = Tape::new();
+    let (x, once, half) = (tape.input(2.0), tape.constant(1.0), tape.constant(0.5));
+    assert_eq!(tape.jvp(&[x.square()], &[x, x], &[once, half])[0].item(), 6.0);
+}

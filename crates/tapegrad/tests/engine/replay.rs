@@ -152,6 +152,25 @@ fn labels_and_minibatches_are_replay_inputs() {
 }
 
 #[test]
+fn parts_of_an_index_input_pick_from_tables_of_their_own() {
+    let tape = Tape::new();
+    let (few, many) = (tape.input([1.0, 2.0, 3.0]), tape.input(tapegrad::Tensor::from_fn([100], |i| i as f64)));
+    let picks = tape.index_input([0, 1, 50, 60]).named("picks");
+    let y = few.gather(picks.slice(0, 0..2)).sum() + many.gather(picks.slice(0, 2..4)).sum();
+    assert_eq!(y.item(), 113.0);
+    let program = tape.compile::<f64>(&[y]).unwrap();
+    assert!(program.to_string().contains("below 3 at 0..2, below 100 at 2..4"), "{program}");
+    let mut state = program.state();
+    state.set_index(picks, &[2, 2, 99, 0]).unwrap();
+    program.replay(&mut state).unwrap();
+    assert_eq!(state.item(y), 6.0 + 99.0);
+    let error = state.set_index(picks, &[0, 3, 3, 3]).unwrap_err().to_string();
+    assert_eq!(error, "index input `picks`: index 3 at position 1 is out of range, there are 3 rows");
+    let error = state.set_index(picks, &[0, 2, 3, 100]).unwrap_err().to_string();
+    assert_eq!(error, "index input `picks`: index 100 at position 3 is out of range, there are 100 rows");
+}
+
+#[test]
 fn gradients_are_read_by_their_variable() {
     let tape = Tape::new();
     let (x, w) = (tape.input([1.0, 2.0]), tape.param([3.0, 4.0]));

@@ -90,6 +90,40 @@ fn values_and_derivatives_are_those_of_the_steps_recorded_one_by_one() {
 }
 
 #[test]
+fn what_does_not_move_has_no_influence_not_even_where_a_partial_is_infinite() {
+    // At the root of zero, the partial is infinite and the tangent of the number under it is zero.
+    let root = |tape: &Tape, scan: bool| {
+        let (x, c) = (tape.input(0.0), tape.input(0.5));
+        let step = |s: &[Var], c: &[Var]| [s[0].sqrt() + c[0]];
+        let y = if scan { tape.scan(&[x], &[c], 3, step)[0] } else { (0..3).fold(x, |s, _| step(&[s], &[c])[0]) };
+        let (one, slope) = (tape.constant(1.0), tape.grad(y, &[c])[0]);
+        let second = tape.grad(slope, &[c])[0];
+        [slope, tape.jvp(&[y], &[c], &[one])[0], tape.hvp(y, &[c], &[one])[0], second].map(Var::item)
+    };
+    let (found, wanted) = (root(&Tape::new(), true), root(&Tape::new(), false));
+    assert_close(&found, &wanted, 1e-14, "a constant moves");
+    assert_close(&wanted[..2], &[1.776_886_987_015_018_6; 2], 1e-14, "unrolled");
+
+    let tape = Tape::new();
+    let (a, b, flag) = (tape.input(2.0), tape.input(0.0), tape.input(1.0));
+    let r = tape.scan(&[a, b], &[], 2, |s, _| [s[0] * 1.5, s[1].sqrt()]);
+    assert_eq!(tape.grad(r[0], &[a, b]).iter().map(|g| g.item()).collect::<Vec<_>>(), [2.25, 0.0]);
+    assert_eq!(tape.jvp(&[r[1]], &[a], &[flag])[0].item(), 0.0);
+    let taken = tape.grad(flag.select(r[0], r[1]), &[a, b]);
+    assert_eq!(taken.iter().map(|g| g.item()).collect::<Vec<_>>(), [2.25, 0.0], "the branch that is not taken");
+
+    let tape = Tape::new();
+    let start = [0.0, 0.0, 0.0].map(|x| tape.input(x));
+    let step = |s: &[Var], _: &[Var]| [s[0].sqrt(), s[2].less(s[2].scalar(0.5)).select(s[0], s[1]), s[2] + 1.0];
+    let end = tape.scan(&start, &[], 2, step);
+    let slope = tape.grad(end[1], &start[..1]);
+    assert_eq!(slope[0].item(), 1.0, "a branch within the step");
+    for tier in [Tier::Auto, Tier::Interpreter, Tier::Template] {
+        assert_eq!(replayed::<f64>(&tape, &slope, &CompileOptions::default().tier(tier)), [1.0], "{tier:?}");
+    }
+}
+
+#[test]
 fn every_tier_and_single_precision_agree_and_so_does_a_value_read_while_recording() {
     let unrolled = case();
     let wanted = everything(&unrolled, energy(&unrolled, 40, None));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tapegrad::eval::eval_graph;
 use tapegrad::ir::LeafValue;
 use tapegrad::pass;
-use tapegrad::{CompileOptions, Element, Passes, State, Tape, Tier, Var};
+use tapegrad::{CompileOptions, Element, Passes, State, Tape, Tensor, Tier, Var};
 
 /// ln Σ eˣ, whose exponentials are independent.
 fn log_sum_exp(x: &[Var]) -> Var {
@@ -244,5 +244,19 @@ fn what_a_formula_does_not_hold_for_leaves_its_neighbours_as_they_are() {
             let same = alone.to_bits() == together[i].to_bits() || (alone.is_nan() && together[i].is_nan());
             assert!(same, "at {}: {alone} alone, {} beside others", xs[i], together[i]);
         }
+    }
+}
+
+#[test]
+fn a_program_larger_than_machine_code_reaches_is_interpreted() {
+    // 2²⁸ numbers, which are not computed here.
+    let tape = Tape::new();
+    let n: isize = 1 << 14;
+    let [a, b] = [[n, 1], [1, n]].map(|shape| tape.input(Tensor::full([1 << 14], 0.5)).reshape(shape));
+    let total = (a.matmul(b).tanh() * 0.5).sum();
+    let output = (total * 0.1).exp() + total.sin();
+    for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto] {
+        let program = tape.compile_with::<f32>(&[output], &CompileOptions::default().tier(tier)).unwrap();
+        assert!(program.arena_len() > 1 << 28, "{tier:?}");
     }
 }

@@ -58,6 +58,8 @@ fn refuse_misspelt_option(args: &GradArgs) -> Result<(), Failure> {
     }
     let hint = match nearest(word, ["hessian", "json", "dot", "map", "help"]) {
         Some(near) => format!("did you mean `--{near}`?"),
+        // It may be a column.
+        None if args.map.is_some() => return Ok(()),
         None => "see `tapegrad grad --help`".into(),
     };
     Err(Failure::Input(format!("no option {}, {hint}", shown(&args.formula))))

@@ -133,7 +133,8 @@ impl<T: Element> Map<T> {
     /// [`Map::run`].
     pub fn set(&mut self, var: Var, data: &[T]) -> Result<(), BindError> {
         let place = self.states[0].place(var);
-        if place.is_some() && self.mapped.inputs.iter().any(|input| input.offset == place) {
+        // (What has no elements may share its place with a neighbour.)
+        if place.is_some() && self.mapped.inputs.iter().any(|input| input.each > 0 && input.offset == place) {
             return Err(BindError::new("a mapped input is set by the columns given to `run`"));
         }
         self.states.iter_mut().try_for_each(|state| state.set(var, data))
@@ -218,7 +219,14 @@ impl<T: Element> Map<T> {
         let columns = self.mapped.inputs.iter().zip(inputs.iter().map(In::len));
         let columns = columns.chain(self.mapped.outputs.iter().zip(outputs.iter().map(Out::len)));
         let mut count = None;
-        for (place, len) in columns.filter(|(place, _)| place.each > 0) {
+        for (place, len) in columns {
+            if place.each == 0 {
+                if len > 0 {
+                    let title = &place.title;
+                    return Err(BindError::new(format!("the column of {title} has {len} numbers, expected none")));
+                }
+                continue;
+            }
             let points = len / place.each;
             let wanted = *count.get_or_insert(points);
             if wanted * place.each != len {

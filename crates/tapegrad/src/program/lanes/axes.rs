@@ -109,9 +109,17 @@ pub(super) fn choose(graph: &Graph, updates: &[(NodeId, NodeId)]) -> Rows {
         }
         match node.op.kernel {
             Kernel::MatMul => {
-                let a = graph.shape(node.inputs[0]).dims();
-                work *= a[a.len() - 1];
-                involved.push(classes.find(classes.at(node.inputs[0], a.len() - 1)));
+                let rank = dims.len();
+                work *= graph.shape(node.inputs[0]).dims()[rank - 1];
+                let inner = [classes.at(node.inputs[0], rank - 1), classes.at(node.inputs[1], rank - 2)];
+                for class in inner.map(|axis| classes.find(axis)) {
+                    // What is repeated along the inner axis may have the rows of the other operand along another of its own:
+                    // then they are added up and stay.
+                    if involved.contains(&class) {
+                        classes.fix(class);
+                    }
+                }
+                involved.push(classes.find(inner[0]));
             }
             Kernel::Sum | Kernel::Max => {
                 let from = graph.shape(node.inputs[0]);

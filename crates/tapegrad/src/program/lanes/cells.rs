@@ -236,6 +236,7 @@ impl<'a> Builder<'a> {
                 let term = cells.at(&at);
                 total = Some(match total {
                     None => term,
+                    Some(total) if op == Op::Max => self.larger(total, term),
                     Some(total) => self.code.apply(op, [total, term, 0]),
                 });
             }
@@ -244,6 +245,13 @@ impl<'a> Builder<'a> {
             values.push(if over_rows { self.code.sum(total, None) } else { total });
         }
         values
+    }
+
+    /// The larger of two numbers; NaN if either is, unlike [`Op::Max`].
+    fn larger(&mut self, a: Val, b: Val) -> Val {
+        let larger = self.code.apply(Op::AtLeast, [a, b, 0]);
+        let is_number = self.code.apply(Op::Equal, [b, b, 0]);
+        self.code.apply(Op::Pick, [is_number, larger, b])
     }
 
     fn elementwise(&mut self, id: NodeId, args: &[Val]) -> Result<Val> {
