@@ -1,6 +1,6 @@
 //! The register tile, and its walk down one panel of columns.
 //!
-//! A tile holds a few rows of C, each one or two vectors wide, in registers while it runs along the whole of `k`: per
+//! A tile holds a few rows of C, each one to three vectors wide, in registers while it runs along the whole of `k`: per
 //! step it loads one row of B, broadcasts an element of A per row, and adds the products to the sums.
 //!
 //! ```text
@@ -25,7 +25,7 @@ use super::vector::{Kernel, Vector};
 /// Steps along `k` per turn of the loop where rows of A are neighbours.
 const UNROLL: usize = 4;
 
-/// One panel: `m` rows of A against up to `NR` columns of B.
+/// One panel: `m` rows of A against columns of B, as many as a few vectors have.
 pub(super) struct Panel<T> {
     pub(super) m: usize,
     pub(super) k: usize,

@@ -87,21 +87,19 @@ struct Bytes {
 }
 
 impl Bytes {
-    #[inline]
-    fn push<const N: usize>(&mut self, bytes: [u8; N]) {
-        let mut word = [0; 8];
-        word[..N].copy_from_slice(&bytes);
-        self.word |= u64::from_le_bytes(word) << (8 * self.len);
-        self.len += N as u32;
+    #[inline(always)]
+    fn push(&mut self, bytes: u64, count: u32) {
+        self.word |= bytes << (8 * self.len);
+        self.len += count;
     }
 
     /// The operands; and the address, if it is a long one: that of an instruction comes last but for an immediate number.
-    #[inline]
+    #[inline(always)]
     fn modrm(&mut self, reg: u8, rm: Rm) -> Option<i32> {
         let reg = (reg & 7) << 3;
         let m = match rm {
             Rm::Reg(r) => {
-                self.push([0xC0 | reg | (r & 7)]);
+                self.push((0xC0 | reg | (r & 7)).into(), 1);
                 return None;
             }
             Rm::Mem(m) => m,
@@ -109,14 +107,17 @@ impl Bytes {
         let short = i8::try_from(m.disp).ok();
         let mode = if short.is_some() { 0x40 } else { 0x80 };
         match m.index {
-            Some(index) => self.push([mode | reg | 4, ((index & 7) << 3) | (m.base & 7)]),
+            Some(index) => {
+                self.push((mode | reg | 4).into(), 1);
+                self.push((((index & 7) << 3) | (m.base & 7)).into(), 1);
+            }
             None => {
                 debug_assert_ne!(m.base & 7, 4, "such a base needs a SIB byte");
-                self.push([mode | reg | (m.base & 7)]);
+                self.push((mode | reg | (m.base & 7)).into(), 1);
             }
         }
         match short {
-            Some(disp) => self.push(disp.to_le_bytes()),
+            Some(disp) => self.push(disp.cast_unsigned().into(), 1),
             None => return Some(m.disp),
         }
         None
@@ -142,15 +143,15 @@ impl Assembler {
     }
 
     /// Appends an instruction: its beginning, the operands, and a number.
-    #[inline]
+    #[inline(always)]
     fn instruction(&mut self, mut inst: Bytes, reg: u8, rm: Rm, imm: Option<u8>) {
         if let Some(disp) = inst.modrm(reg, rm) {
             self.append(inst);
             inst = Bytes::default();
-            inst.push(disp.to_le_bytes());
+            inst.push(disp.cast_unsigned().into(), 4);
         }
         if let Some(imm) = imm {
-            inst.push([imm]);
+            inst.push(imm.into(), 1);
         }
         self.append(inst);
     }
@@ -165,10 +166,10 @@ impl Assembler {
         let tail = ((!second & 15) << 3) | (u8::from(v.bits256) << 2) | v.prefix as u8;
         let mut inst = Bytes::default();
         if v.map == Map::M0F && !v.wide && !x && !b {
-            inst.push([0xC5, not(reg >= 8, 7) | tail, v.opcode]);
+            inst.push(u32::from_le_bytes([0xC5, not(reg >= 8, 7) | tail, v.opcode, 0]).into(), 3);
         } else {
             let first = not(reg >= 8, 7) | not(x, 6) | not(b, 5) | v.map as u8;
-            inst.push([0xC4, first, (u8::from(v.wide) << 7) | tail, v.opcode]);
+            inst.push(u32::from_le_bytes([0xC4, first, (u8::from(v.wide) << 7) | tail, v.opcode]).into(), 4);
         }
         self.instruction(inst, reg, rm, imm);
     }
@@ -186,7 +187,8 @@ impl Assembler {
     pub(crate) fn lea(&mut self, to: u8, m: Mem) {
         let index = m.index.is_some_and(|i| i >= 8);
         let mut inst = Bytes::default();
-        inst.push([0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8), 0x8D]);
+        inst.push((0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8)).into(), 1);
+        inst.push(0x8D, 1);
         self.instruction(inst, to, Rm::Mem(m), None);
     }
 

@@ -1,6 +1,6 @@
 //! Micro-operations: one machine instruction each (calls aside), over vectors of one shape.
 //!
-//! [`expand`] turns a block into micro-operations for a number of vectors of rows side by side. Values that stand in memory
+//! [`Expander`] turns a block into micro-operations for a number of vectors of rows side by side. Values that stand in memory
 //! anyway (columns, scalars, constants) are not loaded by an instruction of their own: the allocator decides whether they
 //! become a register or a memory operand.
 

@@ -28,30 +28,37 @@ impl Finder {
         if self.other.len() < source.arena {
             self.other.resize(source.arena, false);
         }
+        let other = &mut self.other[..source.arena];
+        let needed_at_the_end = |place: u32| (place as usize) < source.kept;
         let mut found = vec![0; source.code.len()];
-        for (at, inst) in source.code.iter().enumerate().rev() {
-            let furthest = inst.operands().iter().fold(inst.dst, |furthest, &place| furthest.max(place));
+        for (at, (inst, bits)) in source.code.iter().zip(&mut found).enumerate().rev() {
+            let operands = inst.operands();
+            let furthest = operands.iter().fold(inst.dst, |furthest, &place| furthest.max(place));
             if furthest as usize >= source.arena {
                 return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
             }
-            let needed_at_the_end = |place: u32| (place as usize) < source.kept;
-            let other = &mut self.other[inst.dst as usize];
-            let mut bits = if *other == needed_at_the_end(inst.dst) { UNUSED } else { 0 };
-            *other = needed_at_the_end(inst.dst);
-            if bits & UNUSED == 0 {
-                for (k, &place) in inst.operands().iter().enumerate() {
-                    let other = &mut self.other[place as usize];
-                    if *other == needed_at_the_end(place) {
-                        bits |= 1 << k;
-                        *other = !needed_at_the_end(place);
-                    }
-                }
+            let result = &mut other[inst.dst as usize];
+            let needed = needed_at_the_end(inst.dst);
+            let unused = *result == needed;
+            *result = needed;
+            if unused {
+                *bits = UNUSED;
+                continue;
             }
-            found[at] = bits;
+            for (k, &place) in operands.iter().enumerate() {
+                let other = &mut other[place as usize];
+                let needed = needed_at_the_end(place);
+                *bits |= u8::from(*other == needed) << k;
+                *other = !needed;
+            }
         }
-        for inst in source.code {
-            for &place in std::iter::once(&inst.dst).chain(inst.operands()) {
-                self.other[place as usize] = false;
+        // Of many short pieces, each forgets its own places; a long one all there are.
+        if source.code.len() > source.arena / 8 {
+            other.fill(false);
+        } else {
+            for inst in source.code {
+                other[inst.dst as usize] = false;
+                inst.operands().iter().for_each(|&place| other[place as usize] = false);
             }
         }
         Ok(found)

@@ -52,6 +52,9 @@ impl fmt::Debug for Scalars {
     }
 }
 
+/// About how many bytes an instruction becomes.
+const BYTES_EACH: usize = 12;
+
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8);
 
 /// Compiles pieces of straight code: with [`Effort::Quick`] instruction by instruction, with [`Effort::Thorough`] repetition in it
@@ -64,6 +67,7 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effor
         return Err(CompileError::Unsupported);
     }
     let mut asm = Assembler::default();
+    asm.bytes.reserve(BYTES_EACH * sources.iter().map(|source| source.code.len()).sum::<usize>());
     let mut pieces = Vec::with_capacity(sources.len());
     let mut packed = 0;
     let (mut finder, mut tables) = (last_use::Finder::default(), translate::Tables::default());

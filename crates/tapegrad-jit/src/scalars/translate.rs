@@ -302,7 +302,7 @@ impl Translator<'_> {
         }
         let first = self.in_register(a, 0);
         let second = self.operand(b);
-        let dst = self.result(inst.dst, inst.operands(), last);
+        let dst = self.result(inst.dst, &inst.args[..2], last);
         self.vex(self.shape.of(kind), dst, first, second, predicate);
         if predicate.is_some() {
             self.vex(self.shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
@@ -317,7 +317,7 @@ impl Translator<'_> {
             self.has_sign = true;
         }
         let a = self.in_register(inst.args[0], 0);
-        let dst = self.result(inst.dst, inst.operands(), last);
+        let dst = self.result(inst.dst, &inst.args[..1], last);
         self.vex(self.shape.of(kind), dst, SIGN, Rm::Reg(a), None);
     }
 

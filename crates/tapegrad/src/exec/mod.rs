@@ -1,6 +1,6 @@
 //! Replay: the state that changes, and the loop and kernels that change it.
 //!
-//! Nothing here allocates, locks, hashes or follows a pointer per node. Imports `program`, `num`, `ir` and `error`, and
+//! A replay does not allocate, lock, hash or follow a pointer per node; a map allocates for a run, not for a chunk of points. Imports `program`, `num`, `ir` and `error`, and
 //! knows no graph.
 
 mod arena;

@@ -11,6 +11,9 @@ use tapegrad_jit::Effort;
 /// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; where at least half of a scalar program in `f64` is the same operations again and again, they are computed four at a time and in loops instead | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order; four at a time, those of the interpreter |
 /// | `Auto` | `Optimised` for small programs and for tensors; longer scalar code, of up to about half a million instructions, as `Template`, or, if it is to be replayed a thousand times or nobody has said how often, with repetition four at a time and in loops, then up to four million | those of the parts |
 ///
+/// Differences by rounding are larger where numbers leave the range on the way: a sum over rows of products with a number that is the
+/// same for all rows is multiplied by it once, at the end, and two literals that multiply one after another are one.
+///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The kernels: how each step is carried out. All `unsafe` of the crate is in here, but for the threads that share steps
-//! (`threads`) and the memory of numbers (`arena`). Products are those of `tapegrad-gemm`.
+//! (`threads`), the memory of numbers (`arena`) and vectors (`num::lanes`). Products are those of `tapegrad-gemm`.
 //!
 //! Soundness rests on the verifier of programs: every place a step names lies in the arena, and a step writes nothing it
 //! reads, but for instructions that update exactly in place. A `Program` cannot be made without passing it, and a `State`
