@@ -183,7 +183,9 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source<'_, V::Elem>) {
                         V::run(Slices { lines: panel.width, src, dst, ..b.same() });
                         (panel.b, panel.b_step, panel.packs_to) = (dst, width as isize, ptr::null_mut());
                     }
-                    let next = width.min(block.width - j - panel.width);
+                    // What lies at hand need not be asked for.
+                    let far = b.lines * b.k * size_of::<V::Elem>() > IN_L1;
+                    let next = if far { width.min(block.width - j - panel.width) } else { 0 };
                     panel.ahead = ahead(b, src.wrapping_offset(width as isize * b.line_stride), next);
                 }
                 Source::Packed(b) => (panel.b, panel.b_step) = (b.dst.add(j * b.k), width as isize),

@@ -3,6 +3,9 @@
 //! With 10 columns, a tile that has columns in its lanes wastes a third of them. Here the lanes run along `k`, where rows of
 //! A are contiguous; B is turned once, so that its columns are too. What is left to do for each element is the sum over
 //! the lanes, four elements at a time.
+//!
+//! Columns of B that are contiguous already, as those of transposed weights are, are read where they lie. With few rows that
+//! beats packing them, for any number of columns.
 
 use super::Job;
 use super::drive::even;
@@ -23,6 +26,14 @@ pub(super) fn scratch_len<V: Vector>(n: usize, k: usize) -> usize {
     n.next_multiple_of(V::N) * k.min(BLOCK * V::N).next_multiple_of(V::N)
 }
 
+/// Columns of B, contiguous.
+#[derive(Clone, Copy)]
+struct Columns<T> {
+    at: *const T,
+    /// From one to the next.
+    apart: isize,
+}
+
 /// A job with few columns.
 ///
 /// # Safety
@@ -31,6 +42,35 @@ pub(super) fn scratch_len<V: Vector>(n: usize, k: usize) -> usize {
 pub(super) struct Dots<'a, T> {
     pub(super) job: &'a Job<T>,
     pub(super) turned: *mut T,
+}
+
+/// A job with few rows.
+///
+/// # Safety
+///
+/// As for [`super::gemm`]; the column stride of A and the row stride of B are 1, and `k > 0`.
+pub(super) struct DotsInPlace<'a, T>(pub(super) &'a Job<T>);
+
+impl<V: Vector> Kernel<V> for DotsInPlace<'_, V::Elem> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let job = self.0;
+        let b = Columns { at: job.b, apart: job.b_at.col_stride };
+        let mut j = 0;
+        // SAFETY: the contract of this kernel; columns j..j + C exist.
+        unsafe {
+            while j < job.n {
+                match job.n - j {
+                    1 => columns::<V, 4, 1, false>(job, b, j),
+                    2 => columns::<V, 4, 2, false>(job, b, j),
+                    3 => columns::<V, 3, 3, false>(job, b, j),
+                    _ if job.m.is_multiple_of(3) => columns::<V, 3, 4, false>(job, b, j),
+                    _ => columns::<V, 2, 4, false>(job, b, j),
+                }
+                j += 4;
+            }
+        }
+    }
 }
 
 impl<V: Vector> Kernel<V> for Dots<'_, V::Elem> {
@@ -65,6 +105,7 @@ impl<V: Vector> Kernel<V> for Dots<'_, V::Elem> {
 /// As [`Dots`], after [`turn`].
 #[inline(always)]
 unsafe fn groups<V: Vector>(job: &Job<V::Elem>, turned: *const V::Elem) {
+    let b = Columns { at: turned, apart: job.k.next_multiple_of(V::N) as isize };
     let groups = job.n.div_ceil(TOGETHER);
     let (low, wider) = (job.n / groups, job.n % groups);
     let mut j = 0;
@@ -73,12 +114,12 @@ unsafe fn groups<V: Vector>(job: &Job<V::Elem>, turned: *const V::Elem) {
         // SAFETY: the caller's promise, and columns j..j + width exist.
         unsafe {
             match width {
-                1 => columns::<V, 8, 1>(job, turned, j),
-                2 => columns::<V, 4, 2>(job, turned, j),
-                3 => columns::<V, 4, 3>(job, turned, j),
-                4 => columns::<V, 2, 4>(job, turned, j),
-                5 => columns::<V, 2, 5>(job, turned, j),
-                _ => columns::<V, 2, 6>(job, turned, j),
+                1 => columns::<V, 8, 1, true>(job, b, j),
+                2 => columns::<V, 4, 2, true>(job, b, j),
+                3 => columns::<V, 4, 3, true>(job, b, j),
+                4 => columns::<V, 2, 4, true>(job, b, j),
+                5 => columns::<V, 2, 5, true>(job, b, j),
+                _ => columns::<V, 2, 6, true>(job, b, j),
             }
         }
         j += width;
@@ -114,22 +155,26 @@ unsafe fn turn<V: Vector>(job: &Job<V::Elem>, turned: *mut V::Elem) {
     }
 }
 
-/// All rows of `C` columns from `j` on, `R` rows at a time.
+/// All rows of `C` columns from `j` on, `R` rows at a time. `PADDED`: columns of B are filled up to whole vectors.
 ///
 /// # Safety
 ///
 /// As [`Dots`].
 #[inline(always)]
-unsafe fn columns<V: Vector, const R: usize, const C: usize>(job: &Job<V::Elem>, turned: *const V::Elem, j: usize) {
+unsafe fn columns<V: Vector, const R: usize, const C: usize, const PADDED: bool>(
+    job: &Job<V::Elem>,
+    b: Columns<V::Elem>,
+    j: usize,
+) {
     let mut i = 0;
     // SAFETY: rows i..i + R exist.
     unsafe {
         while i + R <= job.m {
-            block::<V, R, C>(job, turned, i, j);
+            block::<V, R, C, PADDED>(job, b, i, j);
             i += R;
         }
         while i < job.m {
-            block::<V, 1, C>(job, turned, i, j);
+            block::<V, 1, C, PADDED>(job, b, i, j);
             i += 1;
         }
     }
@@ -141,20 +186,22 @@ unsafe fn columns<V: Vector, const R: usize, const C: usize>(job: &Job<V::Elem>,
 ///
 /// As [`Dots`], for rows `i..i + R` and columns `j..j + C`.
 #[inline(always)]
-unsafe fn block<V: Vector, const R: usize, const C: usize>(
+unsafe fn block<V: Vector, const R: usize, const C: usize, const PADDED: bool>(
     job: &Job<V::Elem>,
-    turned: *const V::Elem,
+    b: Columns<V::Elem>,
     i: usize,
     j: usize,
 ) {
-    let length = job.k.next_multiple_of(V::N);
-    // SAFETY: whole vectors of A are read below k, the rest under a mask; columns of B have whole vectors.
+    // SAFETY: whole vectors are read below k, the rest under a mask, but for columns of B that have whole vectors.
     unsafe {
         let mut rows = [job.a; R];
         for (r, row) in rows.iter_mut().enumerate() {
             *row = job.a.offset(job.a_at.offset(i + r, 0));
         }
-        let b = turned.add(j * length);
+        let mut columns = [b.at; C];
+        for (c, column) in columns.iter_mut().enumerate() {
+            *column = b.at.offset((j + c) as isize * b.apart);
+        }
         let mut sums = [[V::zero(); C]; R];
         let whole = job.k / V::N * V::N;
         let mut p = 0;
@@ -163,7 +210,11 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
             for (x, row) in x.iter_mut().zip(&rows) {
                 *x = V::load(row.add(p));
             }
-            products(&mut sums, &x, b.add(p), length);
+            let mut y = [V::zero(); C];
+            for (y, column) in y.iter_mut().zip(&columns) {
+                *y = V::load(column.add(p));
+            }
+            products(&mut sums, &x, &y);
             p += V::N;
         }
         if p < job.k {
@@ -172,7 +223,11 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
             for (x, row) in x.iter_mut().zip(&rows) {
                 *x = V::load_masked(row.add(p), mask);
             }
-            products(&mut sums, &x, b.add(p), length);
+            let mut y = [V::zero(); C];
+            for (y, column) in y.iter_mut().zip(&columns) {
+                *y = if PADDED { V::load(column.add(p)) } else { V::load_masked(column.add(p), mask) };
+            }
+            products(&mut sums, &x, &y);
         }
         for (r, sums) in sums.iter().enumerate() {
             let c = job.c.offset(job.c_at.offset(i + r, j));
@@ -198,20 +253,14 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(
 ///
 /// # Safety
 ///
-/// As [`block`], with a vector at `b` and at each of the `C - 1` places `length` apart after it.
+/// The CPU has the instructions of `V`.
 #[inline(always)]
-unsafe fn products<V: Vector, const R: usize, const C: usize>(
-    sums: &mut [[V; C]; R],
-    x: &[V; R],
-    b: *const V::Elem,
-    length: usize,
-) {
+unsafe fn products<V: Vector, const R: usize, const C: usize>(sums: &mut [[V; C]; R], x: &[V; R], y: &[V; C]) {
     // SAFETY: the caller's promise.
     unsafe {
         for c in 0..C {
-            let column = V::load(b.add(c * length));
             for (sums, &x) in sums.iter_mut().zip(x) {
-                sums[c] = x.mul_add(column, sums[c]);
+                sums[c] = x.mul_add(y[c], sums[c]);
             }
         }
     }

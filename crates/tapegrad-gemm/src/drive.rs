@@ -4,13 +4,14 @@
 //! range of rows or columns of C, so every element comes out the same bit for bit however many parts there are.
 
 use super::blocked::Blocked;
-use super::dots::{self, Dots};
+use super::dots::{self, Dots, DotsInPlace};
 use super::gemv::{self, Gemv};
 use super::number::Number;
 use super::outer::Outer;
 use super::pack::SLACK;
-use super::vector::Vector;
-use super::{Job, Part};
+use super::thin::{self, Thin};
+use super::vector::{Kernel, Vector};
+use super::{Job, Part, Strided};
 
 /// A matrix of at most this many bytes stays in the L1 cache: reading it in place beats packing it.
 pub(super) const IN_L1: usize = 32 * 1024;
@@ -25,7 +26,16 @@ pub(super) const FAR: usize = 1024;
 const FEW: usize = 24;
 
 /// With fewer steps along `k`, turning C over costs more than it saves.
-const DEEP: usize = 16;
+const DEEP: usize = 48;
+
+/// Columns for which a few rows of B stay at hand while rows of C pass them.
+const THIN_COLUMNS: usize = 1024;
+
+/// Adding up the lanes of a dot product takes as long as packing so many elements of a column.
+const STEPS_PER_ROW: usize = 6;
+
+/// The most elements of C whose sums are computed apart.
+const MOST_APART: usize = 4096;
 
 /// Elements of padding with which a buffer can be aligned to a cache line.
 pub(super) const LINE: usize = 64;
@@ -41,8 +51,12 @@ enum Path {
     Gemv,
     /// One step along `k`.
     Outer,
+    /// A few steps along `k`.
+    Thin,
     /// Few columns, contiguous rows of A.
     Dots,
+    /// Few rows for so many steps along `k`, contiguous rows of A and columns of B.
+    DotsInPlace,
     /// Tiles, over blocks of at most `kc` steps along `k`.
     Tiles { kc: usize, pack_b: bool },
 }
@@ -59,6 +73,18 @@ impl Path {
             Path::Gemv
         } else if job.k == 1 && job.b_at.col_stride == 1 && job.c_at.col_stride == 1 {
             Path::Outer
+        } else if (2..=thin::MOST).contains(&job.k)
+            && job.c_at.col_stride == 1
+            && (3 * V::N..=THIN_COLUMNS).contains(&job.n)
+        {
+            Path::Thin
+        } else if job.a_at.col_stride == 1
+            && job.b_at.row_stride == 1
+            && job.b_at.col_stride != 1
+            && job.k >= STEPS_PER_ROW * job.m
+            && job.k * size_of::<V::Elem>() <= IN_L1 / 8
+        {
+            Path::DotsInPlace
         } else if is_few::<V>(job.n) && job.a_at.col_stride == 1 && job.k >= 8 * V::N && job.m >= 4 {
             Path::Dots
         } else if fits_in_place::<V>(job) {
@@ -96,7 +122,8 @@ pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, k: usize) -> usize {
         (m + n) * k
     };
     let turned = |n: usize| if n <= FEW { dots::scratch_len::<V>(n, k) } else { 0 };
-    packed(m, n).max(packed(n, m)).max(turned(m)).max(turned(n)) + LINE + 2 * SLACK
+    let apart = if m.min(n) < 2 * V::N && m * n <= MOST_APART { m * n } else { 0 };
+    packed(m, n).max(packed(n, m)).max(turned(m)).max(turned(n)) + apart + LINE + 2 * SLACK
 }
 
 /// Computes a part of `job` on one path or another.
@@ -121,11 +148,12 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
         job
     };
     let path = Path::of::<V>(job);
+    let apart = adds_apart::<V>(job);
     let whole = part.is_whole();
     let cut;
     let job = match path {
         _ if whole => job,
-        Path::Tiles { .. } | Path::Dots => {
+        Path::Tiles { .. } | Path::Thin | Path::Dots | Path::DotsInPlace => {
             cut = job.part::<V>(part, path == Path::Dots);
             if cut.m == 0 || cut.n == 0 {
                 return;
@@ -143,10 +171,19 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, part: Part, scratch: &
             Path::Scale => scale(job),
             Path::Gemv => V::run(Gemv { job, scratch }),
             Path::Outer => V::run(Outer(job)),
+            Path::Thin => V::run(Thin { job, scratch }),
             Path::Dots => {
                 let align = scratch.as_ptr().align_offset(LINE).min(LINE);
                 let turned = scratch[align..][..dots::scratch_len::<V>(job.n, job.k)].as_mut_ptr();
                 V::run(Dots { job, turned });
+            }
+            Path::DotsInPlace => V::run(DotsInPlace(job)),
+            Path::Tiles { kc, pack_b } if apart => {
+                let (sums, scratch) = scratch.split_at_mut(job.m * job.n);
+                let (c, c_at) = (sums.as_mut_ptr(), Strided { row_stride: job.n as isize, col_stride: 1 });
+                let product = Job { alpha: V::Elem::ONE, beta: V::Elem::ZERO, c, c_at, ..*job };
+                V::run(Blocked { job: &product, kc, pack_b, scratch });
+                V::run(AddSums { job, sums });
             }
             Path::Tiles { kc, pack_b } => V::run(Blocked { job, kc, pack_b, scratch }),
         }
@@ -186,6 +223,47 @@ unsafe fn scale<T: Number>(job: &Job<T>) {
             unsafe {
                 let c = job.c.offset(job.c_at.offset(i, j));
                 *c = if job.beta == T::ZERO { T::ZERO } else { job.beta * *c };
+            }
+        }
+    }
+}
+
+/// Whether a product that is added to C is better computed apart, and then added: narrow rows without gaps, each of which ends
+/// within a vector, can be written as vectors that reach into the next, but not updated so.
+#[inline(always)]
+fn adds_apart<V: Vector>(job: &Job<V::Elem>) -> bool {
+    let dense = job.c_at.col_stride == 1 && job.c_at.row_stride == job.n as isize;
+    // Parts are rows then, so they have no gaps either.
+    let narrow = job.n < 2 * V::N && !job.n.is_multiple_of(V::N) && job.m >= job.n;
+    job.beta == V::Elem::ONE && dense && narrow && job.m * job.n <= MOST_APART
+}
+
+/// `C = alpha * sums + C`, where neither has gaps.
+///
+/// # Safety
+///
+/// As [`drive`]; there is a sum for each element of C.
+struct AddSums<'a, T> {
+    job: &'a Job<T>,
+    sums: &'a [T],
+}
+
+impl<V: Vector> Kernel<V> for AddSums<'_, V::Elem> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let AddSums { job, sums } = self;
+        let whole = sums.len() / V::N * V::N;
+        // SAFETY: whole vectors lie below `whole`, the rest is masked.
+        unsafe {
+            let alpha = V::splat(job.alpha);
+            for i in (0..whole).step_by(V::N) {
+                let to = job.c.add(i);
+                V::load(sums.as_ptr().add(i)).mul_add(alpha, V::load(to)).store(to);
+            }
+            if whole < sums.len() {
+                let (from, to, last) = (sums.as_ptr().add(whole), job.c.add(whole), sums.len() - whole);
+                let mask = V::mask(last);
+                V::load_masked(from, mask).mul_add(alpha, V::load_masked(to, mask)).store_first(to, last);
             }
         }
     }

@@ -6,7 +6,8 @@
 //! ```text
 //!  gemm ─▶ pick the CPU's vectors ─▶ drive ─┬─▶ gemv      one row or one column
 //!                                           ├─▶ outer     one step along k
-//!  (lib)   (vector, x86)            (drive) ├─▶ dots      few columns
+//!                                           ├─▶ thin      two to four of them
+//!  (lib)   (vector, x86)            (drive) ├─▶ dots      few columns, or few rows
 //!                                           └─▶ blocked ─▶ pack, panel     everything else
 //! ```
 //!
@@ -20,9 +21,10 @@
 //! | `panel` | the register tile: the only loop that multiplies matrices |
 //! | `finish` | the end of a tile that is not whole |
 //! | `pack` | copying a block into the order in which the tile reads it |
-//! | `dots` | few columns: lanes along `k` |
+//! | `dots` | few columns, or few rows: lanes along `k` |
 //! | `gemv` | matrix times vector |
 //! | `outer` | column times row |
+//! | `thin` | a few columns times as many rows |
 //! | `reduce` | sums and maxima of rows, sums of columns |
 //!
 //! The order of summation over `k` depends on the shape, the strides and the CPU alone, so equal calls give equal bits, in
@@ -41,6 +43,7 @@ mod panel;
 mod reduce;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;

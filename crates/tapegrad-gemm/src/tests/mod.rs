@@ -372,3 +372,17 @@ fn few_columns_match_the_naive_product() {
         }
     }
 }
+
+#[test]
+fn few_rows_and_few_steps_match_the_naive_product() {
+    let mut rng = Random(12);
+    for n in 2..35 {
+        for (m, k) in [(2, 12), (3, 40), (5, 33), (7, 64), (12, 2), (33, 3), (14, 4)] {
+            for b in [Layout::RowMajor, Layout::ColMajor] {
+                let (a, c, scales) = (rng.pick(&INPUTS), rng.pick(&OUTPUTS), rng.pick(&SCALES));
+                check_both(&mut rng, (m, n, k), [a, b, c], scales);
+                check_both(&mut rng, (m, n, k), [Layout::RowMajor, b, Layout::RowMajor], scales);
+            }
+        }
+    }
+}

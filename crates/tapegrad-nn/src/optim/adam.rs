@@ -75,7 +75,8 @@ impl Adam {
         let m = self.beta1 * at.slots[0] + (1.0 - self.beta1) * g;
         let v = self.beta2 * at.slots[1] + (1.0 - self.beta2) * g.square();
         let rate = at.lr / correction(self.beta1, at.step);
-        let root = v.sqrt() / correction(self.beta2, at.step).sqrt();
+        // One division for all numbers instead of one for each.
+        let root = v.sqrt() * correction(self.beta2, at.step).sqrt().recip();
         Updated { param: param - rate * (m / (root + self.epsilon)), slots: vec![m, v] }
     }
 }

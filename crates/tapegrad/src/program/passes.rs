@@ -39,21 +39,29 @@ const TEMPORARY: usize = 2048;
 /// Larger groups are left to the interpreter.
 const MOST_INSTRUCTIONS: usize = 200;
 
+/// Numbers that never change, by their places.
+type Constants = hashbrown::HashMap<usize, f64>;
+
 /// A group being translated.
 struct Draft {
     source: PassSource,
     loads: Vec<(usize, usize)>,
 }
 
-/// Compiles the groups of a program that can be; `end` is how far the arena reaches before temporary memory, which begins at
-/// `scratch`. Tells how many elements of it are needed.
-pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: usize) -> Result<usize, CompileError> {
+/// Compiles the groups of a program that can be; `constants` are numbers that never change, by their places, `end` is how far
+/// the arena reaches before temporary memory, which begins at `scratch`. Tells how many elements of it are needed.
+pub(super) fn compile<T: Reading>(
+    steps: &mut [Step<T>],
+    constants: &Constants,
+    end: usize,
+    scratch: usize,
+) -> Result<usize, CompileError> {
     let mut found = Vec::new();
     let mut sources = Vec::new();
     let mut formulas = Formulas::new::<T>();
     for step in steps {
         if let Step::Fused(f) = step
-            && let Some(draft) = draft(f, end, &mut formulas)
+            && let Some(draft) = draft(f, constants, end, &mut formulas)
         {
             sources.push(draft.source);
             found.push((f, draft.loads));
@@ -75,7 +83,7 @@ pub(super) fn compile<T: Reading>(steps: &mut [Step<T>], end: usize, scratch: us
 }
 
 /// The pass of a group, if it is one of tensors, which have padding behind them, and calls nothing from the standard library.
-fn draft<T: Reading>(f: &Fused<T>, end: usize, formulas: &mut Formulas) -> Option<Draft> {
+fn draft<T: Reading>(f: &Fused<T>, constants: &Constants, end: usize, formulas: &mut Formulas) -> Option<Draft> {
     if f.numel < 2 || f.body.len() > MOST_INSTRUCTIONS {
         return None;
     }
@@ -83,7 +91,10 @@ fn draft<T: Reading>(f: &Fused<T>, end: usize, formulas: &mut Formulas) -> Optio
     let mut t = Translation { f, code, formulas, current: HashMap::new(), loads: Vec::new(), stores: vec![] };
     for inst in &f.prologue {
         let splat = &f.loads[inst.a as usize];
-        let value = t.code.scalar(u32::try_from(splat.offset).ok()?);
+        let value = match constants.get(&splat.offset) {
+            Some(&constant) => t.code.literal(constant),
+            None => t.code.scalar(u32::try_from(splat.offset).ok()?),
+        };
         t.current.insert(inst.dst, value);
     }
     let mut third = None;

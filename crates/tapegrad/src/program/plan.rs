@@ -459,7 +459,9 @@ impl<'a> Plan<'a> {
             scratch = tolerate_defects(needs)?.unwrap_or(0);
         }
         if generators.passes {
-            let needs = passes::compile(&mut steps, self.end, places.scratch);
+            let constants =
+                self.literals.iter().map(|(&bits, &place)| (place as usize, f64::from_bits(bits))).collect();
+            let needs = passes::compile(&mut steps, &constants, self.end, places.scratch);
             scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0) + LANES);
         }
         let mut decoder = Decoder::new();

@@ -226,7 +226,18 @@ unsafe fn load<T: Reading>(l: &Load, v: *const T, start: usize, out: &mut [T]) {
         out.fill(read(0));
         return;
     };
-    let stride = l.strides[outer.len()];
+    let (&stride, outer_strides) = l.strides.split_last().expect("a stride for each axis");
+    match (outer_strides, stride) {
+        // A row for all rows, such as a bias.
+        (outer, 1) if outer.iter().all(|&s| s == 0) => {
+            // SAFETY: the row is the tensor.
+            let row = unsafe { std::slice::from_raw_parts(v.add(l.offset), inner) };
+            return repeat(row, start, out);
+        }
+        // A number for each row, such as its maximum.
+        (&[step], 0) => return spread(|row| read(row * step), inner, start, out),
+        _ => {}
+    }
     let mut done = 0;
     while done < out.len() {
         // Runs along the last axis.
@@ -245,5 +256,68 @@ unsafe fn load<T: Reading>(l: &Load, v: *const T, start: usize, out: &mut [T]) {
             _ => to.iter_mut().enumerate().for_each(|(i, o)| *o = read(place + (column + i) * stride)),
         }
         done += run;
+    }
+}
+
+/// Fills `out` with one row after the other, all of them alike, from element `start` on. Rows may be short: what is there is
+/// copied again and again, twice as much each time.
+#[inline(always)]
+fn repeat<T: Reading>(row: &[T], start: usize, out: &mut [T]) {
+    let column = start % row.len();
+    let first = (row.len() - column).min(out.len());
+    out[..first].copy_from_slice(&row[column..column + first]);
+    let mut done = row.len().min(out.len());
+    out[first..done].copy_from_slice(&row[..done - first]);
+    while done < out.len() {
+        let more = done.min(out.len() - done);
+        out.copy_within(..more, done);
+        done += more;
+    }
+}
+
+/// Numbers written at a time where a row is filled: what is written past its end is overwritten by the next.
+const BLOCK: usize = 8;
+
+/// Fills `out` with rows of `inner` equal numbers, `number(row)`, from element `start` on.
+#[inline(always)]
+fn spread<T: Reading>(number: impl Fn(usize) -> T, inner: usize, start: usize, out: &mut [T]) {
+    let mut row = start / inner;
+    let mut done = (inner - start % inner).min(out.len());
+    out[..done].fill(number(row));
+    while done < out.len() {
+        row += 1;
+        let x = number(row);
+        let end = (done + inner).min(out.len());
+        if let Some(blocks) = out.get_mut(done..done + inner.next_multiple_of(BLOCK)) {
+            for block in blocks.as_chunks_mut::<BLOCK>().0 {
+                *block = [x; BLOCK];
+            }
+        } else {
+            out[done..end].fill(x);
+        }
+        done = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_numbers_of_rows_are_repeated_from_any_element_on() {
+        for inner in [1, 2, 7, 8, 9, 40] {
+            let row: Vec<f32> = (0..inner).map(|i| i as f32).collect();
+            for start in [0, 1, inner - 1, inner, 3 * inner + inner / 2] {
+                for len in [0, 1, inner, 2 * inner + 1, 100] {
+                    let mut out = vec![f32::NAN; len];
+                    repeat(&row, start, &mut out);
+                    let wanted = (start..start + len).map(|i| (i % inner) as f32);
+                    assert!(out.iter().copied().eq(wanted), "rows of {inner}, {len} from {start} on");
+                    spread(|row| row as f32, inner, start, &mut out);
+                    let wanted = (start..start + len).map(|i| (i / inner) as f32);
+                    assert!(out.iter().copied().eq(wanted), "{inner} for each row, {len} from {start} on");
+                }
+            }
+        }
     }
 }

@@ -238,6 +238,35 @@ fn the_logistic_function_is_short_and_its_slope_goes_on_from_it() {
 }
 
 #[test]
+fn the_slope_of_a_double_goes_on_from_tanh_and_is_as_exact_as_that_of_a_number() {
+    /// `bound` in ULP; beyond the end, where what is exact is at most `least`, the slope is 0.
+    fn check<T: Float>(x: &[T], exact: impl Fn(f64) -> f64, bound: f64, least: f64) {
+        let formula = Formula::trace(1, |args| Traced::record(Prim::logistic_slope, [args[0]; 3]));
+        let slope = formula.lowered_of_half::<T>().unwrap();
+        let computes = |step: &&FormulaStep| matches!(step, FormulaStep::Apply(..));
+        let (steps, tanh) = (slope.steps().iter().filter(computes).copied(), machine_code::<T>(Prim::tanh));
+        // What is left of tanh are its quotient and its sign.
+        assert!(steps.take(tanh.len() - 4).eq(tanh[..tanh.len() - 4].iter().copied()), "{}: {slope}", T::NAME);
+        for &x in x {
+            let (y, exact) = (slope.eval(&[x]).to_f64(), exact(x.to_f64()));
+            if exact <= least {
+                assert!((0.0..=2.0 * least).contains(&y), "{} at {x}: {y:e}, not {exact:e}", T::NAME);
+                continue;
+            }
+            let ulp = if T::is_f32() { spacing(exact) } else { exact.next_up() - exact };
+            let error = (y - exact).abs() / ulp;
+            assert!(error <= bound || (y.is_nan() && exact.is_nan()), "{} at {x}: {error} ULP", T::NAME);
+        }
+    }
+    let slope = |x: f64| wide(Prim::logistic_slope, 2.0 * x);
+    let numbers: Vec<f32> = (0..=u32::MAX).step_by(4801).map(f32::from_bits).collect();
+    check(&numbers, slope, 5.3, 1.2 * f64::from(f32::MIN_POSITIVE));
+    // Beside the other form, whose error is added.
+    let other = |x: f64| Prim::logistic_slope.eval([2.0 * x; 3]);
+    check(&arguments::<f64>(), other, 2.0 * 4.8, 4.1 * f64::MIN_POSITIVE);
+}
+
+#[test]
 fn powers_are_multiplied_out_in_the_order_of_the_numbers() {
     for n in [0, 1, 2, 3, 5, 8, 13, -1, -2, -7] {
         let lowered = Formula::trace(1, |args| Num::powi(args[0], n)).lowered::<f64>();
