@@ -283,25 +283,31 @@ unsafe fn add_columns<V: Vector, const C: usize>(job: &Job<V::Elem>, y: *mut V::
         let mut x = [V::zero(); C];
         for c in 0..C {
             from[c] = job.a.offset(job.a_at.offset(0, p + c));
-            x[c] = V::splat(job.alpha * *job.b.offset(job.b_at.offset(p + c, 0)));
+            x[c] = V::splat(*job.b.offset(job.b_at.offset(p + c, 0)));
         }
-        let scale = V::splat(beta);
+        let (alpha, scale) = (V::splat(job.alpha), V::splat(beta));
         let keep = beta != V::Elem::ZERO;
+        // Not of an element of x beforehand, which may then be too large.
+        let apart = job.alpha != V::Elem::ONE;
         let mut i = 0;
         while i + V::N <= job.m {
-            let mut sum = if keep { V::load(y.add(i)).mul(scale) } else { V::zero() };
+            let old = if keep { V::load(y.add(i)).mul(scale) } else { V::zero() };
+            let mut sum = if apart { V::zero() } else { old };
             for c in 0..C {
                 sum = V::load(from[c].add(i)).mul_add(x[c], sum);
             }
+            let sum = if apart { sum.mul_add(alpha, old) } else { sum };
             sum.store(y.add(i));
             i += V::N;
         }
         if i < job.m {
             let mask = V::mask(job.m - i);
-            let mut sum = if keep { V::load_masked(y.add(i), mask).mul(scale) } else { V::zero() };
+            let old = if keep { V::load_masked(y.add(i), mask).mul(scale) } else { V::zero() };
+            let mut sum = if apart { V::zero() } else { old };
             for c in 0..C {
                 sum = V::load_masked(from[c].add(i), mask).mul_add(x[c], sum);
             }
+            let sum = if apart { sum.mul_add(alpha, old) } else { sum };
             sum.store_first(y.add(i), job.m - i);
         }
     }

@@ -20,19 +20,20 @@ impl<V: Vector> Kernel<V> for Outer<'_, V::Elem> {
         // SAFETY: row i of A and C exists; whole vectors lie below `whole`, the rest of a row is masked.
         unsafe {
             let mask = V::mask(job.n - whole);
-            let beta = V::splat(job.beta);
+            // Not of an element of A beforehand, which may then be too large.
+            let (alpha, beta) = (V::splat(job.alpha), V::splat(job.beta));
             for i in 0..job.m {
-                let x = V::splat(job.alpha * *job.a.offset(job.a_at.offset(i, 0)));
+                let x = V::splat(*job.a.offset(job.a_at.offset(i, 0)));
                 let c = job.c.offset(job.c_at.offset(i, 0));
                 let mut j = 0;
                 while j < whole {
-                    let out = V::load(job.b.add(j)).mul(x);
+                    let out = V::load(job.b.add(j)).mul(x).mul(alpha);
                     let out = if keep { V::load(c.add(j)).mul_add(beta, out) } else { out };
                     out.store(c.add(j));
                     j += V::N;
                 }
                 if j < job.n {
-                    let out = V::load_masked(job.b.add(j), mask).mul(x);
+                    let out = V::load_masked(job.b.add(j), mask).mul(x).mul(alpha);
                     let out = if keep { V::load_masked(c.add(j), mask).mul_add(beta, out) } else { out };
                     out.store_first(c.add(j), job.n - j);
                 }
