@@ -16,6 +16,7 @@ mod axes;
 mod blocks;
 mod cells;
 mod code;
+mod factor;
 mod formulas;
 mod packs;
 mod text;
@@ -145,6 +146,10 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
             values.truncate(1);
         }
         updates.push(Update { place, values, row });
+    }
+    if is_scalar(graph) {
+        let written = updates.iter_mut().flat_map(|u: &mut Update| &mut u.values);
+        factor::factor(&mut l.builder.code, sinks.iter_mut().map(|s| &mut s.value).chain(written).collect());
     }
     let written = updates.iter().flat_map(|u| u.values.iter().copied());
     let roots: Vec<Val> = sinks.iter().map(|s| s.value).chain(written).collect();
