@@ -49,6 +49,8 @@ mod memory;
 #[cfg(target_arch = "x86_64")]
 mod micro;
 #[cfg(target_arch = "x86_64")]
+mod pair;
+#[cfg(target_arch = "x86_64")]
 mod pass;
 #[cfg(target_arch = "x86_64")]
 mod scalars;
