@@ -45,16 +45,6 @@ fn cost(micro: &Micro) -> (usize, bool) {
     }
 }
 
-fn operands(micro: &Micro) -> Vec<V> {
-    match *micro {
-        Micro::Mem(_) => Vec::new(),
-        Micro::Do { args, arity, .. } | Micro::Pair { args, arity, .. } => args[..arity as usize].to_vec(),
-        Micro::Call { args, .. } => args.to_vec(),
-        Micro::OrCall { args, .. } => args.to_vec(),
-        Micro::Store { value, .. } => vec![value],
-    }
-}
-
 /// Which memory a place is in, and which bytes of it.
 pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
     let vector = i32::try_from(shape.lanes * shape.elem.bytes()).expect("at most 32");
@@ -153,7 +143,7 @@ fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
             Micro::Store { to, .. } => stored(to),
             _ => ways[at] + latency,
         };
-        for v in operands(&code[at]) {
+        for v in code[at].operands() {
             ways[v as usize] = ways[v as usize].max(ways[at]);
         }
     }
@@ -166,7 +156,7 @@ pub(crate) fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
     let mut touched: BTreeMap<(u8, i32), Vec<usize>> = BTreeMap::new();
     let mut waits = Vec::with_capacity(code.len());
     for (at, micro) in code.iter().enumerate() {
-        let mut of: Vec<usize> = operands(micro).iter().map(|&v| v as usize).collect();
+        let mut of: Vec<usize> = micro.operands().map(|v| v as usize).collect();
         for &v in &of {
             if let Micro::Mem(place) = code[v] {
                 let (memory, from, _) = bytes(place, shape);
