@@ -25,7 +25,7 @@ const DEPTH: usize = 5;
 /// Longer code is left as it is: who needs whom would take too much memory.
 const LARGEST: usize = 1 << 12;
 /// How many pairings are tried one by one: trying one is a walk through all of the code.
-const TRIES: usize = 16;
+const TRIES: usize = 8;
 /// A pairing that wins fewer instructions is not worth its chains.
 const LEAST: usize = 3;
 /// How much longer the longest chain may get, all in all, in cycles.
