@@ -240,14 +240,21 @@ impl Pairs<'_> {
 /// The code with its pairs; nothing if one would need itself.
 fn write(pairs: &Pairs<'_>) -> Option<Vec<Micro>> {
     let len = pairs.code.len();
-    let mut waiting = vec![0usize; len];
-    let mut users: Vec<Vec<usize>> = vec![Vec::new(); len];
-    // Each pair stands for itself in its low member.
+    let mut waiting = vec![0u32; len];
+    // Who waits for each, one list after the other. A pair stands for itself in its low member.
+    let mut ends = vec![0usize; len + 1];
+    let own = |v: usize| pairs.members(v)[0];
+    pairs.waits.iter().flatten().for_each(|&w| ends[own(w) + 1] += 1);
     for v in 0..len {
-        let [own, _] = pairs.members(v);
+        ends[v + 1] += ends[v];
+    }
+    let mut users = vec![0usize; ends[len]];
+    let mut next = ends.clone();
+    for v in 0..len {
         for &w in &pairs.waits[v] {
-            waiting[own] += 1;
-            users[pairs.members(w)[0]].push(own);
+            waiting[own(v)] += 1;
+            users[next[own(w)]] = own(v);
+            next[own(w)] += 1;
         }
     }
     let mut writer = Writer {
@@ -264,7 +271,7 @@ fn write(pairs: &Pairs<'_>) -> Option<Vec<Micro>> {
     while let Some(Reverse(v)) = ready.pop() {
         left -= 1;
         writer.write(v);
-        for &user in &users[v] {
+        for &user in &users[ends[v]..ends[v + 1]] {
             waiting[user] -= 1;
             if waiting[user] == 0 {
                 ready.push(Reverse(user));
@@ -301,7 +308,10 @@ impl Writer<'_> {
                 Micro::Pair { kind, imm, args, arity }
             }
             _ => {
-                let singles: Vec<(V, V)> = micro.operands().map(|v| (v, self.single(v))).collect();
+                let mut singles = [(V::MAX, 0); 3];
+                for (single, v) in singles.iter_mut().zip(micro.operands()) {
+                    *single = (v, self.single(v));
+                }
                 micro.with_operands(|v| singles.iter().find(|(old, _)| *old == v).map_or(v, |&(_, new)| new))
             }
         };
