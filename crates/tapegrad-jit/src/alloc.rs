@@ -56,7 +56,7 @@ pub(crate) struct Allocator<'a> {
 fn operands(micro: &Micro) -> ([V; 3], usize) {
     match *micro {
         Micro::Mem(_) => ([0; 3], 0),
-        Micro::Do { args, arity, .. } => (args, arity as usize),
+        Micro::Do { args, arity, .. } | Micro::Pair { args, arity, .. } => (args, arity as usize),
         Micro::Call { op, args: [a, b] } => ([a, b, 0], if library::is_binary(op) { 2 } else { 1 }),
         Micro::OrCall { op, args } => (args, if library::is_binary(op) { 3 } else { 2 }),
         Micro::Store { value, .. } => ([value, 0, 0], 1),
@@ -134,17 +134,12 @@ impl Allocator<'_> {
         self.free_slots.append(&mut self.freed);
         match *micro {
             Micro::Mem(place) => self.home[at] = Some(place),
-            Micro::Do { kind, imm, args, arity } => {
-                let args = &args[..arity as usize];
-                match kind {
-                    Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd => self.fused(at, kind, [args[0], args[1], args[2]]),
-                    Kind::Blend => self.blend(at, [args[0], args[1], args[2]]),
-                    _ if args.len() == 1 => self.unary(at, kind, imm, args[0]),
-                    _ => self.binary(at, kind, imm, args[0], args[1]),
-                }
-                // A value that nobody uses was computed for nothing; there is none among live code.
-                debug_assert_ne!(self.next[at], NEVER);
+            Micro::Pair { kind, imm, args, arity } => {
+                let single = std::mem::replace(&mut self.shape.lanes, 2);
+                self.compute(at, kind, imm, &args[..arity as usize]);
+                self.shape.lanes = single;
             }
+            Micro::Do { kind, imm, args, arity } => self.compute(at, kind, imm, &args[..arity as usize]),
             Micro::Call { op, args } => self.call(v, at, op, args),
             Micro::OrCall { op, args } => self.or_call(v, at, op, args),
             Micro::Store { to, value } => {
@@ -155,6 +150,17 @@ impl Allocator<'_> {
                 self.used(at, 0, value);
             }
         }
+    }
+
+    fn compute(&mut self, at: usize, kind: Kind, imm: u8, args: &[V]) {
+        match kind {
+            Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd => self.fused(at, kind, [args[0], args[1], args[2]]),
+            Kind::Blend => self.blend(at, [args[0], args[1], args[2]]),
+            _ if args.len() == 1 => self.unary(at, kind, imm, args[0]),
+            _ => self.binary(at, kind, imm, args[0], args[1]),
+        }
+        // A value that nobody uses was computed for nothing; there is none among live code.
+        debug_assert_ne!(self.next[at], NEVER);
     }
 
     fn address(&self, place: Place) -> Mem {

@@ -10,6 +10,7 @@ use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
 use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
+use crate::pair::pair;
 use crate::schedule::schedule;
 use crate::slow::Slow;
 use crate::verify::{Defect, verify};
@@ -68,6 +69,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
     let calls = source.blocks.iter().flat_map(|b| &b.code).any(|i| i.op.is_call());
     let mut compiler = Compiler {
         elem: source.elem,
+        alone: source.blocks.len() == 1,
         functions: source.functions,
         asm: Assembler::default(),
         pool: Pool::default(),
@@ -115,6 +117,8 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
 
 struct Compiler {
     elem: Elem,
+    /// Whether the program is one block.
+    alone: bool,
     functions: &'static [Function],
     asm: Assembler,
     pool: Pool,
@@ -137,6 +141,7 @@ impl Compiler {
     fn scalars(&mut self, block: &Block) {
         let shape = self.shape(1);
         let code = Expander::new(shape, &mut self.pool).scalars(block);
+        let code = if self.alone { pair(code, shape) } else { code };
         self.emit(&schedule(&code, shape), shape, 0);
     }
 

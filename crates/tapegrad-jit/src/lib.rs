@@ -4,7 +4,8 @@
 //! ```text
 //!   Source ─▶ verify ─▶ expand ─────────────▶ allocate, encode ─▶ Code::run(arena, scratch)
 //!   (ir)                micro-operations      registers by
-//!                       per vector shape      next use
+//!                       per vector shape,     next use
+//!                       two numbers a pair
 //!   ScalarSource ───────▶ pack, or translate, instructions ─────▶ Scalars::run(arena)
 //! ```
 //!
@@ -48,6 +49,8 @@ mod library;
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod micro;
+#[cfg(target_arch = "x86_64")]
+mod pair;
 #[cfg(target_arch = "x86_64")]
 mod pass;
 #[cfg(target_arch = "x86_64")]

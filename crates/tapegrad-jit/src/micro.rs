@@ -83,6 +83,8 @@ pub(crate) enum Micro {
     Mem(Place),
     /// An instruction of one to three operands.
     Do { kind: Kind, imm: u8, args: [V; 3], arity: u8 },
+    /// The same for two numbers side by side, in code of single numbers: see [`crate::pair`].
+    Pair { kind: Kind, imm: u8, args: [V; 3], arity: u8 },
     /// A call of the standard library.
     Call { op: Op, args: [V; 2] },
     /// The first, but where that is NaN what a function gives of the others.
@@ -100,6 +102,18 @@ impl Micro {
         }
     }
 
+    /// The values that it reads.
+    pub(crate) fn operands(&self) -> impl Iterator<Item = V> + use<> {
+        let (args, count) = match *self {
+            Micro::Mem(_) => ([0; 3], 0),
+            Micro::Do { args, arity, .. } | Micro::Pair { args, arity, .. } => (args, usize::from(arity)),
+            Micro::Call { op, args: [a, b] } => ([a, b, 0], if crate::library::is_binary(op) { 2 } else { 1 }),
+            Micro::OrCall { op, args } => (args, if crate::library::is_binary(op) { 3 } else { 2 }),
+            Micro::Store { value, .. } => ([value, 0, 0], 1),
+        };
+        args.into_iter().take(count)
+    }
+
     /// The same micro-operation with its operands renamed. Those it does not have are left as they are.
     pub(crate) fn with_operands(self, rename: impl Fn(V) -> V) -> Micro {
         match self {
@@ -107,6 +121,10 @@ impl Micro {
             Micro::Do { kind, imm, mut args, arity } => {
                 args[..arity as usize].iter_mut().for_each(|v| *v = rename(*v));
                 Micro::Do { kind, imm, args, arity }
+            }
+            Micro::Pair { kind, imm, mut args, arity } => {
+                args[..arity as usize].iter_mut().for_each(|v| *v = rename(*v));
+                Micro::Pair { kind, imm, args, arity }
             }
             Micro::Call { op, args } => Micro::Call { op, args: args.map(rename) },
             Micro::OrCall { op, args } => Micro::OrCall { op, args: args.map(rename) },

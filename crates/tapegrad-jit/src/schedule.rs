@@ -35,23 +35,13 @@ fn cost(micro: &Micro) -> (usize, bool) {
         Micro::Store { .. } => (1, false),
         Micro::Call { .. } => (40, true),
         Micro::OrCall { .. } => (1, false),
-        Micro::Do { kind, .. } => match kind {
+        Micro::Do { kind, .. } | Micro::Pair { kind, .. } => match kind {
             Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd | Kind::Mul => (4, true),
             Kind::Add | Kind::Sub => (4, false),
             Kind::Div | Kind::Sqrt => (12, true),
             Kind::Round | Kind::IntToFloat | Kind::Lower | Kind::Upper => (3, false),
             _ => (1, false),
         },
-    }
-}
-
-fn operands(micro: &Micro) -> Vec<V> {
-    match *micro {
-        Micro::Mem(_) => Vec::new(),
-        Micro::Do { args, arity, .. } => args[..arity as usize].to_vec(),
-        Micro::Call { args, .. } => args.to_vec(),
-        Micro::OrCall { args, .. } => args.to_vec(),
-        Micro::Store { value, .. } => vec![value],
     }
 }
 
@@ -139,6 +129,11 @@ fn ways(code: &[Micro], shape: Shape) -> Vec<isize> {
     })
 }
 
+/// The longest way through the code, in cycles.
+pub(crate) fn longest(code: &[Micro]) -> isize {
+    ways_with(code, |_| 0).into_iter().max().unwrap_or(0)
+}
+
 fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
     // What nobody uses is not written, and has no hurry.
     let mut ways = vec![isize::MIN / 2; code.len()];
@@ -148,7 +143,7 @@ fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
             Micro::Store { to, .. } => stored(to),
             _ => ways[at] + latency,
         };
-        for v in operands(&code[at]) {
+        for v in code[at].operands() {
             ways[v as usize] = ways[v as usize].max(ways[at]);
         }
     }
@@ -156,12 +151,12 @@ fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
 }
 
 /// For each micro-operation, those it must come after.
-fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
+pub(crate) fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
     // Who has read or written which memory so far, by where it begins.
     let mut touched: BTreeMap<(u8, i32), Vec<usize>> = BTreeMap::new();
     let mut waits = Vec::with_capacity(code.len());
     for (at, micro) in code.iter().enumerate() {
-        let mut of: Vec<usize> = operands(micro).iter().map(|&v| v as usize).collect();
+        let mut of: Vec<usize> = micro.operands().map(|v| v as usize).collect();
         for &v in &of {
             if let Micro::Mem(place) = code[v] {
                 let (memory, from, _) = bytes(place, shape);

@@ -141,6 +141,61 @@ fn random_programs_compute_what_the_evaluator_computes() {
     }
 }
 
+/// The same code for several parts of the arena, one after the other; each may go on from what those before it computed.
+fn repeated(draw: &mut Draw, length: usize) -> Source {
+    let calls = draw.below(4) == 0;
+    let mut source = random(draw, Elem::F64, None, length, calls);
+    let (once, arena) = (source.blocks[0].code.clone(), u32::try_from(source.arena).unwrap());
+    let code = &mut source.blocks[0].code;
+    for part in 1..u32::try_from(2 + draw.below(4)).unwrap() {
+        let start = u32::try_from(code.len()).unwrap();
+        for (at, &inst) in (0..).zip(&once) {
+            let mut inst = inst.with_values(|v| v + start);
+            match inst.op {
+                // Values of the parts before; the first four of a part are numbers in memory.
+                Op::Scalar if at > 3 && draw.below(3) == 0 => {
+                    inst = Inst { op: Op::Neg, a: u32::try_from(draw.below(4)).unwrap(), b: 0, c: 0 };
+                }
+                Op::Scalar | Op::Store => inst.a += part * arena,
+                _ => {}
+            }
+            code.push(inst);
+        }
+        source.arena += arena as usize;
+    }
+    source
+}
+
+#[test]
+fn code_that_repeats_itself_for_other_numbers_computes_what_the_evaluator_computes() {
+    if !supported() {
+        return;
+    }
+    for seed in 0..1000 {
+        let mut draw = Draw(seed);
+        let length = [12, 40, 150][draw.below(3)];
+        let source = repeated(&mut draw, length);
+        // The first number of each part is a positive one.
+        let mut want: Vec<f64> = (0..source.arena).map(|_| draw.number().abs() + 0.001).collect();
+        let mut got = want.clone();
+        let code = compile(&source).unwrap();
+        code.run(&mut got, &mut code.scratch());
+        evaluate(&source, &mut want);
+        for inst in source.blocks[0].code.iter().filter(|inst| inst.op == Op::Store) {
+            let at = inst.a as usize;
+            assert_eq!(
+                Float::bits(got[at]),
+                Float::bits(want[at]),
+                "seed {seed} place {at}: {} for {}",
+                got[at],
+                want[at]
+            );
+        }
+        let mut decoder = iced_x86::Decoder::new(64, code.bytes(), 0);
+        assert!(decoder.iter().all(|inst| !inst.is_invalid()), "seed {seed}");
+    }
+}
+
 #[test]
 fn every_instruction_is_one_that_a_disassembler_knows() {
     if !supported() {

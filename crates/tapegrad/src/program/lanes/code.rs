@@ -39,12 +39,14 @@ pub(in super::super) struct Value {
     pub(super) row: bool,
     /// The block it is computed in; `None` where it is free.
     pub(super) block: Option<u32>,
+    /// Whether it is a step of a function's formula, where the order of operations is what makes it accurate.
+    pub(super) inner: bool,
 }
 
 pub(in super::super) struct CodeList {
     pub(in super::super) values: Vec<Value>,
     known: HashMap<Kind, Val>,
-    rows: usize,
+    pub(super) rows: usize,
 }
 
 /// How many operands an instruction has.
@@ -65,12 +67,12 @@ impl CodeList {
         CodeList { values: Vec::new(), known: HashMap::new(), rows }
     }
 
-    fn push(&mut self, kind: Kind, row: bool, block: Option<u32>) -> Val {
+    pub(super) fn push(&mut self, kind: Kind, row: bool, block: Option<u32>) -> Val {
         if let Some(&known) = self.known.get(&kind) {
             return known;
         }
         let at = Val::try_from(self.values.len()).expect("limited long before");
-        self.values.push(Value { kind, row, block });
+        self.values.push(Value { kind, row, block, inner: false });
         self.known.insert(kind, at);
         at
     }
@@ -91,11 +93,16 @@ impl CodeList {
         self.push(Kind::Temporary(number), true, None)
     }
 
+    /// Says that the values from a position on are the steps of a formula.
+    pub(super) fn mark_formula(&mut self, from: usize) {
+        self.values[from..].iter_mut().for_each(|value| value.inner = true);
+    }
+
     pub(super) fn is_row(&self, v: Val) -> bool {
         self.values[v as usize].row
     }
 
-    fn kind(&self, v: Val) -> Kind {
+    pub(super) fn kind(&self, v: Val) -> Kind {
         self.values[v as usize].kind
     }
 

@@ -67,6 +67,7 @@ type Guarded<'a> = dyn FnMut(&mut CodeList, Prim, &[Val]) -> Option<Val> + 'a;
 
 fn value(code: &mut CodeList, formula: &Formula, args: &[Val], guarded: &mut Guarded<'_>) -> Option<Val> {
     let mut values: Vec<Val> = Vec::with_capacity(formula.steps().len());
+    let start = code.values.len();
     for step in formula.steps() {
         let value = match *step {
             FormulaStep::Arg(i) => *args.get(i)?,
@@ -83,6 +84,10 @@ fn value(code: &mut CodeList, formula: &Formula, args: &[Val], guarded: &mut Gua
             }
         };
         values.push(value);
+    }
+    // A sum or a product alone is no more than what it says.
+    if formula.steps().iter().filter(|step| matches!(step, FormulaStep::Apply(..))).count() > 1 {
+        code.mark_formula(start);
     }
     Some(values[formula.result()])
 }

@@ -4,7 +4,8 @@
 //!   graph ─▶ axes ─────────▶ cells ─────────▶ code ─────────▶ blocks ─▶ tapegrad_jit
 //!            which axis      one value per    equal values    scalars and rows in turn,
 //!            is the rows     element of       once; products  places for what passes
-//!                            a row            fused           between them
+//!                            a row            fused, factors  between them
+//!                                             taken out
 //! ```
 //!
 //! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
@@ -16,6 +17,7 @@ mod axes;
 mod blocks;
 mod cells;
 mod code;
+mod factor;
 mod formulas;
 mod packs;
 mod text;
@@ -145,6 +147,10 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
             values.truncate(1);
         }
         updates.push(Update { place, values, row });
+    }
+    if is_scalar(graph) {
+        let written = updates.iter_mut().flat_map(|u: &mut Update| &mut u.values);
+        factor::factor(&mut l.builder.code, sinks.iter_mut().map(|s| &mut s.value).chain(written).collect());
     }
     let written = updates.iter().flat_map(|u| u.values.iter().copied());
     let roots: Vec<Val> = sinks.iter().map(|s| s.value).chain(written).collect();
