@@ -46,6 +46,10 @@ impl Tape {
     /// numbers (`value()` is NaN), and it cannot branch by comparing them; `select` chooses anew in every step. The time is a
     /// state, if the step depends on it. A scan inside a step is [`Var::scan`].
     ///
+    /// What a step is not moved by, or what nothing reads of it, has tangents or cotangents of zero, and such a zero wins over an infinite
+    /// partial derivative of an elementwise operation (over the numbers of a matrix product it does not). So a scan gives 0 where the
+    /// same steps recorded one by one give NaN, as $0 \cdot \infty$.
+    ///
     /// # Panics
     /// If there are no states, the step gives other shapes or another number of states than it is given, it compares values
     /// or gives one that is not its own, an operand is indices, or a handle is not valid ([`Tape::try_scan`] returns the

@@ -139,18 +139,7 @@ fn scan_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
 fn scan_pull(args: &RuleArgs<'_>, which: usize, ct: Var) -> Var {
     let [n, m] = Body::of(args.attrs).numbers;
     let full = cotangents([args.inputs[0], args.inputs[1], ct], args.attrs);
-    if_taken(args, ct, part(full, if which == 0 { 0..n } else { n..n + m }))
-}
-
-/// What follows from a cotangent; nothing where it is masked and zero throughout: then the whole scan was not taken, and that its
-/// steps may be undefined is of no interest.
-#[track_caller]
-fn if_taken(args: &RuleArgs<'_>, ct: Var, found: Var) -> Var {
-    if !args.masked {
-        return found;
-    }
-    let zero = ct.scalar(0.0);
-    ct.abs().sum().equal(zero).select(zero, found)
+    part(full, if which == 0 { 0..n } else { n..n + m })
 }
 
 fn vjp_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
@@ -164,9 +153,8 @@ fn vjp_pull(args: &RuleArgs<'_>, which: usize, w: Var) -> Var {
     let (x, ct) = ([args.inputs[0], args.inputs[1]], args.inputs[2]);
     let [n, m] = Body::of(args.attrs).numbers;
     let tangent = [part(w, 0..n), part(w, n..n + m)];
-    let found = match which {
+    match which {
         2 => moved(x, tangent, args.attrs),
         _ => second(x, tangent, [or_zero(None, ct), ct], args.attrs)[which],
-    };
-    if_taken(args, w, found)
+    }
 }

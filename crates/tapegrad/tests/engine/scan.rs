@@ -124,6 +124,18 @@ fn what_does_not_move_has_no_influence_not_even_where_a_partial_is_infinite() {
 }
 
 #[test]
+fn a_second_derivative_at_a_cotangent_of_zero_is_not_zero() {
+    let tape = Tape::new();
+    let (x, w, taken) = (tape.input(2.0), tape.input(0.0), tape.input(1.0));
+    let power = tape.scan(&[x], &[], 3, |s, _| [s[0].square()])[0];
+    let slope = tape.grad(w * taken.select(power, x), &[x])[0];
+    assert_eq!(slope.item(), 0.0);
+    assert_eq!(tape.grad(slope, &[w])[0].item(), 8.0 * 2f64.powi(7));
+    let one = tape.constant(1.0);
+    assert_eq!(tape.jvp(&[slope], &[w], &[one])[0].item(), 8.0 * 2f64.powi(7));
+}
+
+#[test]
 fn every_tier_and_single_precision_agree_and_so_does_a_value_read_while_recording() {
     let unrolled = case();
     let wanted = everything(&unrolled, energy(&unrolled, 40, None));
