@@ -12,7 +12,8 @@ use tapegrad_jit::Effort;
 /// | `Auto` | `Optimised` for small programs and for tensors; longer scalar code, of up to about half a million instructions, as `Template`, or, if it is to be replayed a thousand times or nobody has said how often, with repetition four at a time and in loops, then up to four million | those of the parts |
 ///
 /// Differences by rounding are larger where numbers leave the range on the way: a sum over rows of products with a number that is the
-/// same for all rows is multiplied by it once, at the end, and two literals that multiply one after another are one.
+/// same for all rows is multiplied by it once, at the end, and two literals that multiply one after another are one, and what the
+/// products of a sum have in common multiplies the sum of the rest (of which the sign of a zero may be the other, too).
 ///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.

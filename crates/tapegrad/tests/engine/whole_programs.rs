@@ -115,3 +115,25 @@ fn random_products_repetitions_and_largest_numbers_are_the_interpreters() {
         compare_both(&tape, &outputs, &format!("seed {seed}"));
     }
 }
+
+#[test]
+fn what_cancels_by_design_is_not_rearranged() {
+    for (x, wanted) in [(3_601_546.950_816_567_5, -1.653_771_713_61e-10), (5_419_351.0, 3.820_047_507_089_661e-8)] {
+        let tape = Tape::new();
+        let input = tape.input(x);
+        let whole = (input * std::f64::consts::FRAC_2_PI).round();
+        let rest = input - whole * 1.570_796_326_734_125_6 - whole * 6.077_100_506_506_192e-11;
+        for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto] {
+            let found = replayed::<f64>(&tape, &[rest], tier)[0];
+            assert!((found - wanted).abs() < 1e-9 * wanted.abs(), "{tier:?}: {found}, not {wanted}");
+        }
+    }
+    let tape = Tape::new();
+    let [x, y, z, most] = [1e200; 4].map(|x| tape.input(x));
+    let scale = most.recip();
+    let norm = ((x * scale).square() + (y * scale).square() + (z * scale).square()).sqrt() * most;
+    for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto] {
+        let found = replayed::<f64>(&tape, &[norm], tier)[0];
+        assert!((found / 1e200 - 3f64.sqrt()).abs() < 1e-14, "{tier:?}: {found}");
+    }
+}

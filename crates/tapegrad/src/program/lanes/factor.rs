@@ -6,11 +6,12 @@
 //!
 //! So looks the way back through a polynomial: the cotangent c of its value, which is known last of all, is carried through every
 //! power of t. What stands in parentheses is its derivative, which waits for t alone and is there when c comes; and it takes fewer
-//! products. Each term's error is bounded by its own size, as before.
+//! products. As long as nothing leaves the range of numbers, each term's error is bounded by its own size, as before.
 //!
 //! Nothing is changed where order may be meant: in the formulas of functions, whose steps carry each other's rounding errors; in
-//! terms that are nothing but the factor; and where a factor that not all terms have may be exact by design, a whole number or the
-//! upper half of one, whose products cancel against the other terms.
+//! terms that are nothing but the factor; where a factor that not all terms have may be exact by design, a whole number or the
+//! upper half of one, whose products cancel against the other terms; and no factor is taken twice out of the same terms, for
+//! numbers that were scaled before they were squared, as in a norm, would be squared before they are scaled.
 
 use super::code::{CodeList, Kind, Val, arity};
 use std::collections::{BinaryHeap, HashMap};
@@ -131,7 +132,7 @@ impl Finder<'_> {
         let mut changed = false;
         while let Some(factor) = shared(&terms, |f, count| count == all || self.is_rounded(f)) {
             let (with, mut new): (Vec<Term>, Vec<Term>) = terms.into_iter().partition(|term| term.has(factor));
-            new.push(take_out(factor, with));
+            new.push(self.take_out(factor, with, Vec::new()));
             (terms, changed) = (new, true);
         }
         let after: usize = terms.iter().map(|term| term.products(self.code)).sum();
@@ -187,10 +188,54 @@ impl Finder<'_> {
         (self.is_product(v) && (literal(a) || literal(b))).then_some([a, b])
     }
 
-    /// Whether a value is none of those whose products are exact by design, which are sums and whole numbers.
+    /// Whether a value is none of those whose products may be exact by design: sums, whole numbers, what functions give (one of them
+    /// may round to whole numbers), what comes from outside, and multiples of these.
     fn is_rounded(&self, v: Val) -> bool {
+        /// Products of products are looked through so far.
+        const DEPTH: u32 = 8;
+        self.by_design(v, DEPTH) == Some(false)
+    }
+
+    /// Whether products of a value may be exact by design; nothing if it is no result of an operation.
+    fn by_design(&self, v: Val, depth: u32) -> Option<bool> {
         let value = &self.code.values[v as usize];
-        value.inner || matches!(value.kind, Kind::Do(Op::Mul | Op::Div | Op::Sqrt, _))
+        if value.inner || depth == 0 {
+            return Some(true);
+        }
+        let multiple = |v: Val| self.by_design(v, depth - 1) == Some(true);
+        match value.kind {
+            Kind::Do(Op::Sqrt, _) => Some(false),
+            Kind::Do(Op::Div, [a, ..]) => Some(multiple(a)),
+            Kind::Do(Op::Mul, [a, b, _]) => Some(multiple(a) || multiple(b)),
+            Kind::Do(..) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// `factor` times the sum of what is left of terms that all have it, from which further factors are taken out; those `taken` out of the
+    /// same terms are not taken once more.
+    fn take_out(&self, factor: Val, mut terms: Vec<Term>, mut taken: Vec<Val>) -> Term {
+        for term in &mut terms {
+            let at = term.factors.iter().position(|&f| f == factor).expect("all have it");
+            term.factors.remove(at);
+        }
+        taken.push(factor);
+        let may_be =
+            |f: Val, count: usize, all: usize| if count == all { !taken.contains(&f) } else { self.is_rounded(f) };
+        while let Some(next) = shared(&terms, |f, count| may_be(f, count, terms.len())) {
+            let (with, mut new): (Vec<Term>, Vec<Term>) = terms.into_iter().partition(|term| term.has(next));
+            let before = if new.is_empty() { taken.clone() } else { Vec::new() };
+            new.push(self.take_out(next, with, before));
+            terms = new;
+        }
+        match terms.pop() {
+            // All have another one in common.
+            Some(mut only) if terms.is_empty() => {
+                only.factors.push(factor);
+                only
+            }
+            last => Term { negative: false, factors: vec![factor], sum: terms.into_iter().chain(last).collect() },
+        }
     }
 }
 
@@ -205,27 +250,6 @@ fn shared(terms: &[Term], may_be: impl Fn(Val, usize) -> bool) -> Option<Val> {
     }
     let candidates = counts.into_iter().filter(|&(f, count)| count > 1 && may_be(f, count));
     candidates.max_by_key(|&(f, count)| (count, f)).map(|(f, _)| f)
-}
-
-/// `factor` times the sum of what is left of terms that all have it, from which further factors are taken out.
-fn take_out(factor: Val, mut terms: Vec<Term>) -> Term {
-    for term in &mut terms {
-        let at = term.factors.iter().position(|&f| f == factor).expect("all have it");
-        term.factors.remove(at);
-    }
-    while let Some(next) = shared(&terms, |_, _| true) {
-        let (with, mut new): (Vec<Term>, Vec<Term>) = terms.into_iter().partition(|term| term.has(next));
-        new.push(take_out(next, with));
-        terms = new;
-    }
-    match terms.pop() {
-        // All have another one in common.
-        Some(mut only) if terms.is_empty() => {
-            only.factors.push(factor);
-            only
-        }
-        last => Term { negative: false, factors: vec![factor], sum: terms.into_iter().chain(last).collect() },
-    }
 }
 
 /// The same code with these sums instead of those at their positions; and for each value that is needed, its new position.
@@ -357,13 +381,15 @@ mod tests {
     #[test]
     fn the_way_back_through_a_polynomial_is_its_derivative_times_the_cotangent() {
         let mut code = CodeList::new(1);
-        let [t, p, q, r, ct] = places(&mut code);
+        let [x, p, q, r, ct] = places(&mut code);
+        let one = code.literal(1.0);
+        let t = apply(&mut code, Op::Div, one, x);
         let first = apply(&mut code, Op::Mul, ct, t);
         let second = apply(&mut code, Op::Mul, first, t);
         let [p, q, r] = [(ct, p), (first, q), (second, r)].map(|(x, y)| apply(&mut code, Op::Mul, x, y));
         let sum = apply(&mut code, Op::Add, p, q);
         let sum = apply(&mut code, Op::Add, sum, r);
-        assert_eq!(factored(code, sum), "e(b + a(c + ad))");
+        assert_eq!(factored(code, sum), "e(b + 1/a(c + d1/a))");
     }
 
     #[test]
@@ -419,6 +445,45 @@ mod tests {
         });
         let before = text(&code, rest);
         assert_eq!(factored(code, rest), before);
+    }
+
+    #[test]
+    fn an_argument_reduced_by_what_a_function_gives_is_left_as_it_is() {
+        // As by a multiple of what rounds to the nearest whole number in several steps.
+        for multiple in [false, true] {
+            let mut code = CodeList::new(1);
+            let [x, y, n] = places(&mut code);
+            let start = code.values.len();
+            let half = code.literal(0.5);
+            let near = apply(&mut code, Op::Add, y, half);
+            let mut whole = code.apply(Op::Floor, [near, 0, 0]);
+            code.mark_formula(start);
+            if multiple {
+                whole = apply(&mut code, Op::Mul, whole, n);
+            }
+            let rest = [1.5, 7.5e-8].into_iter().fold(x, |rest, part| {
+                let part = code.literal(part);
+                let product = apply(&mut code, Op::Mul, whole, part);
+                apply(&mut code, Op::Sub, rest, product)
+            });
+            let both = if multiple { apply(&mut code, Op::Add, rest, whole) } else { rest };
+            let before = text(&code, both);
+            assert_eq!(factored(code, both), before);
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_scaled_before_they_are_squared_are_not_scaled_after() {
+        let mut code = CodeList::new(1);
+        let [x, y, z, scale] = places(&mut code);
+        let squares = [x, y, z].map(|v| {
+            let scaled = apply(&mut code, Op::Mul, v, scale);
+            apply(&mut code, Op::Mul, scaled, scaled)
+        });
+        let sum = apply(&mut code, Op::Add, squares[0], squares[1]);
+        let sum = apply(&mut code, Op::Add, sum, squares[2]);
+        let before = text(&code, sum);
+        assert_eq!(factored(code, sum), before);
     }
 
     #[test]
