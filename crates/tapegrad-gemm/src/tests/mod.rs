@@ -254,6 +254,40 @@ fn shapes_larger_than_every_block_match_the_naive_product() {
 }
 
 #[test]
+fn alpha_multiplies_the_sum_and_not_an_operand_that_it_would_carry_out_of_range() {
+    let mut rng = Random(8);
+    for shape in [(3, 5, 1), (1, 9, 1), (40, 1, 2), (40, 1, 19), (1, 40, 19), (43, 30, 2), (7, 7, 7), (13, 40, 33)] {
+        for (a_size, b_size) in [(1e10, 1e-30), (1e-30, 1e10)] {
+            for layouts in [[Layout::RowMajor; 3], [Layout::ColMajor, Layout::RowMajor, Layout::RowMajor]] {
+                let (m, n, k) = shape;
+                let mut a = Operand::<f32>::new(&mut rng, m, k, layouts[0]);
+                let mut b = Operand::<f32>::new(&mut rng, k, n, layouts[1]);
+                let c = Operand::<f32>::new(&mut rng, m, n, layouts[2]);
+                a.data.iter_mut().for_each(|x| *x *= a_size);
+                b.data.iter_mut().for_each(|x| *x *= b_size);
+                let mut want = c.wide();
+                let (wide_a, wide_b) = (a.wide(), b.wide());
+                naive(
+                    shape,
+                    1e30,
+                    (&wide_a, a.origin, a.at),
+                    (&wide_b, b.origin, b.at),
+                    1.0,
+                    (&mut want, c.origin, c.at),
+                );
+                for cpu in levels() {
+                    let mut got = c.clone();
+                    run_case(cpu, shape, (1e30, 1.0), &a, &b, &mut got);
+                    for (got, want) in got.wide().iter().zip(&want) {
+                        assert!((got - want).abs() <= 1e10 * 1e-5, "{cpu:?} {shape:?} {layouts:?}: {got}, not {want}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn with_beta_zero_what_was_in_c_does_not_matter() {
     let mut rng = Random(5);
     for shape in [(4, 2, 2), (5, 7, 0), (1, 9, 3), (9, 1, 3), (13, 40, 33), (70, 70, 70)] {
