@@ -12,16 +12,16 @@ use super::vector::{Kernel, Vector};
 ///
 /// The CPU has the instructions of `V`.
 #[inline(always)]
-unsafe fn updated<V: Vector>(p: &Panel<V::Elem>, sum: V, old: V) -> V {
+pub(super) unsafe fn updated<V: Vector>([alpha, beta]: [V::Elem; 2], sum: V, old: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
-        let alpha = V::splat(p.alpha);
-        if p.beta == V::Elem::ONE {
-            sum.mul_add(alpha, old)
-        } else if p.beta == V::Elem::ZERO {
-            sum.mul(alpha)
+        let scale = V::splat(alpha);
+        if beta == V::Elem::ONE {
+            sum.mul_add(scale, old)
+        } else if beta == V::Elem::ZERO {
+            sum.mul(scale)
         } else {
-            old.mul_add(V::splat(p.beta), sum.mul(alpha))
+            old.mul_add(V::splat(beta), sum.mul(scale))
         }
     }
 }
@@ -71,10 +71,10 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                     let to = c.add(v * V::N);
                     if v < NV - 1 || last == V::N {
                         let old = if keep { V::load(to) } else { V::zero() };
-                        updated(p, sum, old).store(to);
+                        updated([p.alpha, p.beta], sum, old).store(to);
                     } else {
                         let old = if keep { V::load_masked(to, mask) } else { V::zero() };
-                        updated(p, sum, old).store_first(to, last);
+                        updated([p.alpha, p.beta], sum, old).store_first(to, last);
                     }
                 }
             }
@@ -117,7 +117,7 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                             } else {
                                 V::load_masked(to, mask)
                             };
-                            let out = updated(p, sum, old);
+                            let out = updated([p.alpha, p.beta], sum, old);
                             if used == V::N { out.store(to) } else { out.store_first(to, used) }
                         } else {
                             self.one_by_one(sum, to, used);
@@ -146,7 +146,7 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                     *old.add(i) = *at(i);
                 }
             }
-            let out = [updated(p, sum, V::load(old))];
+            let out = [updated([p.alpha, p.beta], sum, V::load(old))];
             for i in 0..used {
                 *at(i) = *out.as_ptr().cast::<V::Elem>().add(i);
             }

@@ -13,6 +13,7 @@
 //! Every element of C is a chain of FMAs of its own along `k`, as it is in a tile.
 
 use super::Job;
+use super::finish::updated;
 use super::number::Number;
 use super::vector::{Kernel, Vector};
 
@@ -109,7 +110,7 @@ unsafe fn rows<V: Vector, const R: usize, const K: usize>(job: &Job<V::Elem>, i:
             for (r, x) in x.iter().enumerate() {
                 let to = job.c.offset(job.c_at.offset(i + r, whole));
                 let old = if job.beta == V::Elem::ZERO { V::zero() } else { V::load_masked(to, mask) };
-                let out = updated(job, x, &y, old);
+                let out = part(job, x, &y, old);
                 if dense && i + r + 1 < job.m { out.store(to) } else { out.store_first(to, last) }
             }
         }
@@ -122,33 +123,26 @@ unsafe fn rows<V: Vector, const R: usize, const K: usize>(job: &Job<V::Elem>, i:
             for (r, x) in x.iter().enumerate() {
                 let to = job.c.offset(job.c_at.offset(i + r, j));
                 let old = if job.beta == V::Elem::ZERO { V::zero() } else { V::load(to) };
-                updated(job, x, &y, old).store(to);
+                part(job, x, &y, old).store(to);
             }
             j += V::N;
         }
     }
 }
 
-/// `alpha * (the products) + beta * old`, rounded as the ends of tiles are; `old` is not looked at where `beta` is 0.
+/// A row's part of C: `alpha * (the products) + beta * old`.
 ///
 /// # Safety
 ///
 /// The CPU has the instructions of `V`.
 #[inline(always)]
-unsafe fn updated<V: Vector, const K: usize>(job: &Job<V::Elem>, x: &[V; K], y: &[V; K], old: V) -> V {
+unsafe fn part<V: Vector, const K: usize>(job: &Job<V::Elem>, x: &[V; K], y: &[V; K], old: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = V::zero();
         for (&x, &y) in x.iter().zip(y) {
             sum = x.mul_add(y, sum);
         }
-        let alpha = V::splat(job.alpha);
-        if job.beta == V::Elem::ONE {
-            sum.mul_add(alpha, old)
-        } else if job.beta == V::Elem::ZERO {
-            sum.mul(alpha)
-        } else {
-            old.mul_add(V::splat(job.beta), sum.mul(alpha))
-        }
+        updated([job.alpha, job.beta], sum, old)
     }
 }

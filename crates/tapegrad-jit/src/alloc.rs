@@ -53,24 +53,13 @@ pub(crate) struct Allocator<'a> {
     pub(crate) scratch: i32,
 }
 
-fn operands(micro: &Micro) -> ([V; 3], usize) {
-    match *micro {
-        Micro::Mem(_) => ([0; 3], 0),
-        Micro::Do { args, arity, .. } | Micro::Pair { args, arity, .. } => (args, arity as usize),
-        Micro::Call { op, args: [a, b] } => ([a, b, 0], if library::is_binary(op) { 2 } else { 1 }),
-        Micro::OrCall { op, args } => (args, if library::is_binary(op) { 3 } else { 2 }),
-        Micro::Store { value, .. } => ([value, 0, 0], 1),
-    }
-}
-
 /// Which micro-operations have an effect in the end.
 fn live(code: &[Micro]) -> Vec<bool> {
     let mut live = vec![false; code.len()];
     for at in (0..code.len()).rev() {
         live[at] |= matches!(code[at], Micro::Store { .. });
         if live[at] {
-            let (args, count) = operands(&code[at]);
-            for &v in &args[..count] {
+            for v in code[at].operands() {
                 live[v as usize] = true;
             }
         }
@@ -93,11 +82,10 @@ pub(crate) fn emit(
     let mut after = vec![[NEVER; 3]; code.len()];
     for (at, micro) in code.iter().enumerate().rev() {
         if live[at] {
-            let (args, count) = operands(micro);
-            for (k, &v) in args[..count].iter().enumerate() {
-                after[at][k] = next[v as usize];
+            for (after, v) in after[at].iter_mut().zip(micro.operands()) {
+                *after = next[v as usize];
             }
-            for &v in &args[..count] {
+            for v in micro.operands() {
                 next[v as usize] = u32::try_from(at).expect("fewer than 2^32 micro-operations");
             }
         }

@@ -1,7 +1,7 @@
 //! Replay: the state that changes, and the loop and kernels that change it.
 //!
-//! A replay does not allocate, lock, hash or follow a pointer per node; a map allocates for a run, not for a chunk of points. Imports `program`, `num`, `ir` and `error`, and
-//! knows no graph.
+//! A replay does not allocate, lock, hash or follow a pointer per node; a map allocates for a run, not for a chunk of
+//! points. Imports `program`, `num`, `ir` and `error`, and knows no graph.
 
 mod arena;
 mod element;

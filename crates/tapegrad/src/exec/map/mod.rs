@@ -7,9 +7,8 @@
 //! ```
 //!
 //! A chunk is as many points as the caches hold; the program computes them side by side. A thread begins with a part of the
-//! columns of its own, with two threads the same at every run, for that may still be in its cache, and then takes pieces that others
-//! have left. What a point
-//! gives depends neither on its place nor on who computes it.
+//! columns of its own, with two threads the same at every run, for that may still be in its cache, and then takes pieces
+//! that others have left. What a point gives depends neither on its place nor on who computes it.
 
 mod columns;
 
