@@ -2,7 +2,10 @@
 
 use crate::ir::{Effort, Elem, PassSource, ScalarSource, Source};
 use crate::verify::Defect;
+use std::convert::Infallible;
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// A compiled program; none exists on this platform.
 #[derive(Debug)]
@@ -42,6 +45,40 @@ impl Code {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match *self {}
+    }
+}
+
+/// Compiled code with memory of its own; none exists on this platform.
+#[derive(Debug)]
+pub struct Bound<T>(Infallible, PhantomData<T>);
+
+impl<T: Number> Bound<T> {
+    /// A program on a copy of these numbers.
+    #[must_use]
+    pub fn to_code(code: Arc<Code>, _: &[T]) -> Self {
+        match *code {}
+    }
+
+    /// A piece of scalar code on a copy of these numbers.
+    #[must_use]
+    pub fn to_scalars(code: Arc<Scalars>, _: usize, _: &[T]) -> Self {
+        match *code {}
+    }
+
+    /// Runs the code once.
+    pub fn run(&mut self) {
+        match self.0 {}
+    }
+
+    /// The arena.
+    #[must_use]
+    pub fn numbers(&self) -> &[T] {
+        match self.0 {}
+    }
+
+    /// The arena, to be changed.
+    pub fn numbers_mut(&mut self) -> &mut [T] {
+        match self.0 {}
     }
 }
 

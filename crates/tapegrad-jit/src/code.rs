@@ -67,6 +67,12 @@ impl Number for f64 {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch(Vec<Line>);
 
+impl Scratch {
+    pub(crate) fn start(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
 /// A vector register's worth, so that none straddles two lines of the cache.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
@@ -111,17 +117,33 @@ impl Code {
     /// If the number type, the length of the arena or the scratch memory is not that of the program.
     #[inline(always)]
     pub fn run<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
-        assert!(
-            T::ELEM == self.elem && arena.len() >= self.arena && scratch.0.len() * size_of::<Line>() >= self.scratch,
-            "expected the memory of the program that is run"
-        );
+        self.check::<T>(arena.len(), scratch);
         // SAFETY: the bytes are a complete function of this type. It reads and writes the arena within the length just
         // checked (the verifier has checked every place, padding rows included), scratch memory within the length just
         // checked, and reads the pool it was compiled with. CPU features were checked before it was compiled.
         unsafe {
-            let entry: Entry = std::mem::transmute(self.memory.start());
-            entry(arena.as_mut_ptr().cast(), scratch.0.as_mut_ptr().cast(), self.pool.as_ptr().cast());
+            let entry: Entry = std::mem::transmute(self.start());
+            entry(arena.as_mut_ptr().cast(), scratch.start(), self.pool());
         }
+    }
+
+    /// Panics if the number type, the length of the arena or the scratch memory is not that of the program.
+    #[inline(always)]
+    pub(crate) fn check<T: Number>(&self, arena: usize, scratch: &Scratch) {
+        assert!(
+            T::ELEM == self.elem && arena >= self.arena && scratch.0.len() * size_of::<Line>() >= self.scratch,
+            "expected the memory of the program that is run"
+        );
+    }
+
+    /// Where the function begins.
+    pub(crate) fn start(&self) -> *const u8 {
+        self.memory.start()
+    }
+
+    /// The constants it reads.
+    pub(crate) fn pool(&self) -> *const u8 {
+        self.pool.as_ptr().cast()
     }
 
     /// The machine code, for disassemblers.

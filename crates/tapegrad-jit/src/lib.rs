@@ -36,6 +36,8 @@ mod absent;
 #[cfg(target_arch = "x86_64")]
 mod alloc;
 #[cfg(target_arch = "x86_64")]
+mod bound;
+#[cfg(target_arch = "x86_64")]
 mod code;
 #[cfg(target_arch = "x86_64")]
 mod compile;
@@ -64,8 +66,10 @@ mod slow;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{
-    Code, CompileError, Number, Passes, Scalars, Scratch, compile, compile_passes, compile_scalars, supported,
+    Bound, Code, CompileError, Number, Passes, Scalars, Scratch, compile, compile_passes, compile_scalars, supported,
 };
+#[cfg(target_arch = "x86_64")]
+pub use bound::Bound;
 #[cfg(target_arch = "x86_64")]
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]

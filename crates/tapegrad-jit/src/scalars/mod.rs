@@ -90,15 +90,22 @@ impl Scalars {
     /// If there is no such piece, or the number type or the length of the arena is not that of the piece.
     #[inline(always)]
     pub fn run<T: Number>(&self, piece: usize, arena: &mut [T]) {
-        let Piece { start, arena: needed } = self.pieces[piece];
-        assert!(T::ELEM == self.elem && arena.len() >= needed, "expected the memory of the piece that is run");
+        let start = self.checked::<T>(piece, arena.len());
         // SAFETY: the bytes from there on are a complete function of this type. It reads and writes the arena within the
         // elements just checked: every place was compared with their number. CPU features were checked before it was
         // compiled.
         unsafe {
-            let entry: Entry = std::mem::transmute(self.memory.start().add(start));
+            let entry: Entry = std::mem::transmute(start);
             entry(arena.as_mut_ptr().cast());
         }
+    }
+
+    /// Where a piece begins. Panics as [`Scalars::run`] does for an arena of so many elements.
+    #[inline(always)]
+    pub(crate) fn checked<T: Number>(&self, piece: usize, arena: usize) -> *const u8 {
+        let Piece { start, arena: needed } = self.pieces[piece];
+        assert!(T::ELEM == self.elem && arena >= needed, "expected the memory of the piece that is run");
+        self.memory.bytes()[start..].as_ptr()
     }
 
     /// Elements of memory that the pieces need: the arena of the largest, and what stands behind it in between.

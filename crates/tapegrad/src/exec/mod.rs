@@ -13,5 +13,5 @@ mod threads;
 
 pub use element::Element;
 pub use map::Map;
-pub(crate) use replay::{Straight, replay};
+pub(crate) use replay::{replay, straight};
 pub use state::{Gradients, State};

@@ -7,7 +7,7 @@ use crate::error::{BranchChange, ReplayError};
 use crate::ir::{Comparison, Reading};
 use crate::program::{Fused, GuardCheck, Program, Step};
 use std::sync::Arc;
-use tapegrad_jit::{Code, Scalars};
+use tapegrad_jit::Bound;
 
 impl<T: Element> Program<T> {
     /// Carries out the program once: outputs from inputs and parameters, then the assignments. Allocates nothing.
@@ -38,47 +38,19 @@ pub(crate) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> 
     steps(program, state)
 }
 
-/// A program that is one piece of machine code and nothing else, looked up once: for a formula of a dozen operations, finding
-/// that out at every replay takes longer than the formula.
-pub(crate) enum Straight {
-    Lanes(Arc<Code>),
-    Scalars(Arc<Scalars>, usize),
-}
-
-/// So many inputs are copied faster than a copy of any length is called.
-const FEW: usize = 8;
-
-impl Straight {
-    /// Nothing if there are guards to check, inputs to prepare, or other steps.
-    pub(crate) fn of<T>(program: &Program<T>) -> Option<Straight> {
-        let inner = &program.0;
-        match &inner.steps[..] {
-            _ if !inner.guards.is_empty() || !inner.prepare.is_empty() => None,
-            [Step::Machine(m)] => Some(Straight::Lanes(Arc::clone(&m.code))),
-            [Step::Fused(Fused { scalars: Some(scalars), .. })] => {
-                Some(Straight::Scalars(Arc::clone(&scalars.code), scalars.piece))
-            }
-            _ => None,
+/// A program that is one piece of machine code and nothing else, on the numbers of a state of it: for a formula of a dozen operations,
+/// finding that out at every replay takes longer than the formula. Nothing if there are guards to check, inputs to prepare, or other
+/// steps.
+pub(crate) fn straight<T: Element>(program: &Program<T>, state: &State<T>) -> Option<Bound<T>> {
+    let inner = &program.0;
+    assert!(state.belongs_to(program), "expected a state of the program");
+    match &inner.steps[..] {
+        _ if !inner.guards.is_empty() || !inner.prepare.is_empty() => None,
+        [Step::Machine(m)] => Some(Bound::to_code(Arc::clone(&m.code), &state.values)),
+        [Step::Fused(Fused { scalars: Some(scalars), .. })] => {
+            Some(Bound::to_scalars(Arc::clone(&scalars.code), scalars.piece, &state.values))
         }
-    }
-
-    /// Carries the program out, with numbers put side by side from a place on. The state must be that of the program; it is to be
-    /// read by place only, for it does not note that there are outputs.
-    #[inline(always)]
-    pub(crate) fn run<T: Element>(&self, inputs: &[T], first: usize, state: &mut State<T>) {
-        // A few one by one, as who computed them will have written them and as machine code reads them: a vector that spans two
-        // numbers just written would have to wait until both have left the CPU's store buffer.
-        if inputs.len() <= FEW {
-            for (i, &x) in inputs.iter().enumerate() {
-                state.values[first + i] = x;
-            }
-        } else {
-            state.values[first..first + inputs.len()].copy_from_slice(inputs);
-        }
-        match self {
-            Straight::Lanes(code) => code.run(&mut state.values, &mut state.machine),
-            Straight::Scalars(code, piece) => code.run(*piece, &mut state.values),
-        }
+        _ => None,
     }
 }
 

@@ -3,11 +3,12 @@
 use super::runs::Runs;
 use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
-use crate::exec::{State, Straight, replay};
+use crate::exec::{State, replay, straight};
 use crate::ir::{Tape, Var};
 use crate::program::{CompileOptions, Program};
 use std::fmt;
 use std::ops::Range;
+use tapegrad_jit::Bound;
 
 /// How many programs are kept unless said otherwise.
 const CAPACITY: usize = 16;
@@ -49,9 +50,52 @@ pub struct Evaluation<'a> {
 }
 
 /// One way through the function.
-struct Recorded {
-    /// All that is needed where the program is simple.
-    direct: Option<Direct>,
+enum Recorded {
+    Direct(Direct),
+    Replayed(Box<Replayed>),
+}
+
+/// A program for a gradient that is one piece of machine code, with inputs side by side, and derivatives side by side: what
+/// small formulas become. Finding this out at every call would take longer than such a formula.
+struct Direct {
+    bound: Bound<f64>,
+    inputs: usize,
+    /// How many inputs, and derivatives, there are.
+    len: usize,
+    value: usize,
+    gradient: usize,
+}
+
+/// So many inputs are copied faster than a copy of any length is called.
+const FEW: usize = 8;
+
+impl Direct {
+    /// The whole of a call for as many numbers.
+    #[inline(always)]
+    fn call(&mut self, x: &[f64]) -> Evaluation<'_> {
+        let inputs = &mut self.bound.numbers_mut()[self.inputs..][..x.len()];
+        // A few one by one, as who computed them will have written them and as machine code reads them: a vector that spans two
+        // numbers just written would have to wait until both have left the CPU's store buffer.
+        if x.len() <= FEW {
+            for (to, &x) in inputs.iter_mut().zip(x) {
+                *to = x;
+            }
+        } else {
+            inputs.copy_from_slice(x);
+        }
+        self.bound.run();
+        self.evaluation()
+    }
+
+    #[inline(always)]
+    fn evaluation(&self) -> Evaluation<'_> {
+        let numbers = self.bound.numbers();
+        Evaluation { value: numbers[self.value], gradient: &numbers[self.gradient..][..self.len] }
+    }
+}
+
+/// Any program.
+struct Replayed {
     program: Program<f64>,
     state: State<f64>,
     /// Where each input stands, but for those that nothing depends on.
@@ -60,30 +104,6 @@ struct Recorded {
     /// Whether the slopes are second derivatives, row by row.
     second: bool,
     slopes: Slopes,
-}
-
-/// A program for a gradient that is one piece of machine code, with inputs side by side, and derivatives side by side: what
-/// small formulas become. Finding this out at every call would take longer than such a formula.
-struct Direct {
-    code: Straight,
-    inputs: usize,
-    /// How many inputs, and derivatives, there are.
-    len: usize,
-    value: usize,
-    gradient: usize,
-}
-
-impl Direct {
-    fn new(program: &Program<f64>, inputs: &Runs, value: usize, slopes: &Slopes) -> Option<Direct> {
-        let (Some(inputs), Slopes::There(gradient)) = (inputs.row(), slopes) else { return None };
-        let code = Straight::of(program)?;
-        Some(Direct { code, inputs: inputs.start, len: inputs.len(), value, gradient: gradient.start })
-    }
-
-    #[inline(always)]
-    fn evaluation<'a>(&self, values: &'a [f64]) -> Evaluation<'a> {
-        Evaluation { value: values[self.value], gradient: &values[self.gradient..][..self.len] }
-    }
 }
 
 /// The gradient of the last call, or its Hessian, side by side.
@@ -136,52 +156,60 @@ impl Recorded {
         let places = |vars: Vec<Var>| Runs::new(vars.into_iter().map(|var| Some(place(var))));
         let (value, slopes) = (place(y), Slopes::new(places(hessian.unwrap_or(gradient))));
         let inputs = Runs::new(x.iter().map(|&var| state.place(var)));
-        let direct = if second { None } else { Direct::new(&program, &inputs, value, &slopes) };
-        Ok(Recorded { direct, program, state, inputs, value, second, slopes })
+        if !second
+            && let (Some(inputs), Slopes::There(gradient)) = (inputs.row(), &slopes)
+            && let Some(bound) = straight(&program, &state)
+        {
+            let (inputs, len, gradient) = (inputs.start, inputs.len(), gradient.start);
+            return Ok(Recorded::Direct(Direct { bound, inputs, len, value, gradient }));
+        }
+        Ok(Recorded::Replayed(Box::new(Replayed { program, state, inputs, value, second, slopes })))
     }
 
-    /// The whole of a call, if the program is simple, and for as many numbers: compiled as a part of the caller's code.
-    #[inline(always)]
-    fn run_directly(&mut self, x: &[f64]) -> bool {
-        match &self.direct {
-            Some(direct) if direct.len == x.len() => {
-                direct.code.run(x, direct.inputs, &mut self.state);
+    /// Whether all branches come out as recorded; if so, the results stand where they are read, and the slopes are those wanted:
+    /// gradients are not replayed with second derivatives nobody asked for.
+    fn evaluate(&mut self, x: &[f64], second: bool) -> bool {
+        match self {
+            Recorded::Direct(direct) if direct.len == x.len() && !second => {
+                direct.call(x);
                 true
             }
+            Recorded::Replayed(replayed) if replayed.second == second => replayed.evaluate(x),
             _ => false,
         }
     }
 
-    /// Whether all branches come out as recorded; if so, the results stand in the state.
-    fn replay(&mut self, x: &[f64]) -> bool {
+    fn evaluation(&self) -> Evaluation<'_> {
+        match self {
+            Recorded::Direct(direct) => direct.evaluation(),
+            Recorded::Replayed(replayed) => {
+                Evaluation { value: replayed.values()[replayed.value], gradient: replayed.slopes() }
+            }
+        }
+    }
+}
+
+impl Replayed {
+    fn evaluate(&mut self, x: &[f64]) -> bool {
         if self.inputs.len() != x.len() {
             return false;
         }
         self.inputs.scatter(x, self.state.values_mut());
         match replay(&self.program, &mut self.state) {
-            Ok(()) => true,
-            Err(ReplayError::BranchChanged(_)) => false,
+            Ok(()) => {}
+            Err(ReplayError::BranchChanged(_)) => return false,
             Err(ReplayError::ForeignState) => unreachable!("the state was made for this program"),
-        }
-    }
-
-    /// [`Recorded::replay`], after which the slopes are those wanted: gradients are not replayed with second derivatives nobody
-    /// asked for.
-    fn evaluate(&mut self, x: &[f64], second: bool) -> bool {
-        if self.second != second || !self.replay(x) {
-            return false;
         }
         self.slopes.gather(self.state.values());
         true
     }
 
-    #[inline(always)]
-    fn evaluation(&self) -> Evaluation<'_> {
-        let values = self.state.values();
-        match &self.direct {
-            Some(direct) => direct.evaluation(values),
-            None => Evaluation { value: values[self.value], gradient: self.slopes.of(values) },
-        }
+    fn values(&self) -> &[f64] {
+        self.state.values()
+    }
+
+    fn slopes(&self) -> &[f64] {
+        self.slopes.of(self.values())
     }
 }
 
@@ -230,13 +258,15 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     // In the caller's code: for a formula of a dozen operations, making and reading a `Result` in memory is a third of the time.
     #[inline(always)]
     pub fn call(&mut self, x: &[f64]) -> Result<Evaluation<'_>, CompileError> {
-        if let Some(last) = self.recorded.first_mut()
-            && last.run_directly(x)
+        if let Some(Recorded::Direct(direct)) = self.recorded.first()
+            && direct.len == x.len()
         {
             self.hits += 1;
-        } else {
-            self.replay_or_record(x, false)?;
+            // Borrowed once more: what is returned must not be borrowed where it is not.
+            let Some(Recorded::Direct(direct)) = self.recorded.first_mut() else { unreachable!("as it was") };
+            return Ok(direct.call(x));
         }
+        self.replay_or_record(x, false)?;
         Ok(self.recorded[0].evaluation())
     }
 
@@ -250,8 +280,10 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// As [`Traced::call`].
     pub fn hessian(&mut self, x: &[f64]) -> Result<&[f64], CompileError> {
         self.replay_or_record(x, true)?;
-        let Recorded { slopes, state, .. } = &self.recorded[0];
-        Ok(slopes.of(state.values()))
+        match &self.recorded[0] {
+            Recorded::Replayed(replayed) => Ok(replayed.slopes()),
+            Recorded::Direct(_) => unreachable!("it has no second derivatives"),
+        }
     }
 
     /// Afterwards the results for `x` stand in the first program's state, and side by side.
@@ -340,7 +372,14 @@ mod tests {
             let rosenbrock = |x: &[Var]| (x[1] - x[0].square()).square() * 100.0 + (1.0 - x[0]).square();
             let mut f = Traced::new(rosenbrock).with_options(CompileOptions::default().tier(tier));
             assert_eq!(f.call(&[2.0, 3.0]).unwrap().gradient, [802.0, -200.0]);
-            assert!(matches!(f.recorded[0].slopes, Slopes::There(_)), "{tier:?}");
+            let direct = match &f.recorded[0] {
+                Recorded::Direct(_) => true,
+                Recorded::Replayed(replayed) => {
+                    assert!(matches!(replayed.slopes, Slopes::There(_)), "{tier:?}");
+                    false
+                }
+            };
+            assert_eq!(direct, tier != Tier::Interpreter && tapegrad_jit::supported(), "{tier:?}");
         }
     }
 }
