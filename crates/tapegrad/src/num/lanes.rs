@@ -7,6 +7,8 @@ use super::elementary::{self, Machine};
 use super::float::{Float, Num, functions};
 use super::{guarded, special};
 use std::ops::{Add, Div, Mul, Neg, Sub};
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// `W` numbers treated as one. `Lanes<T, 1>` is how a formula is read as plain `T`. `FMA` says whether the CPU has a fused
 /// multiply-add.
@@ -229,6 +231,8 @@ pub trait LaneFn: Copy {
 const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
 /// `f` of single numbers.
+// In the function that is called for it: operands of a call in between would go through memory.
+#[inline(always)]
 pub fn eval_lane<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
     #[cfg(target_arch = "x86_64")]
     if !FMA && has_avx2_and_fma() {
@@ -261,10 +265,25 @@ fn each<T: Float, const FMA: bool>(f: impl LaneFn, out: &mut [T], operands: [&[T
     }
 }
 
+/// Whether the CPU has both, asked once: the standard library's answer, kept for each by itself, takes three times as long to read, and
+/// a function of one number is not much longer.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn has_avx2_and_fma() -> bool {
-    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+    static ANSWER: AtomicU8 = AtomicU8::new(0);
+    const YES: u8 = 1;
+    const NO: u8 = 2;
+    #[cold]
+    fn ask() -> bool {
+        let yes = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        ANSWER.store(if yes { YES } else { NO }, Ordering::Relaxed);
+        yes
+    }
+    match ANSWER.load(Ordering::Relaxed) {
+        YES => true,
+        NO => false,
+        _ => ask(),
+    }
 }
 
 /// [`eval_lane`], compiled for these features. Operands one by one stay in registers, where an array would go through memory.

@@ -4,6 +4,7 @@
 
 use crate::ir::{Reading, ScalarFn};
 use crate::program::{Decoded, Fused, Inst, MulAdd, Opcode, Piece};
+use std::slice;
 
 /// Fewer calls are made one by one.
 const TOGETHER: usize = 4;
@@ -21,18 +22,20 @@ pub(super) unsafe fn run<T: Reading>(f: &Fused<T>, v: *mut T) {
         // SAFETY: the caller's contract.
         unsafe { *v.add(decoded.constants as usize + i) = T::from_f64(constant) };
     }
-    let mut rest = &decoded.arithmetic[..];
+    let (mut now, body) = (decoded.arithmetic.as_ptr(), f.body.as_ptr());
     for piece in &decoded.pieces {
-        let now;
-        (now, rest) = rest.split_at(piece.arithmetic as usize);
-        // SAFETY: the caller's contract.
+        // SAFETY: the verifier has checked that the pieces lie in the body, and the sums before them among all; places are the
+        // caller's contract.
         unsafe {
-            arithmetic(now, v);
-            alike(f, &f.body[piece.range()], v);
+            arithmetic(slice::from_raw_parts(now, piece.arithmetic as usize), v);
+            now = now.add(piece.arithmetic as usize);
+            alike(f, slice::from_raw_parts(body.add(piece.start as usize), piece.len as usize), v);
         }
     }
-    // SAFETY: the caller's contract.
-    unsafe { arithmetic(rest, v) };
+    // SAFETY: as above.
+    unsafe {
+        arithmetic(slice::from_raw_parts(now, decoded.arithmetic.as_ptr_range().end.offset_from_unsigned(now)), v)
+    };
 }
 
 /// Sums and products: nothing is decided.
@@ -67,6 +70,7 @@ unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
                 // SAFETY: the caller's contract.
                 Opcode::Call => unsafe {
                     match code.len() {
+                        1 => call(f.calls[code[0].aux as usize].scalar, &code[0], v),
                         0..TOGETHER => one_after_the_other(f.calls[code[0].aux as usize].scalar, code, v),
                         TOGETHER..=FEW => calls::<T, FEW>(f, code, v),
                         _ => calls::<T, { Piece::MOST_CALLS }>(f, code, v),
@@ -80,6 +84,19 @@ unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
     each!(Add Sub Mul Neg Square Copy Div Recip Sqrt Abs Min Max Less LessEqual Equal);
 }
 
+/// A call of a function of at most two operands.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn call<T: Reading>(function: ScalarFn<T>, inst: &Inst, v: *mut T) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (a, b) = (*v.add(inst.a as usize), *v.add(inst.b as usize));
+        *v.add(inst.dst as usize) = function(a, b, a);
+    }
+}
+
 /// A few calls of one function of at most two operands.
 ///
 /// # Safety
@@ -88,10 +105,7 @@ unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
 unsafe fn one_after_the_other<T: Reading>(function: ScalarFn<T>, code: &[Inst], v: *mut T) {
     for inst in code {
         // SAFETY: the caller's contract.
-        unsafe {
-            let (a, b) = (*v.add(inst.a as usize), *v.add(inst.b as usize));
-            *v.add(inst.dst as usize) = function(a, b, a);
-        }
+        unsafe { call(function, inst, v) };
     }
 }
 
