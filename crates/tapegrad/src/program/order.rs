@@ -10,10 +10,12 @@
 //! Within a window of the order, all that needs nothing alike comes first, kind by kind, then what needs only that, and so on.
 //! For machine code only functions that are called count: one of four numbers in a vector takes as long as one of one. What is
 //! no call keeps its order within a level, so that numbers are used soon after they are computed. An interpreter gains by every
-//! instruction that is like the one before it: it is told once what to do with all of them. It gains more by a product that only one
-//! sum reads, right before that sum: the two are [one instruction](super::decode).
+//! instruction that is like the one before it: it is told once what to do with all of them. For it all counts but sums and products, of
+//! which a level begins with all that are ready, level by level and kind by kind among themselves: they are [carried out without being
+//! asked what they are](super::decode), so they may well come between, and calls of one function that only a sum keeps apart come
+//! together. It gains more by a product that only one sum reads, right before that sum: the two are one instruction.
 
-use super::decode::Piece;
+use super::decode::{Piece, is_arithmetic};
 use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::Fused;
@@ -38,21 +40,38 @@ pub(super) struct Order<'a> {
     graph: &'a Graph,
     views: &'a Views,
     pub(super) alike: Alike,
-    /// For each operation its number if it counts, else 0.
-    kinds: HashMap<*const OpDef, u32>,
-    kind_of: SiteMap<u32>,
-    /// For each node of the current window, by index: 1, and as many as come one after another up to it of those that count;
-    /// 0 for all others. (A table for each of many groups would take quadratic time.)
-    depth: Vec<u16>,
+    kinds: HashMap<*const OpDef, Kind>,
+    kind_of: SiteMap<Kind>,
+    /// For each node of the current window, by index, what comes after it; the beginning for all others. (A table for each of many
+    /// groups would take quadratic time.)
+    after: Vec<Depth>,
     /// For each node, by index: how many of the current group read it.
     reads: Vec<Reads>,
     sorting: Sorting,
+}
+
+/// What there is to know of an operation.
+#[derive(Clone, Copy, Default)]
+struct Kind {
+    /// What is alike has the same number; 0 if that does not matter.
+    number: u32,
+    /// Whether it counts: a level ends with it.
+    counts: bool,
+}
+
+/// How much of a window comes before something, one after another: of what counts, and after the last of that, of sums and products.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Depth {
+    level: u16,
+    arithmetic: u16,
 }
 
 /// What a node of a window is sorted by, and its position in the window.
 #[derive(Clone, Copy, Default)]
 struct Key {
     level: u32,
+    /// Among the arithmetic of a level; [`WINDOW`] for what counts, which is the end of it.
+    arithmetic: u32,
     kind: u32,
     position: u32,
 }
@@ -67,8 +86,12 @@ struct Sorting {
 
 impl Sorting {
     /// By level, then by kind; what is equal stays in order.
-    fn sort(&mut self, keys: &mut Vec<Key>) {
+    fn sort(&mut self, keys: &mut Vec<Key>, alike: Alike) {
         self.by(keys, |key| key.kind);
+        // Among calls, kinds say as much.
+        if alike == Alike::All {
+            self.by(keys, |key| key.arithmetic);
+        }
         self.by(keys, |key| key.level);
     }
 
@@ -94,29 +117,33 @@ impl Sorting {
 impl<'a> Order<'a> {
     pub(super) fn new(graph: &'a Graph, views: &'a Views, alike: Alike) -> Self {
         let (kinds, kind_of) = (HashMap::new(), SiteMap::default());
-        Order { graph, views, alike, kinds, kind_of, depth: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
+        Order { graph, views, alike, kinds, kind_of, after: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
     }
 
     /// The nodes of a group of scalars, reordered.
     pub(super) fn together(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
-        self.depth.resize(self.graph.index_bound(), 0);
+        self.after.resize(self.graph.index_bound(), Depth::default());
         let mut ordered = Vec::with_capacity(nodes.len());
         let mut keys: Vec<Key> = Vec::with_capacity(WINDOW.min(nodes.len()));
         for nodes in nodes.chunks(WINDOW) {
             keys.clear();
             for (position, &id) in (0..).zip(nodes) {
                 let (kinds, alike) = (&mut self.kinds, self.alike);
-                let kind = self.kind_of.get(self.graph, id, || number(kinds, alike, self.graph.op(id)));
-                let inputs = self.graph.inputs(id).iter();
-                let level = inputs.map(|&input| self.depth[self.views.root(input).index()]).fold(1, u16::max);
-                self.depth[id.index()] = level + u16::from(kind > 0);
-                // What does not count comes before what does at its level; what is equal stays in order.
-                keys.push(Key { level: level.into(), kind, position });
+                let kind = self.kind_of.get(self.graph, id, || kind(kinds, alike, self.graph.op(id)));
+                let inputs = self.graph.inputs(id).iter().map(|&input| self.after[self.views.root(input).index()]);
+                let Depth { level, arithmetic } = inputs.fold(Depth::default(), Depth::max);
+                let (own, after) = if kind.counts {
+                    (WINDOW as u32, Depth { level: level + 1, arithmetic: 0 })
+                } else {
+                    (arithmetic.into(), Depth { level, arithmetic: arithmetic + u16::from(kind.number > 0) })
+                };
+                self.after[id.index()] = after;
+                keys.push(Key { level: level.into(), arithmetic: own, kind: kind.number, position });
             }
             for id in nodes {
-                self.depth[id.index()] = 0;
+                self.after[id.index()] = Depth::default();
             }
-            self.sorting.sort(&mut keys);
+            self.sorting.sort(&mut keys, self.alike);
             ordered.extend(keys.iter().map(|&Key { position, .. }| nodes[position as usize]));
         }
         if self.alike == Alike::All { self.products_beside_sums(&ordered) } else { ordered }
@@ -168,12 +195,15 @@ impl<'a> Order<'a> {
     }
 }
 
-/// The number of an operation, the next one if it is new; 0 if it does not count.
-fn number(kinds: &mut HashMap<*const OpDef, u32>, alike: Alike, op: &'static OpDef) -> u32 {
+/// What there is to know of an operation; if it is new, it gets the next number.
+fn kind(kinds: &mut HashMap<*const OpDef, Kind>, alike: Alike, op: &'static OpDef) -> Kind {
     let next = u32::try_from(kinds.len() + 1).expect("fewer than 2^32 operations exist");
     *kinds.entry(std::ptr::from_ref(op)).or_insert_with(|| {
-        let counts = alike == Alike::All || Opcode::of(op) == Opcode::Call;
-        if counts { next } else { 0 }
+        let opcode = Opcode::of(op);
+        match alike {
+            Alike::Calls if opcode != Opcode::Call => Kind::default(),
+            _ => Kind { number: next, counts: !is_arithmetic(opcode) },
+        }
     })
 }
 
@@ -229,11 +259,14 @@ mod tests {
         let mut sorting = Sorting::default();
         // Windows of several lengths, one after another.
         for len in [1000, 7, 0, 300] {
-            let key = |position: u32| Key { level: 1 + position * 7919 % 23, kind: position * 31 % 5, position };
+            let key = |position: u32| {
+                let (level, arithmetic, kind) = (position * 7919 % 23, position * 13 % 7, position * 31 % 5);
+                Key { level, arithmetic, kind, position }
+            };
             let mut keys: Vec<Key> = (0..len).map(key).collect();
             let mut wanted = keys.clone();
-            wanted.sort_by_key(|key| (key.level, key.kind));
-            sorting.sort(&mut keys);
+            wanted.sort_by_key(|key| (key.level, key.arithmetic, key.kind));
+            sorting.sort(&mut keys, Alike::All);
             let positions = |keys: &[Key]| keys.iter().map(|key| key.position).collect::<Vec<_>>();
             assert_eq!(positions(&keys), positions(&wanted));
         }
