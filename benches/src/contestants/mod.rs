@@ -1,6 +1,7 @@
 //! Everyone who trains the cases: one file each, one entry in [`ALL`].
 
 pub mod careful;
+pub mod crates;
 pub mod expert;
 pub mod tapegrad;
 pub mod textbook;
@@ -108,6 +109,10 @@ pub const ALL: &[Contestant] = &[
     contestant!(
         tapegrad, any_net: true, threads: true,
         "the step recorded once, compiled and replayed"
+    ),
+    contestant!(
+        crates, any_net: true, threads: true,
+        "the expert's buffers and passes over the products of faer and gemm alone"
     ),
     contestant!(
         expert, any_net: true, threads: true,

@@ -14,7 +14,7 @@ use crate::cases::Case;
 use crate::contestants::Step;
 use crate::simd::{Array, Lanes};
 use crate::timing::fastest;
-use large::{Large, Multiply};
+use large::{Large, Means, Multiply};
 use rows::Rows;
 use small::{Above, CrossEntropy, Layer, Net, Output, Squared};
 
@@ -72,7 +72,7 @@ pub fn generic<T: Vectors>(case: &Case, threads: usize) -> Box<dyn Step> {
     // Rows in lanes keep a vector for each weight: more than this is slower than any product.
     const FEW_WEIGHTS: usize = 1 << 14;
     let mut kinds: Vec<fn(&Case, usize) -> Option<Box<dyn Step>>> =
-        vec![|c, n| large::<T::Wide>(c, n).or_else(|| large::<T::AnyWide>(c, n))];
+        vec![|case, threads| either_large::<T>(case, Means { own: true, threads })];
     if case.layers.iter().map(|l| l.weights.len()).sum::<usize>() <= FEW_WEIGHTS {
         kinds.push(|c, _| rows::<T::Four, 1>(c));
         kinds.push(|c, _| rows::<T::Wide, 1>(c));
@@ -91,12 +91,21 @@ pub fn generic<T: Vectors>(case: &Case, threads: usize) -> Box<dyn Step> {
     kinds[best](case, threads).expect("it was made before")
 }
 
+/// The net over the products of well-known crates alone, at any size: fused passes, updates added up by the product, none of our own tiles.
+pub fn over_crates<T: Vectors>(case: &Case, threads: usize) -> Box<dyn Step> {
+    either_large::<T>(case, Means { own: false, threads }).expect("any CPU runs the portable vectors")
+}
+
+fn either_large<T: Vectors>(case: &Case, means: Means) -> Option<Box<dyn Step>> {
+    large::<T::Wide>(case, means).or_else(|| large::<T::AnyWide>(case, means))
+}
+
 fn rows<V: Lanes, const M: usize>(case: &Case) -> Option<Box<dyn Step>> {
     Some(Box::new(Rows::<V, M>::new(V::cpu()?, case)))
 }
 
-fn large<V: Lanes<Elem: Multiply>>(case: &Case, threads: usize) -> Option<Box<dyn Step>> {
-    Some(Box::new(Large::<V>::new(V::cpu()?, case, threads)))
+fn large<V: Lanes<Elem: Multiply>>(case: &Case, means: Means) -> Option<Box<dyn Step>> {
+    Some(Box::new(Large::<V>::new(V::cpu()?, case, means)))
 }
 
 /// A net with `I` inputs, `H` outputs of its first layer and one output; `N` chunks of `M` vectors.
@@ -133,7 +142,12 @@ mod tests {
     fn check<T: Vectors>(case: &Case, dtype: Dtype) {
         let engine = ALL.iter().find(|c| c.name == "tapegrad").unwrap();
         let mut losses = vec![("tapegrad", ten_steps(&mut *engine.make(case, dtype)))];
-        let mut kinds = vec![("large", large::<T::Wide>(case, 1)), ("large, portable", large::<T::AnyWide>(case, 1))];
+        let means = |own| Means { own, threads: 1 };
+        let mut kinds = vec![
+            ("large", large::<T::Wide>(case, means(true))),
+            ("large, portable", large::<T::AnyWide>(case, means(true))),
+            ("large, over crates", large::<T::Wide>(case, means(false))),
+        ];
         if case.layers.iter().map(|l| l.weights.len()).sum::<usize>() < 1 << 12 {
             kinds.push(("rows, four", rows::<T::Four, 1>(case)));
             kinds.push(("rows, 1", rows::<T::Wide, 1>(case)));

@@ -19,8 +19,8 @@ use crate::real::Real;
 use crate::simd::Lanes;
 use classes::Classes;
 use passes::{Activate, Compare, Fold, Slope, period, repeat};
-pub(super) use product::Multiply;
 use product::{Factor, Product, Shape};
+pub(super) use product::{Means, Multiply};
 
 struct Layer<T> {
     outputs: usize,
@@ -103,7 +103,7 @@ impl<T: Multiply> Layer<T> {
 
 impl<V: Lanes<Elem: Multiply>> Large<V> {
     /// The net of `case`; takes a few milliseconds or more to find the fastest products.
-    pub(super) fn new(cpu: V::Cpu, case: &Case, threads: usize) -> Self {
+    pub(super) fn new(cpu: V::Cpu, case: &Case, means: Means) -> Self {
         let number = V::Elem::from_f64;
         let numbers = |v: &[f64]| v.iter().map(|&x| number(x)).collect::<Buffer<_>>();
         let descent = Descent::new(case);
@@ -118,13 +118,13 @@ impl<V: Lanes<Elem: Multiply>> Large<V> {
             let backward = Shape { rows, inner: o, columns: i, accumulate: false };
             let update = Shape { rows: i, inner: rows, columns: o, accumulate: descent.is_plain() };
             let products = [
-                Product::choose::<V>(cpu, forward, plain(input), plain(&weights), threads),
+                Product::choose::<V>(cpu, forward, plain(input), plain(&weights), means),
                 if layers.is_empty() {
                     Product::unused(backward)
                 } else {
-                    Product::choose::<V>(cpu, backward, plain(&deltas), transposed(&weights), threads)
+                    Product::choose::<V>(cpu, backward, plain(&deltas), transposed(&weights), means)
                 },
-                Product::choose::<V>(cpu, update, transposed(input), plain(&deltas), threads),
+                Product::choose::<V>(cpu, update, transposed(input), plain(&deltas), means),
             ];
             let repeated = period::<V>(rows, o);
             let mut bias_period = Buffer::new(repeated);

@@ -52,6 +52,15 @@ pub(super) enum Engine {
     DotsTurned,
 }
 
+/// Who may compute products, and with how many threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    /// Whether we may, beside the crates.
+    pub own: bool,
+    /// Threads of the crates.
+    pub threads: usize,
+}
+
 /// A number type that everybody multiplies.
 #[cfg(not(feature = "openblas"))]
 pub trait Multiply: Real + faer::traits::ComplexField {}
@@ -73,7 +82,7 @@ pub(super) struct Product<T> {
 
 impl<T: Multiply> Product<T> {
     /// By the fastest on this machine.
-    pub(super) fn choose<V>(cpu: V::Cpu, shape: Shape, a: Factor<'_, T>, b: Factor<'_, T>, threads: usize) -> Self
+    pub(super) fn choose<V>(cpu: V::Cpu, shape: Shape, a: Factor<'_, T>, b: Factor<'_, T>, means: Means) -> Self
     where
         V: Lanes<Elem = T>,
     {
@@ -83,10 +92,10 @@ impl<T: Multiply> Product<T> {
         let mut engines = vec![Engine::Faer, Engine::Gemm];
         #[cfg(feature = "openblas")]
         engines.push(Engine::OpenBlas);
-        if column::serves(shape, a, b) {
+        if means.own && column::serves(shape, a, b) {
             engines.push(Engine::Column);
         }
-        if rows * inner * columns <= SMALL || columns < 2 * V::LEN {
+        if means.own && (rows * inner * columns <= SMALL || columns < 2 * V::LEN) {
             engines.push(if b.transposed { Engine::TilesTurned } else { Engine::Tiles });
             if a.transposed && !b.transposed {
                 engines.push(Engine::TilesSwapped);
@@ -96,7 +105,7 @@ impl<T: Multiply> Product<T> {
             }
         }
         let turned = Buffer::new(inner * columns.next_multiple_of(V::LEN));
-        let mut product = Self { shape, engine: Engine::Faer, threads, turned };
+        let mut product = Self { shape, engine: Engine::Faer, threads: means.threads, turned };
         let mut c = Buffer::new(rows * columns);
         product.engine = fastest(&engines, |engine| {
             product.engine = engine;
