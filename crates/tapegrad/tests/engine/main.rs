@@ -43,3 +43,4 @@ mod tiers;
 mod training_steps;
 mod updates;
 mod whole_programs;
+mod zeros;
