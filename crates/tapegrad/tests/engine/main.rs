@@ -21,6 +21,7 @@ mod handle_cases;
 mod handles;
 mod interop;
 mod layering;
+mod limits;
 mod lines;
 mod map;
 mod metamorphic;

@@ -1,0 +1,89 @@
+//! Values and derivatives at the ends of the range: what is NaN, infinite, subnormal, or near the largest number.
+#![allow(clippy::unwrap_used)]
+
+use tapegrad::{Element, Tape, Tensor, Var};
+
+fn gradient(x: impl Into<Tensor>, f: impl Fn(Var) -> Var) -> Vec<f64> {
+    let tape = Tape::new();
+    let x = tape.input(x.into());
+    tape.grad(f(x).sum(), &[x])[0].value().data().to_vec()
+}
+
+/// What a program gives in the precision `T`.
+fn run<T: Element>(tape: &Tape, what: Var) -> Vec<f64> {
+    let program = tape.compile::<T>(&[what]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    state.get(what).iter().map(|x| x.to_f64()).collect()
+}
+
+#[test]
+fn remainders_have_the_sign_of_the_divisor_however_small() {
+    let tape = Tape::new();
+    let remainder = |a: f64, b: f64| tape.input(a).remainder(tape.input(b)).item();
+    assert_eq!(remainder(1e-200, -3e-200), -2e-200);
+    assert_eq!(remainder(-1e-200, 3e-200), 2e-200);
+    assert_eq!(remainder(1e200, -3e200), -2e200);
+    for (a, b) in [(6.0, 3.0), (-6.0, 3.0), (6.0, -3.0), (-6.0, -3.0), (0.0, 2.0), (-0.0, 2.0), (0.0, -2.0)] {
+        assert_eq!(remainder(a, b).to_bits(), 0f64.copysign(b).to_bits(), "remainder({a}, {b})");
+    }
+}
+
+#[test]
+fn the_number_that_is_chosen_beside_nan_has_the_derivative() {
+    let nan = f64::NAN;
+    let choose: [fn(Var, Var) -> Var; 2] = [|a, b| a.max(b), |a, b| a.min(b)];
+    for f in choose {
+        let both = |a: f64, b: f64| gradient([a, b], |x| f(x.index(0, 0), x.index(0, 1)));
+        assert_eq!(both(nan, 1.0), [0.0, 1.0]);
+        assert_eq!(both(1.0, nan), [1.0, 0.0]);
+        assert_eq!(both(nan, nan), [0.0, 0.0]);
+        assert_eq!(both(1.0, 1.0), [0.5, 0.5]);
+        assert_eq!(both(-0.0, 0.0), [0.5, 0.5]);
+    }
+    let bounds: [(&str, fn(Var, Var, Var) -> Var); 2] =
+        [("clamp", |x, low, high| x.clamp(low, high)), ("hardtanh", |x, low, high| x.hardtanh(low, high))];
+    let cases = [
+        ([1.0, nan, 2.0], [1.0, 0.0, 0.0]),
+        ([3.0, nan, 2.0], [0.0, 0.0, 1.0]),
+        ([1.0, 0.0, nan], [1.0, 0.0, 0.0]),
+        ([-1.0, 0.0, nan], [0.0, 1.0, 0.0]),
+        ([1.0, nan, nan], [1.0, 0.0, 0.0]),
+        ([nan, -1.0, 2.0], [0.0, 0.0, 0.0]),
+        ([0.5, -1.0, 2.0], [1.0, 0.0, 0.0]),
+        ([-1.5, -1.0, 2.0], [0.0, 1.0, 0.0]),
+        ([2.5, -1.0, 2.0], [0.0, 0.0, 1.0]),
+    ];
+    for (name, f) in bounds {
+        for (at, wanted) in cases {
+            let got = gradient(at, |x| f(x.index(0, 0), x.index(0, 1), x.index(0, 2)));
+            assert_eq!(got, wanted, "{name}{at:?}");
+        }
+    }
+    // Where the bounds are crossed the upper one of `clamp` wins, unless there is no number at all.
+    for (at, wanted) in
+        [([0.0, 2.0, -1.0], [0.0, 0.0, 1.0]), ([-1.0, 2.0, -1.0], [0.0, 0.0, 1.0]), ([nan, 2.0, -1.0], [0.0, 0.0, 0.0])]
+    {
+        let got = gradient(at, |x| x.index(0, 0).clamp(x.index(0, 1), x.index(0, 2)));
+        assert_eq!(got, wanted, "{at:?}");
+    }
+}
+
+#[test]
+fn gelus_are_flat_or_straight_far_out() {
+    fn check<T: Element>(x: f64) {
+        let tape = Tape::new();
+        let x = tape.input([x, -x]);
+        let first = tape.grad(x.gelu_tanh().sum(), &[x])[0];
+        assert_eq!(run::<T>(&tape, first), [1.0, 0.0]);
+        for gate in [x.gelu_gate(), x.gelu_gate_slope()] {
+            assert!(run::<T>(&tape, tape.grad(gate.sum(), &[x])[0]).iter().all(|&slope| slope == 0.0));
+        }
+    }
+    for x in [1e4, 1.9e19, 1e20, 3e38] {
+        check::<f32>(x);
+        check::<f64>(x);
+    }
+    check::<f64>(1e155);
+    check::<f64>(1e308);
+}
