@@ -39,3 +39,49 @@ fn what_does_not_move_has_zeros_that_win_in_forward_mode() {
     let largest = z.masked_fill(z.less(z.scalar(0.0)), z.scalar(0.0)).sqrt().max_over(&[0]);
     assert_eq!(tape.jvp(&[largest], &[z], &[ones])[0].item(), 0.25);
 }
+
+/// The gradient and the directional derivative of `f` where a select does not take it.
+fn untaken(a: &[[f64; 2]; 2], f: fn(Var) -> Var) -> (Vec<f64>, f64) {
+    let tape = Tape::new();
+    let x = tape.input(Tensor::from(*a));
+    let zero = tape.constant(0.0);
+    let y = x.det().equal(zero).select(zero, f(x).sum());
+    let direction = tape.constant([[1.0, 2.0], [3.0, 4.0]]);
+    let first = tape.grad(y, &[x])[0];
+    assert_eq!(data(tape.grad((first * direction).sum(), &[x])[0]), [0.0; 4], "second derivative");
+    (data(first), tape.jvp(&[y], &[x], &[direction])[0].item())
+}
+
+#[test]
+fn singular_matrices_that_are_not_taken_have_derivative_zero() {
+    let singular = [[1.0, 2.0], [2.0, 4.0]];
+    let indefinite = [[0.0, 0.0], [0.0, -1.0]];
+    let functions: [(&str, fn(Var) -> Var); 8] = [
+        ("slogdet", |x| x.slogdet().1),
+        ("det", |x| x.det().sqrt().recip()),
+        ("inv", |x| x.inv()),
+        ("solve for the matrix", |x| x.solve(x.constant([1.0, 2.0]))),
+        ("solve for both", |x| x.solve(x.square())),
+        ("solve with a lower triangle", |x| x.tril(0).solve_triangular(x, false)),
+        ("solve with an upper triangle", |x| x.solve_triangular(x.square(), true)),
+        ("cholesky", |x| x.cholesky()),
+    ];
+    for (name, f) in functions {
+        for a in [singular, indefinite] {
+            assert_eq!(untaken(&a, f), (vec![0.0; 4], 0.0), "{name} of {a:?}");
+        }
+    }
+}
+
+#[test]
+fn one_singular_matrix_of_a_stack_does_not_spoil_the_others() {
+    let tape = Tape::new();
+    let stack = tape.input([[[1.0, 2.0], [2.0, 4.0]], [[2.0, 0.0], [0.0, 4.0]]]);
+    let (sign, log) = stack.slogdet();
+    let y = sign.equal(tape.constant(0.0)).select(tape.constant(0.0), log).sum();
+    assert_eq!(data(tape.grad(y, &[stack])[0]), [0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.25]);
+    let solved = stack.solve(tape.constant([[[1.0], [1.0]], [[4.0], [4.0]]]));
+    let regular = sign.not_equal(tape.constant(0.0)).reshape([2, 1, 1]);
+    let y = regular.select(solved, tape.constant(0.0)).sum();
+    assert_eq!(data(tape.grad(y, &[stack])[0]), [0.0, 0.0, 0.0, 0.0, -1.0, -0.5, -0.5, -0.25]);
+}
