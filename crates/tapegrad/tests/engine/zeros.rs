@@ -40,6 +40,38 @@ fn what_does_not_move_has_zeros_that_win_in_forward_mode() {
     assert_eq!(tape.jvp(&[largest], &[z], &[ones])[0].item(), 0.25);
 }
 
+#[test]
+fn what_is_put_in_the_place_of_an_element_hides_it() {
+    let tape = Tape::new();
+    let x = tape.input([0.0, 4.0]);
+    let at = tape.index_input([0]);
+    let put = x.sqrt().put_along_axis(0, at, tape.constant([7.0]));
+    assert_eq!(data(tape.grad(put.sum(), &[x])[0]), [0.0, 0.25]);
+    let values = tape.input([0.0, 4.0]);
+    let twice = tape.input([1.0, 1.0]).put_along_axis(0, tape.index_input([1, 1]), values.sqrt());
+    assert_eq!(data(tape.grad(twice.sum(), &[values])[0]), [0.0, 0.25]);
+}
+
+#[test]
+fn picking_leaves_an_honest_zero_behind() {
+    // Documented, and as in JAX and PyTorch: what was not picked has a cotangent of 0, and 0 · ∞ is NaN.
+    let tape = Tape::new();
+    let x = tape.input([0.0, 4.0]);
+    let at = || tape.index_input([1]);
+    let picks: [fn(Var, Var) -> Var; 4] = [
+        |root, _| root.index(0, 1),
+        |root, at| root.gather(at).sum(),
+        |root, at| root.take_along_axis(0, at).sum(),
+        |root, _| root.unfold(0, 1, 1).slice(0, 1..2).sum(),
+    ];
+    for pick in picks {
+        let gradient = data(tape.grad(pick(x.sqrt(), at()), &[x])[0]);
+        assert!(gradient[0].is_nan() && gradient[1] == 0.25, "{gradient:?}");
+        // The remedy: pick first.
+        assert_eq!(data(tape.grad(pick(x, at()).sqrt(), &[x])[0]), [0.0, 0.25]);
+    }
+}
+
 /// The gradient and the directional derivative of `f` where a select does not take it.
 fn untaken(a: &[[f64; 2]; 2], f: fn(Var) -> Var) -> (Vec<f64>, f64) {
     let tape = Tape::new();
