@@ -18,6 +18,59 @@ fn run<T: Element>(tape: &Tape, what: Var) -> Vec<f64> {
 }
 
 #[test]
+fn normalize_keeps_nan() {
+    let tape = Tape::new();
+    let rows = tape.input([[f64::NAN, 1.0], [3.0, 4.0]]);
+    let unit = rows.normalize(2.0, 1, 1e-12).value();
+    assert!(unit.data()[..2].iter().all(|x| x.is_nan()), "{unit}");
+    assert_eq!(unit.data()[2..], [0.6, 0.8]);
+    assert!(rows.cosine_similarity(rows, 1, 1e-8).value().data()[0].is_nan());
+}
+
+#[test]
+fn norms_of_subnormal_numbers_have_the_derivative_of_others() {
+    fn check<T: Element>(size: f64) {
+        let tape = Tape::new();
+        let x = tape.input([3.0 * size, 4.0 * size, 0.0]);
+        let wanted = [0.6, 0.8, 0.0];
+        let norm = x.norm(2.0);
+        assert_eq!(run::<T>(&tape, norm), [5.0 * size], "{size}");
+        let near = |got: Vec<f64>, wanted: &[f64], what: &str| {
+            let eps = if T::is_f32() { 1e-6 } else { 1e-15 };
+            let same = got.iter().zip(wanted).all(|(g, w)| (g - w).abs() <= eps);
+            assert!(same, "{what} at {size} in {}: {got:?}", T::NAME);
+        };
+        near(run::<T>(&tape, tape.grad(norm, &[x])[0]), &wanted, "norm");
+        let halves = tape.grad(x.slice(0, 0..1).norm(0.5), &[x])[0];
+        near(run::<T>(&tape, halves), &[1.0, 0.0, 0.0], "norm of order ½");
+        let rows = x.reshape([1, 3]);
+        let distance = rows.cdist(tape.constant([[0.0, 0.0, 0.0]]), 2.0).sum();
+        near(run::<T>(&tape, tape.grad(distance, &[x])[0]), &wanted, "cdist");
+        let unit = x.normalize(2.0, 0, 1.0);
+        if size < 0.1 {
+            near(run::<T>(&tape, tape.grad(unit.sum(), &[x])[0]), &[1.0, 1.0, 1.0], "normalize");
+        }
+    }
+    for size in [5e-324, 5e-320, 1e-310, 1e-300, 1.0, 1e300] {
+        check::<f64>(size);
+    }
+    for size in [1.401_298_464_324_817e-45, 2f64.powi(-140), 2f64.powi(-130), 2f64.powi(-100), 1.0, 2f64.powi(100)] {
+        check::<f32>(size);
+    }
+}
+
+#[test]
+fn a_running_logarithm_of_sums_passes_over_leading_nothing() {
+    let nothing = f64::NEG_INFINITY;
+    assert_eq!(gradient([nothing, nothing, 0.0], |x| x.logcumsumexp(0).slice(0, 2..3)), [0.0, 0.0, 1.0]);
+    let all = gradient([nothing, nothing, 0.0], |x| x.logcumsumexp(0));
+    assert!(all.iter().all(|g| g.is_finite()), "{all:?}");
+    let tape = Tape::new();
+    let x = tape.input([nothing, nothing, 0.0, 800.0, f64::INFINITY]);
+    assert_eq!(x.logcumsumexp(0).value().data(), [nothing, nothing, 0.0, 800.0, f64::INFINITY]);
+}
+
+#[test]
 fn remainders_have_the_sign_of_the_divisor_however_small() {
     let tape = Tape::new();
     let remainder = |a: f64, b: f64| tape.input(a).remainder(tape.input(b)).item();
