@@ -1,6 +1,7 @@
 //! Values and derivatives at the ends of the range: what is NaN, infinite, subnormal, or near the largest number.
 #![allow(clippy::unwrap_used)]
 
+use tapegrad::ops::try_einsum;
 use tapegrad::{Element, Tape, Tensor, Var};
 
 fn gradient(x: impl Into<Tensor>, f: impl Fn(Var) -> Var) -> Vec<f64> {
@@ -15,6 +16,38 @@ fn run<T: Element>(tape: &Tape, what: Var) -> Vec<f64> {
     let mut state = program.state();
     program.replay(&mut state).unwrap();
     state.get(what).iter().map(|x| x.to_f64()).collect()
+}
+
+#[test]
+fn einsum_takes_empty_axes_and_refuses_a_second_ellipsis() {
+    let tape = Tape::new();
+    let zeros = |shape: &[usize]| tape.input(Tensor::zeros(shape));
+    let shape = |equation: &str, a: &[usize], b: &[usize]| {
+        try_einsum(equation, &[zeros(a), zeros(b)]).map(|y| y.shape().dims().to_vec()).map_err(|e| e.to_string())
+    };
+    assert_eq!(shape("ij,jk->ik", &[0, 3], &[3, 4]).unwrap(), [0, 4]);
+    assert_eq!(shape("ij,jk->ik", &[2, 3], &[3, 0]).unwrap(), [2, 0]);
+    assert_eq!(shape("ij,jk->ik", &[2, 0], &[0, 4]).unwrap(), [2, 4]);
+    assert_eq!(shape("bij,bjk->bik", &[0, 2, 3], &[1, 3, 4]).unwrap(), [0, 2, 4]);
+    assert_eq!(shape("...i,i->...", &[0, 3], &[3]).unwrap(), [0]);
+    for equation in ["......,i", "...a...,i", "...a,i->......", "...a,i->...a..."] {
+        let message = shape(equation, &[2, 3, 4, 5, 6, 7, 8], &[3]).unwrap_err();
+        assert!(message.contains("`...`"), "{message}");
+    }
+}
+
+#[test]
+fn tiles_and_products_beyond_every_size_are_refused_and_those_of_no_axes_are_the_value() {
+    let tape = Tape::new();
+    for x in [tape.input([1.0]), tape.input([1.0, 2.0]), tape.input(Tensor::zeros([1, 1, 1, 1, 1, 1, 1, 2]))] {
+        assert!(x.try_tile(&[usize::MAX]).is_err());
+        assert!(x.try_tile(&[usize::MAX / 2, usize::MAX / 2]).is_err());
+    }
+    assert!(tape.input(Tensor::zeros([2, 0])).try_tile(&[usize::MAX, 1]).is_err());
+    assert_eq!(tape.input(Tensor::zeros([0])).tile(&[3]).shape().dims(), [0]);
+    let eight = tape.input(Tensor::from_fn([1, 1, 1, 1, 1, 1, 1, 2], |i| i as f64));
+    assert_eq!(eight.prod_over(&[]).value().data(), eight.value().data());
+    assert_eq!(gradient([2.0, 3.0], |x| x.prod_over(&[])), [1.0, 1.0]);
 }
 
 #[test]
