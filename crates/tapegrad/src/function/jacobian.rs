@@ -28,8 +28,8 @@ pub struct Jacobian {
 const FEW_INPUTS: usize = 8;
 
 impl Mode {
-    /// The direction for so many inputs and outputs: forward for at most 8 inputs or for at least as many outputs as
-    /// inputs; reverse else, and for a single output.
+    /// The direction for so many inputs and outputs: forward for at least as many outputs as inputs (one of each included), or for
+    /// at most 8 inputs and several outputs; else reverse.
     #[must_use]
     pub fn choose(inputs: usize, outputs: usize) -> Mode {
         let forward = inputs <= outputs || (inputs <= FEW_INPUTS && outputs > 1);

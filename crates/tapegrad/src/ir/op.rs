@@ -186,7 +186,8 @@ pub struct RuleArgs<'a> {
     pub output: Var,
     /// The node's fixed arguments.
     pub attrs: &'a Attrs,
-    /// Whether a zero in the cotangent means "not taken"; products with it are then to be made by [`RuleArgs::times`].
+    /// Whether a zero in the cotangent means "not taken", or one in a tangent "does not move"; products with it are then to be
+    /// made by [`RuleArgs::times`].
     pub masked: bool,
 }
 
@@ -355,7 +356,8 @@ pub struct OpDef {
     /// How it is differentiated.
     pub rule: Rule,
     /// Whether a zero cotangent leaving this operation means "not taken": it then wins against infinite or undefined
-    /// partial derivatives upstream (`select`).
+    /// partial derivatives upstream (`select`). In forward mode likewise: a zero tangent then means "does not move", and wins
+    /// downstream.
     pub masks: bool,
     /// How it is computed.
     pub kernel: Kernel,

@@ -13,9 +13,10 @@ const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 const GELU_SLOPE: f64 = 1.595_769_121_605_730_8;
 const GELU_SQUARE: f64 = 0.214_064_448_817_800_75;
 
-/// The derivative of the argument of [`GELU_GATE`].
-fn gelu_argument_slope<R: Num>(x: R) -> R {
-    (x * x) * GELU_SQUARE + GELU_SLOPE
+/// `a` times the derivative of the argument of [`GELU_GATE`], where `a` has a factor that vanishes far out: multiplied with
+/// it first, $x^2$ does not overflow.
+fn times_argument_slope<R: Num>(a: R, x: R) -> R {
+    (a * x) * x * GELU_SQUARE + a * GELU_SLOPE
 }
 
 elementwise! {
@@ -47,14 +48,14 @@ elementwise! {
     /// The approximation of `gelu` by $\frac{x}{2}(1 + \tanh(\sqrt{2/\pi}(x + 0.044715 x^3)))$.
     GELU_TANH gelu_tanh(x) -> y {
         forward: x * x.gelu_gate(),
-        partials: [Activation::gelu_gate(x) + x * x.gelu_gate_slope() * gelu_argument_slope(x)],
+        partials: [Activation::gelu_gate(x) + times_argument_slope(x * x.gelu_gate_slope(), x)],
         onnx: None,
         samples: [[1.5], [-0.25], [0.0]],
     }
     /// The factor of $x$ in `gelu_tanh`, $\sigma(u)$ with $u = 2\sqrt{2/\pi}(x + 0.044715 x^3)$, accurate in the lower tail.
     GELU_GATE gelu_gate(x) -> y {
         forward: x.gelu_gate(),
-        partials: [x.gelu_gate_slope() * gelu_argument_slope(x)],
+        partials: [times_argument_slope(x.gelu_gate_slope(), x)],
         onnx: None,
         samples: [[1.5], [-0.25], [0.0]],
     }
@@ -62,7 +63,7 @@ elementwise! {
     GELU_GATE_SLOPE gelu_gate_slope(x) -> y {
         forward: x.gelu_gate_slope(),
         // σ'' = −σ'·tanh(u/2), times u'.
-        partials: [-(y * (x * (GELU_SQUARE / 6.0 * (x * x) + 0.5 * GELU_SLOPE)).tanh() * gelu_argument_slope(x))],
+        partials: [-times_argument_slope(y * (x * (GELU_SQUARE / 6.0 * (x * x) + 0.5 * GELU_SLOPE)).tanh(), x)],
         onnx: None,
         samples: [[1.5], [-0.25], [0.0]],
     }
@@ -118,14 +119,14 @@ elementwise! {
         onnx: None,
         samples: [[1.5], [-0.25], [7.0]],
     }
-    /// $x$, but not below `low` and not above `high`; the derivative by $x$ at a bound is 0, and that by the bound 1 (`clamp` has it
-    /// the other way round).
+    /// $x$, but not below `low` and not above `high`, where NaN is no bound; the derivative by $x$ at a bound is 0, and that by the
+    /// bound 1 (`clamp` has it the other way round).
     HARDTANH hardtanh(x, low, high) -> y {
         forward: x.is_less_equal(low).pick(low, high.is_less_equal(x).pick(high, x)),
         partials: [
-            low.less(x) * x.less(high),
+            (x.less_equal(low) + high.less_equal(x)).pick(x.lit(0.0), x.equal(x)),
             x.less_equal(low),
-            low.less(x) * high.less_equal(x)
+            x.less_equal(low).pick(x.lit(0.0), high.less_equal(x))
         ],
         onnx: None,
         samples: [[0.5, -1.0, 2.0], [-1.5, -1.0, 2.0], [2.5, -1.0, 2.0]],

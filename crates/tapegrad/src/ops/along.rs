@@ -166,7 +166,7 @@ pub static ADD_ALONG_AXIS: OpDef = OpDef {
 pub static PUT_ALONG_AXIS: OpDef = OpDef {
     name: "put_along_axis",
     doc: "`x`, but with `values` at the positions `index` along one axis; where a position is named twice, the last value \
-          stands, and only it has a derivative.\n",
+          stands, and only it has a derivative. What is replaced has no influence, not even as NaN.\n",
     args: &["x", "index", "values"],
     variadic: false,
     onnx: Some("ScatterElements"),
@@ -189,7 +189,8 @@ pub static PUT_ALONG_AXIS: OpDef = OpDef {
             wins(args).select(taken, taken.scalar(0.0))
         }
     }),
-    masks: false,
+    // What is replaced is not taken, as with `select`.
+    masks: true,
     kernel: Kernel::Indexed {
         kernel: CustomKernel { f32: put::<f32>, f64: put::<f64> },
         below: |operands, attrs| operands[0].shape.dims()[axis_of(attrs).0],
@@ -227,7 +228,8 @@ super::compose::twins! {
     #[doc(alias = "gather")]
     #[doc(alias = "take_along_dim")]
     /// The elements at the positions `index` along `axis` (counted from the back when negative), in the shape of `index`,
-    /// whose other axes are those of this value. `index` comes from [`Tape::index_input`](crate::Tape::index_input).
+    /// whose other axes are those of this value. `index` comes from [`Tape::index_input`](crate::Tape::index_input). What is not
+    /// picked has a cotangent of 0, as with all that picks: where the derivative behind it is infinite, that makes NaN, so pick first.
     take_along_axis = try_take_along_axis(axis: isize, index: Var);
     #[doc(alias = "scatter_add")]
     /// This value, with each element of `values` added at the position `index` along `axis`; `index` is shaped like
@@ -235,7 +237,8 @@ super::compose::twins! {
     add_along_axis = try_add_along_axis(axis: isize, index: Var, values: Var);
     #[doc(alias = "scatter")]
     /// This value, with `values` instead of its elements at the positions `index` along `axis`; `index` is shaped like
-    /// `values`. Where a position is named twice, the last value stands, and only it has a derivative.
+    /// `values`. Where a position is named twice, the last value stands, and only it has a derivative. What is replaced has no
+    /// influence on values or gradients, not even as NaN, as with [`select`](Var::select).
     put_along_axis = try_put_along_axis(axis: isize, index: Var, values: Var);
     /// The positions along `axis` named by the vector `index`: a [`gather`](Var::gather) along any axis.
     index_select = try_index_select(axis: isize, index: Var);

@@ -29,7 +29,7 @@ elementwise! {
         onnx: None,
         samples: [[1.5, -2.0], [0.5, 3.0]],
     }
-    /// $x$, but not below `low` and not above `high` (which wins where the two are crossed); NaN stays NaN. At a bound the
+    /// $x$, but not below `low` and not above `high` (which wins where the two are crossed); NaN stays NaN, and is no bound. At a bound the
     /// derivative by $x$ is 1, and that by the bound 0.
     CLAMP clamp(x, low, high) -> y {
         forward: {
@@ -37,9 +37,10 @@ elementwise! {
             high.is_less(raised).pick(high, raised)
         },
         partials: [
-            low.less_equal(x) * x.less_equal(high),
-            x.less(low) * low.less_equal(high),
-            (high.less(x) + high.less(low)).greater(x.lit(0.0))
+            // As the value is chosen, so that bounds that are NaN bound nothing here either.
+            high.less(low).pick(x.lit(0.0), x.equal(y)),
+            high.less(low).pick(x.lit(0.0), x.less(low)),
+            high.less(x.less(low).pick(low, x))
         ],
         onnx: Some("Clip"),
         samples: [[0.5, -1.0, 2.0], [-1.5, -1.0, 2.0], [2.5, -1.0, 2.0]],

@@ -48,8 +48,9 @@ fn symmetric(x: Var) -> Var {
 /// Lower triangular factor of a positive definite matrix.
 pub static CHOLESKY: OpDef = OpDef {
     name: "cholesky",
-    doc: "The lower triangular $L$ with $L L^T = \\tfrac12 (A + A^T)$, over the last two axes; NaN where that is not positive \
-          definite.\n",
+    doc: "The lower triangular $L$ with $L L^T = \\tfrac12 (A + A^T)$, over the last two axes, for a positive definite matrix. \
+          Otherwise it has NaN from a negative pivot on, and what division by 0 gives below a pivot of 0; only where that is \
+          the last is the factor a number, without a derivative.\n",
     args: &["a"],
     variadic: false,
     onnx: None,
@@ -57,15 +58,18 @@ pub static CHOLESKY: OpDef = OpDef {
     rule: Rule::Custom {
         // I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527, eqs. 8 and 10.
         vjp: |args, _, ct| {
-            let l = args.output;
+            let taken = args.taken(&[ct]);
+            let l = taken.keep(args.output);
             let inner = half_lower(l.transpose().matmul(ct));
             let left = l.transpose().solve_triangular(inner, true);
-            symmetric(l.transpose().solve_triangular(left.transpose(), true).transpose())
+            taken.keep(symmetric(l.transpose().solve_triangular(left.transpose(), true).transpose()))
         },
         jvp: |args, tangents| {
-            let (l, a) = (args.output, symmetric(tangents[0].expect("the only operand has a tangent")));
-            let left = l.solve_triangular(a, false);
-            l.matmul(half_lower(l.solve_triangular(left.transpose(), false)))
+            let t = tangents[0].expect("the only operand has a tangent");
+            let taken = args.taken(&[t]);
+            let l = taken.keep(args.output);
+            let left = l.solve_triangular(symmetric(t), false);
+            taken.keep(l.matmul(half_lower(l.solve_triangular(left.transpose(), false))))
         },
     },
     masks: false,
@@ -82,8 +86,9 @@ pub static CHOLESKY: OpDef = OpDef {
 
 twins! {
     /// The lower triangular $L$ with $L L^T = A$ for a positive definite matrix \[…, n, n\], or for a stack of them. Of a
-    /// matrix that is not symmetric the mean of the two triangles is factored, so the derivative is symmetric; NaN where
-    /// that is not positive definite.
+    /// matrix that is not symmetric the mean of the two triangles is factored, so the derivative is symmetric. Where
+    /// that is not positive definite there is NaN from a negative pivot on, and what division by 0 gives below a pivot of 0: only
+    /// a semidefinite matrix whose last pivot alone is 0 has a factor, which has no derivative there.
     cholesky = try_cholesky();
 }
 

@@ -94,8 +94,8 @@ fn per_matrix(x: Var) -> Var {
 /// $\mathrm{tr}(A^{-1} \dot A)$: how $\ln |\det A|$ moves.
 #[track_caller]
 fn log_tangent(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
-    let inverse = args.inputs[0].inv();
-    (inverse.transpose() * tangents[0].expect("the only operand has a tangent")).sum_over(&[-2, -1])
+    let t = tangents[0].expect("the only operand has a tangent");
+    args.times(t, args.inputs[0].inv().transpose()).sum_over(&[-2, -1])
 }
 
 /// Determinant.
@@ -108,10 +108,10 @@ pub static DET: OpDef = OpDef {
     onnx: Some("Det"),
     infer,
     rule: Rule::Custom {
-        vjp: |args, _, ct| per_matrix(ct) * Var::record(&COFACTORS, &[args.inputs[0]], Attrs::None),
+        vjp: |args, _, ct| args.times(per_matrix(ct), Var::record(&COFACTORS, &[args.inputs[0]], Attrs::None)),
         jvp: |args, tangents| {
             let t = tangents[0].expect("the only operand has a tangent");
-            (Var::record(&COFACTORS, &[args.inputs[0]], Attrs::None) * t).sum_over(&[-2, -1])
+            args.times(t, Var::record(&COFACTORS, &[args.inputs[0]], Attrs::None)).sum_over(&[-2, -1])
         },
     },
     masks: false,
@@ -137,12 +137,21 @@ pub static COFACTORS: OpDef = OpDef {
     samples,
 };
 
-/// $(\langle C, \dot A \rangle C - C \dot A^T C) / \det A$, which is its own transpose.
+/// $(\langle C, \dot A \rangle C - C \dot A^T C) / \det A$, which is its own transpose. One $C$ of each product, and the
+/// determinant, are divided by the largest cofactor, which cancels: products of two would overflow long before the result does.
 #[track_caller]
 fn cofactors_moved(args: &RuleArgs<'_>, t: Var) -> Var {
-    let c = args.output;
-    let along = per_matrix((c * t).sum_over(&[-2, -1]));
-    (along * c - c.matmul(t.transpose()).matmul(c)) / per_matrix(args.inputs[0].det())
+    let n = t.shape().dims()[t.rank() - 1];
+    if n == 0 {
+        return t;
+    }
+    let taken = args.taken(&[t]);
+    let (a, c) = (args.inputs[0], taken.keep(args.output));
+    let scaled = c / c.largest();
+    let along = scaled * t;
+    // Each row of A with its cofactors is the determinant, which may itself be too large or too small to be a number.
+    let det = (a * scaled).sum_keep(&[-2, -1]) / n as f64;
+    taken.keep((along.sum_keep(&[-2, -1]) * c - scaled.matmul(t.transpose()).matmul(c)) / det)
 }
 
 /// Logarithm of the size of the determinant.
@@ -153,7 +162,10 @@ pub static LOG_ABS_DET: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer,
-    rule: Rule::Custom { vjp: |args, _, ct| per_matrix(ct) * args.inputs[0].inv().transpose(), jvp: log_tangent },
+    rule: Rule::Custom {
+        vjp: |args, _, ct| args.times(per_matrix(ct), args.inputs[0].inv().transpose()),
+        jvp: log_tangent,
+    },
     masks: false,
     kernel: of::<LogAbs>(),
     samples,
@@ -183,6 +195,13 @@ twins! {
 }
 
 impl Var {
+    /// The size of the largest element of each matrix, without derivative; 1 where that is 0 or not finite.
+    #[track_caller]
+    fn largest(self) -> Var {
+        let largest = self.stop_gradient().abs().max_keep(&[-2, -1]).finite_or_zero();
+        largest.equal(self.scalar(0.0)).select(self.scalar(1.0), largest)
+    }
+
     /// [`Var::det`], returning the error.
     ///
     /// # Errors

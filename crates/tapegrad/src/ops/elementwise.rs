@@ -200,22 +200,22 @@ elementwise! {
         onnx: Some("Floor"),
         samples: [[1.5], [-0.25]],
     }
-    /// The smaller of two numbers; of a number and NaN, the number. At a tie each side has derivative ½.
+    /// The smaller of two numbers; of a number and NaN, the number, and so the derivative. At a tie each side has derivative ½.
     MIN min(a, b) -> y {
         forward: a.min(b),
         partials: [
-            a.equal(b).pick(a.lit(0.5), a.less(b)),
-            a.equal(b).pick(a.lit(0.5), b.less(a))
+            a.equal(b).pick(a.lit(0.5), a.equal(y)),
+            a.equal(b).pick(a.lit(0.5), b.equal(y))
         ],
         onnx: Some("Min"),
         samples: [[1.5, -2.0], [0.5, 3.0]],
     }
-    /// The larger of two numbers; of a number and NaN, the number. At a tie each side has derivative ½.
+    /// The larger of two numbers; of a number and NaN, the number, and so the derivative. At a tie each side has derivative ½.
     MAX max(a, b) -> y {
         forward: a.max(b),
         partials: [
-            a.equal(b).pick(a.lit(0.5), a.greater(b)),
-            a.equal(b).pick(a.lit(0.5), b.greater(a))
+            a.equal(b).pick(a.lit(0.5), a.equal(y)),
+            a.equal(b).pick(a.lit(0.5), b.equal(y))
         ],
         onnx: Some("Max"),
         samples: [[1.5, -2.0], [0.5, 3.0]],

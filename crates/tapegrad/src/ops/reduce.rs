@@ -65,7 +65,7 @@ pub static MAX_OVER: OpDef = OpDef {
         vjp: |args, _, ct| args.times(stretch(ct, args), weights(args)),
         jvp: |args, tangents| {
             let t = tangents[0].expect("the only operand has a tangent");
-            Var::record(&SUM, &[weights(args) * t], args.attrs.clone())
+            Var::record(&SUM, &[args.times(t, weights(args))], args.attrs.clone())
         },
     },
     masks: false,

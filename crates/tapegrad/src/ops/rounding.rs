@@ -64,13 +64,15 @@ elementwise! {
         onnx: None,
         samples: [[7.5, 2.0], [-7.5, 2.0], [0.5, -3.0]],
     }
-    /// What is left of $a/b$ after a whole number of $b$, with the sign of $b$, as Python's `%`. The derivative by $b$ is minus
-    /// that whole number.
+    /// What is left of $a/b$ after a whole number of $b$, with the sign of $b$, also of a zero, as Python's `%`. The derivative
+    /// by $b$ is minus that whole number.
     REMAINDER remainder(a, b) -> y {
         forward: {
             let rest = a.fmod(b);
             let zero = a.lit(0.0);
-            (rest * b).is_less(zero).pick(rest + b, rest)
+            // Comparisons, as the product of the two may underflow.
+            let apart = rest.is_less(zero) * zero.is_less(b) + zero.is_less(rest) * b.is_less(zero);
+            rest.is_equal(zero).pick(rest.copysign(b), apart.pick(rest + b, rest))
         },
         partials: [a.lit(1.0), -(((a - y) / b).round())],
         onnx: None,

@@ -35,7 +35,8 @@ impl LaneFn for Select {
 pub static SELECT: OpDef = OpDef {
     name: "select",
     doc: "`a` where the condition is not zero, else `b`. No derivative flows to the condition, and the branch not taken has \
-          no influence on values or gradients, not even as NaN.\n",
+          no influence on values or gradients, not even as NaN; but within it the NaN of one factor of a product of matrices \
+          reaches the gradient of the other.\n",
     args: &["condition", "a", "b"],
     variadic: false,
     onnx: Some("Where"),
@@ -118,7 +119,9 @@ pub static MASKED_MUL: OpDef = OpDef {
 
 impl Var {
     /// `a` where `self` is not zero, else `b`, element by element with broadcasting. No derivative flows to the
-    /// condition, and the branch not taken has no influence on values or gradients, not even as NaN.
+    /// condition, and the branch not taken has no influence on values or gradients, not even as NaN. One exception: within it, the
+    /// NaN of one factor of a product of matrices reaches the gradient of the other factor, which is a sum of products that are
+    /// not looked at one by one. Nor are those of a factor of a matrix (`cholesky`, `solve`) of which a part is taken.
     ///
     /// This is the branch that replays: an `if` on a recorded value is fixed when recorded (and guarded).
     #[doc(alias = "where")]
@@ -136,7 +139,31 @@ impl Var {
     }
 }
 
+/// For each matrix of a stack whether it counts; nothing if all do.
+#[derive(Clone, Copy)]
+pub(super) struct Taken(Option<Var>);
+
+impl Taken {
+    /// The matrices that count, and zeros in place of the others. To be applied to what goes into a product of matrices too,
+    /// where a NaN would reach the derivative of the other factor.
+    #[track_caller]
+    pub(super) fn keep(self, x: Var) -> Var {
+        self.0.map_or(x, |taken| taken.select(x, x.lit(0.0)))
+    }
+}
+
 impl crate::ir::RuleArgs<'_> {
+    /// The matrices of a stack that have a derivative at all: where zeros win, those of which one of the stacks `of` cotangents or
+    /// tangents has an element that is not 0. For rules that work on whole matrices, and would make NaN of a singular one.
+    #[track_caller]
+    pub(super) fn taken(&self, of: &[Var]) -> Taken {
+        if !self.masked {
+            return Taken(None);
+        }
+        let count = |v: &Var| v.not_equal(v.lit(0.0)).sum_keep(&[-2, -1]);
+        Taken(of.iter().map(count).reduce(|a, b| a + b))
+    }
+
     /// The product of a cotangent and a partial derivative; a zero of a masked cotangent wins.
     #[must_use]
     #[track_caller]

@@ -9,6 +9,7 @@ use crate::ir::{
     Var,
 };
 use crate::num::Float;
+use smallvec::SmallVec;
 
 /// The last operand must be a stack of square matrices.
 pub(super) fn need_square(ty: &TensorType) -> Result<usize, Issue> {
@@ -97,15 +98,28 @@ fn samples(attrs: &[Attrs]) -> Vec<Sample> {
     attrs.iter().flat_map(with).collect()
 }
 
-/// Tangent of the solution: that of $\dot B - \dot A X$ as right-hand sides.
+/// Cotangents of the right-hand sides and, from those, of the matrix; `solve_transposed` solves with $A^T$.
+///
+/// $A X = B$ gives $\bar B = A^{-T} \bar X$ and $\bar A = -\bar B X^T$ (M. Giles, "Collected matrix derivative results", 2008, §2.3.1).
 #[track_caller]
-fn moved(args: &RuleArgs<'_>, a: Option<Var>, b: Option<Var>) -> Var {
-    match (a.map(|a| a.matmul(args.output)), b) {
+fn pulled(args: &RuleArgs<'_>, which: usize, ct: Var, solve_transposed: impl FnOnce(Var) -> Var) -> Var {
+    let taken = args.taken(&[ct]);
+    let b_bar = taken.keep(solve_transposed(ct));
+    if which == 1 { b_bar } else { -b_bar.matmul(taken.keep(args.output).transpose()) }
+}
+
+/// Tangent of the solution: that of $\dot B - \dot A X$ as right-hand sides, for which `solve` solves.
+#[track_caller]
+fn pushed(args: &RuleArgs<'_>, a: Option<Var>, b: Option<Var>, solve: impl FnOnce(Var) -> Var) -> Var {
+    let moving: SmallVec<[Var; 2]> = a.into_iter().chain(b).collect();
+    let taken = args.taken(&moving);
+    let right = match (a.map(|a| a.matmul(taken.keep(args.output))), b) {
         (Some(ax), Some(b)) => b - ax,
         (Some(ax), None) => -ax,
         (None, Some(b)) => b,
         (None, None) => args.output.scalar(0.0).broadcast_to(args.output.shape()),
-    }
+    };
+    taken.keep(solve(right))
 }
 
 /// Solution of a linear system.
@@ -117,13 +131,13 @@ pub static SOLVE: OpDef = OpDef {
     onnx: None,
     infer,
     rule: Rule::Custom {
-        // A·X = B gives B̄ = A⁻ᵀ·X̄ and Ā = −B̄·Xᵀ (M. Giles, "Collected matrix derivative results", 2008, §2.3.1).
         vjp: |args, which, ct| {
-            let b_bar = Var::record(&SOLVE, &[args.inputs[0].transpose(), ct], Attrs::None);
-            if which == 1 { b_bar } else { -b_bar.matmul(args.output.transpose()) }
+            let solve = |ct| Var::record(&SOLVE, &[args.inputs[0].transpose(), ct], Attrs::None);
+            pulled(args, which, ct, solve)
         },
         jvp: |args, tangents| {
-            Var::record(&SOLVE, &[args.inputs[0], moved(args, tangents[0], tangents[1])], Attrs::None)
+            let solve = |right| Var::record(&SOLVE, &[args.inputs[0], right], Attrs::None);
+            pushed(args, tangents[0], tangents[1], solve)
         },
     },
     masks: false,
@@ -146,12 +160,14 @@ pub static SOLVE_TRIANGULAR: OpDef = OpDef {
     rule: Rule::Custom {
         vjp: |args, which, ct| {
             let flipped = Attrs::Int(usize::from(!is_upper(args.attrs)));
-            let b_bar = Var::record(&SOLVE_TRIANGULAR, &[args.inputs[0].transpose(), ct], flipped);
-            if which == 1 { b_bar } else { -triangle(b_bar.matmul(args.output.transpose()), args.attrs) }
+            let solve = |ct| Var::record(&SOLVE_TRIANGULAR, &[args.inputs[0].transpose(), ct], flipped);
+            let found = pulled(args, which, ct, solve);
+            if which == 1 { found } else { triangle(found, args.attrs) }
         },
         jvp: |args, tangents| {
             let a = tangents[0].map(|a| triangle(a, args.attrs));
-            Var::record(&SOLVE_TRIANGULAR, &[args.inputs[0], moved(args, a, tangents[1])], args.attrs.clone())
+            let solve = |right| Var::record(&SOLVE_TRIANGULAR, &[args.inputs[0], right], args.attrs.clone());
+            pushed(args, a, tangents[1], solve)
         },
     },
     masks: false,

@@ -174,7 +174,7 @@ impl Var {
     /// [`Var::tile`], returning the error.
     ///
     /// # Errors
-    /// If there are more than 8 numbers of copies, or the value is indices.
+    /// If there are more than 8 numbers of copies, the copies would not fit in memory, or the value is indices.
     #[track_caller]
     pub fn try_tile(self, times: &[usize]) -> Result<Var, RecordError> {
         let call = Call::new("tile", ["x"], [self]);
@@ -184,11 +184,16 @@ impl Var {
             return call
                 .fails(Issue::shape(format!("expected at most {MAX_RANK} axes, found {rank} numbers of copies")));
         }
-        let times = |axis: usize| (axis + times.len()).checked_sub(rank).map_or(1, |i| times[i]);
+        let copies = |axis: usize| (axis + times.len()).checked_sub(rank).map_or(1, |i| times[i]);
+        let whole: Option<Shape> =
+            (0..rank).map(|axis| shape.dim_aligned(axis, rank).checked_mul(copies(axis))).collect();
+        if whole.and_then(|whole| whole.checked_numel()).is_none() {
+            return call.fails(Issue::shape(format!("{times:?} copies of shape {shape} would not fit in memory")));
+        }
         // Along one axis after the other, so that no value in between has more than one axis more.
         let mut tiled = self.reshape_to(&(0..rank).map(|axis| shape.dim_aligned(axis, rank)).collect());
         for axis in 0..rank {
-            let (dims, count) = (tiled.shape(), times(axis));
+            let (dims, count) = (tiled.shape(), copies(axis));
             let dim = dims.dims()[axis];
             let with = |sizes: &[usize]| -> Shape {
                 dims.dims()[..axis].iter().chain(sizes).chain(&dims.dims()[axis + 1..]).copied().collect()
@@ -201,8 +206,8 @@ impl Var {
                 (_, 0) => tiled.slice(axis.cast_signed(), 0..0),
                 _ if rank == MAX_RANK => Var::concat(&vec![tiled; count], axis.cast_signed()),
                 _ => {
-                    let copies = tiled.reshape_to(&with(&[1, dim])).broadcast_to(with(&[count, dim]));
-                    copies.reshape_to(&with(&[count * dim]))
+                    let side_by_side = tiled.reshape_to(&with(&[1, dim])).broadcast_to(with(&[count, dim]));
+                    side_by_side.reshape_to(&with(&[count * dim]))
                 }
             };
         }

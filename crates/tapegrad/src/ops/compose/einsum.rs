@@ -110,7 +110,8 @@ fn parse(equation: &str, shapes: &[Shape]) -> Result<Parsed, String> {
     let mut sizes: BTreeMap<Label, usize> = BTreeMap::new();
     let mut widest = 0;
     for (part, shape) in parts.iter().zip(shapes) {
-        let letters = part.replacen("...", "", 1).chars().count();
+        // Also those that are none are counted; they are found below.
+        let letters = part.replace("...", "").chars().count();
         let hidden = shape.rank().checked_sub(letters).filter(|&n| n == 0 || part.contains("..."));
         let Some(hidden) = hidden else {
             return Err(format!("`{part}` does not name the {} axes of shape {shape}", shape.rank()));
@@ -155,6 +156,9 @@ fn labels(part: &str, hidden: usize) -> Result<Vec<Label>, String> {
     let mut rest = part;
     while let Some(c) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix("...") {
+            if after.contains("...") {
+                return Err(format!("expected `...` at most once, found it again in `{part}`"));
+            }
             found.extend((0..hidden).rev().map(Label::Ellipsis));
             rest = after;
         } else if c.is_alphabetic() {
@@ -211,8 +215,8 @@ impl Term {
         Term { value, labels: wanted.to_vec() }
     }
 
-    fn size(&self, label: Label, shape: &Shape) -> usize {
-        self.labels.iter().position(|&l| l == label).map_or(1, |axis| shape.dims()[axis])
+    fn size(&self, label: Label, shape: &Shape) -> Option<usize> {
+        self.labels.iter().position(|&l| l == label).map(|axis| shape.dims()[axis])
     }
 
     /// A stack of matrix products: shared labels that are needed are the stack, those that are not are summed. The rank of
@@ -229,9 +233,9 @@ impl Term {
         if labels.len() > MAX_RANK {
             return Err(labels.len());
         }
-        let count = |labels: &[Label]| -> usize {
-            labels.iter().map(|&l| self.size(l, &a_shape).max(other.size(l, &b_shape))).product()
-        };
+        // Where both have a label they agree on its size.
+        let size = |l: Label| self.size(l, &a_shape).or_else(|| other.size(l, &b_shape)).expect("one of them has it");
+        let count = |labels: &[Label]| -> usize { labels.iter().map(|&l| size(l)).product() };
         let shape: Shape = labels.iter().map(|&l| count(&[l])).collect();
         let [p, m, k, n] = [count(&stack), count(&left), count(&summed), count(&right)];
         let a_order: Vec<Label> = stack.iter().chain(&left).chain(&summed).copied().collect();

@@ -5,6 +5,9 @@ use super::{Call, twins};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::Var;
 
+/// 2⁵⁴.
+const LIFT: f64 = 18_014_398_509_481_984.0;
+
 twins! {
     /// The $p$-norm $(\sum |x|^p)^{1/p}$ over `axes`, which disappear; `p` may be infinite (largest size, or smallest for
     /// $-\infty$), 0 (number of elements that are not 0), and negative. The derivative of an element that is 0, and that of
@@ -20,7 +23,7 @@ twins! {
     norm_over = try_norm_over(p: f64, axes: &[isize]);
     /// The $p$-norm of all elements as one vector, see [`Var::norm_over`].
     norm = try_norm(p: f64);
-    /// Divided by the $p$-norm along `axis`, or by `eps` where that is larger.
+    /// Divided by the $p$-norm along `axis`, or by `eps` where that is larger; NaN where the norm is.
     normalize = try_normalize(p: f64, axis: isize, eps: f64);
     /// The cosine of the angle between the vectors along `axis`, of two values that broadcast; each length counts as at
     /// least `eps`.
@@ -59,7 +62,7 @@ impl Var {
             _ if empty => zero.broadcast_to(reduced),
             _ => {
                 let largest = size.stop_gradient().max_keep(axes).finite_or_zero();
-                let scale = largest.equal(zero).select(one, largest);
+                let scale = largest.equal(zero).select(one, if p <= 2.0 { largest.invertible() } else { largest });
                 let ratio = self / scale;
                 let power = if p == 2.0 {
                     ratio.square()
@@ -70,6 +73,14 @@ impl Var {
                 (scale * power.sum_over(axes).reshape_to(&kept).root(1.0 / p)).reshape_to(&reduced)
             }
         })
+    }
+
+    /// This value, which is not negative; but where it is so small that its reciprocal would overflow, 2⁵⁴ times it, which is
+    /// small enough for the squares of quotients by it in either precision.
+    #[track_caller]
+    fn invertible(self) -> Var {
+        let reciprocal = self.recip();
+        reciprocal.less(self.scalar(f64::INFINITY)).select(self, self * LIFT)
     }
 
     /// [`Var::norm`], returning the error.
@@ -89,7 +100,7 @@ impl Var {
     pub fn try_normalize(self, p: f64, axis: isize, eps: f64) -> Result<Var, RecordError> {
         let (kept, ..) = self.reduced("normalize", &[axis])?;
         let norm = self.try_norm_over(p, &[axis]).map_err(|error| error.within("normalize"))?;
-        Ok(self / norm.reshape_to(&kept).max(self.scalar(eps)))
+        Ok(self / norm.reshape_to(&kept).maximum(self.scalar(eps)))
     }
 
     /// [`Var::cosine_similarity`], returning the error.

@@ -47,10 +47,7 @@ impl Var {
     /// If the axis does not exist, or the value is indices.
     #[track_caller]
     pub fn try_logcumsumexp(self, axis: isize) -> Result<Var, RecordError> {
-        self.running("logcumsumexp", axis, |a, b| {
-            let shift = a.max(b).stop_gradient().finite_or_zero();
-            ((a - shift).exp() + (b - shift).exp()).ln() + shift
-        })
+        self.running("logcumsumexp", axis, Var::logaddexp)
     }
 
     /// [`Var::trapezoid`], returning the error.

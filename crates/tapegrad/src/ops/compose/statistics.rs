@@ -11,7 +11,8 @@ twins! {
     /// some are 0.
     prod_over = try_prod_over(axes: &[isize]);
     /// Variance over `axes`, which disappear: the sum of squared distances from the mean, divided by the number of elements
-    /// less `ddof` (0 for the variance of these numbers, 1 for an unbiased estimate from a sample; NaN where that leaves 0).
+    /// less `ddof` (0 for the variance of these numbers, 1 for an unbiased estimate from a sample). Where that leaves none it is
+    /// $\infty$, or NaN if all elements are their mean.
     var_over = try_var_over(axes: &[isize], ddof: usize);
     /// Standard deviation over `axes`, which disappear: the root of [`Var::var_over`]. The derivative at 0 is 0.
     std_over = try_std_over(axes: &[isize], ddof: usize);
@@ -66,6 +67,9 @@ impl Var {
     #[track_caller]
     pub fn try_prod_over(self, axes: &[isize]) -> Result<Var, RecordError> {
         let (_, reduced, resolved) = self.reduced("prod_over", axes)?;
+        if resolved.is_empty() {
+            return Ok(self);
+        }
         // The axes last, as one.
         let shape = self.shape();
         let kept = (0..shape.rank()).filter(|axis| !resolved.contains(axis));
@@ -76,7 +80,7 @@ impl Var {
         }
         let flat: Shape = reduced.dims().iter().copied().chain([size]).collect();
         let ordered = if order.is_sorted() { self } else { self.permute(&signed(&order)) };
-        let mut rest = if resolved.is_empty() { ordered.unsqueeze(-1) } else { ordered.reshape_to(&flat) };
+        let mut rest = ordered.reshape_to(&flat);
         while size > 1 {
             let half = size / 2;
             let pairs = rest.slice(-1, 0..half) * rest.slice(-1, half..2 * half);

@@ -1,0 +1,200 @@
+//! Values and derivatives at the ends of the range: what is NaN, infinite, subnormal, or near the largest number.
+#![allow(clippy::unwrap_used)]
+
+use tapegrad::ops::try_einsum;
+use tapegrad::{Element, Tape, Tensor, Var};
+
+fn gradient(x: impl Into<Tensor>, f: impl Fn(Var) -> Var) -> Vec<f64> {
+    let tape = Tape::new();
+    let x = tape.input(x.into());
+    tape.grad(f(x).sum(), &[x])[0].value().data().to_vec()
+}
+
+/// What a program gives in the precision `T`.
+fn run<T: Element>(tape: &Tape, what: Var) -> Vec<f64> {
+    let program = tape.compile::<T>(&[what]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    state.get(what).iter().map(|x| x.to_f64()).collect()
+}
+
+#[test]
+fn einsum_takes_empty_axes_and_refuses_a_second_ellipsis() {
+    let tape = Tape::new();
+    let zeros = |shape: &[usize]| tape.input(Tensor::zeros(shape));
+    let shape = |equation: &str, a: &[usize], b: &[usize]| {
+        try_einsum(equation, &[zeros(a), zeros(b)]).map(|y| y.shape().dims().to_vec()).map_err(|e| e.to_string())
+    };
+    assert_eq!(shape("ij,jk->ik", &[0, 3], &[3, 4]).unwrap(), [0, 4]);
+    assert_eq!(shape("ij,jk->ik", &[2, 3], &[3, 0]).unwrap(), [2, 0]);
+    assert_eq!(shape("ij,jk->ik", &[2, 0], &[0, 4]).unwrap(), [2, 4]);
+    assert_eq!(shape("bij,bjk->bik", &[0, 2, 3], &[1, 3, 4]).unwrap(), [0, 2, 4]);
+    assert_eq!(shape("...i,i->...", &[0, 3], &[3]).unwrap(), [0]);
+    for equation in ["......,i", "...a...,i", "...a,i->......", "...a,i->...a..."] {
+        let message = shape(equation, &[2, 3, 4, 5, 6, 7, 8], &[3]).unwrap_err();
+        assert!(message.contains("`...`"), "{message}");
+    }
+}
+
+#[test]
+fn tiles_and_products_beyond_every_size_are_refused_and_those_of_no_axes_are_the_value() {
+    let tape = Tape::new();
+    for x in [tape.input([1.0]), tape.input([1.0, 2.0]), tape.input(Tensor::zeros([1, 1, 1, 1, 1, 1, 1, 2]))] {
+        assert!(x.try_tile(&[usize::MAX]).is_err());
+        assert!(x.try_tile(&[usize::MAX / 2, usize::MAX / 2]).is_err());
+    }
+    assert!(tape.input(Tensor::zeros([2, 0])).try_tile(&[usize::MAX, 1]).is_err());
+    assert_eq!(tape.input(Tensor::zeros([0])).tile(&[3]).shape().dims(), [0]);
+    let eight = tape.input(Tensor::from_fn([1, 1, 1, 1, 1, 1, 1, 2], |i| i as f64));
+    assert_eq!(eight.prod_over(&[]).value().data(), eight.value().data());
+    assert_eq!(gradient([2.0, 3.0], |x| x.prod_over(&[])), [1.0, 1.0]);
+}
+
+#[test]
+fn normalize_keeps_nan() {
+    let tape = Tape::new();
+    let rows = tape.input([[f64::NAN, 1.0], [3.0, 4.0]]);
+    let unit = rows.normalize(2.0, 1, 1e-12).value();
+    assert!(unit.data()[..2].iter().all(|x| x.is_nan()), "{unit}");
+    assert_eq!(unit.data()[2..], [0.6, 0.8]);
+    assert!(rows.cosine_similarity(rows, 1, 1e-8).value().data()[0].is_nan());
+}
+
+#[test]
+fn norms_of_subnormal_numbers_have_the_derivative_of_others() {
+    fn check<T: Element>(size: f64) {
+        let tape = Tape::new();
+        let x = tape.input([3.0 * size, 4.0 * size, 0.0]);
+        let wanted = [0.6, 0.8, 0.0];
+        let norm = x.norm(2.0);
+        assert_eq!(run::<T>(&tape, norm), [5.0 * size], "{size}");
+        let near = |got: Vec<f64>, wanted: &[f64], what: &str| {
+            let eps = if T::is_f32() { 1e-6 } else { 1e-15 };
+            let same = got.iter().zip(wanted).all(|(g, w)| (g - w).abs() <= eps);
+            assert!(same, "{what} at {size} in {}: {got:?}", T::NAME);
+        };
+        near(run::<T>(&tape, tape.grad(norm, &[x])[0]), &wanted, "norm");
+        let halves = tape.grad(x.slice(0, 0..1).norm(0.5), &[x])[0];
+        near(run::<T>(&tape, halves), &[1.0, 0.0, 0.0], "norm of order ½");
+        let rows = x.reshape([1, 3]);
+        let distance = rows.cdist(tape.constant([[0.0, 0.0, 0.0]]), 2.0).sum();
+        near(run::<T>(&tape, tape.grad(distance, &[x])[0]), &wanted, "cdist");
+        let unit = x.normalize(2.0, 0, 1.0);
+        if size < 0.1 {
+            near(run::<T>(&tape, tape.grad(unit.sum(), &[x])[0]), &[1.0, 1.0, 1.0], "normalize");
+        }
+    }
+    for size in [5e-324, 5e-320, 1e-310, 1e-300, 1.0, 1e300] {
+        check::<f64>(size);
+    }
+    for size in [1.401_298_464_324_817e-45, 2f64.powi(-140), 2f64.powi(-130), 2f64.powi(-100), 1.0, 2f64.powi(100)] {
+        check::<f32>(size);
+    }
+}
+
+#[test]
+fn a_running_logarithm_of_sums_passes_over_leading_nothing() {
+    let nothing = f64::NEG_INFINITY;
+    assert_eq!(gradient([nothing, nothing, 0.0], |x| x.logcumsumexp(0).slice(0, 2..3)), [0.0, 0.0, 1.0]);
+    let all = gradient([nothing, nothing, 0.0], |x| x.logcumsumexp(0));
+    assert!(all.iter().all(|g| g.is_finite()), "{all:?}");
+    let tape = Tape::new();
+    let x = tape.input([nothing, nothing, 0.0, 800.0, f64::INFINITY]);
+    assert_eq!(x.logcumsumexp(0).value().data(), [nothing, nothing, 0.0, 800.0, f64::INFINITY]);
+}
+
+#[test]
+fn remainders_have_the_sign_of_the_divisor_however_small() {
+    let tape = Tape::new();
+    let remainder = |a: f64, b: f64| tape.input(a).remainder(tape.input(b)).item();
+    assert_eq!(remainder(1e-200, -3e-200), -2e-200);
+    assert_eq!(remainder(-1e-200, 3e-200), 2e-200);
+    assert_eq!(remainder(1e200, -3e200), -2e200);
+    for (a, b) in [(6.0, 3.0), (-6.0, 3.0), (6.0, -3.0), (-6.0, -3.0), (0.0, 2.0), (-0.0, 2.0), (0.0, -2.0)] {
+        assert_eq!(remainder(a, b).to_bits(), 0f64.copysign(b).to_bits(), "remainder({a}, {b})");
+    }
+}
+
+#[test]
+fn the_number_that_is_chosen_beside_nan_has_the_derivative() {
+    let nan = f64::NAN;
+    let choose: [fn(Var, Var) -> Var; 2] = [|a, b| a.max(b), |a, b| a.min(b)];
+    for f in choose {
+        let both = |a: f64, b: f64| gradient([a, b], |x| f(x.index(0, 0), x.index(0, 1)));
+        assert_eq!(both(nan, 1.0), [0.0, 1.0]);
+        assert_eq!(both(1.0, nan), [1.0, 0.0]);
+        assert_eq!(both(nan, nan), [0.0, 0.0]);
+        assert_eq!(both(1.0, 1.0), [0.5, 0.5]);
+        assert_eq!(both(-0.0, 0.0), [0.5, 0.5]);
+    }
+    let bounds: [(&str, fn(Var, Var, Var) -> Var); 2] =
+        [("clamp", |x, low, high| x.clamp(low, high)), ("hardtanh", |x, low, high| x.hardtanh(low, high))];
+    let cases = [
+        ([1.0, nan, 2.0], [1.0, 0.0, 0.0]),
+        ([3.0, nan, 2.0], [0.0, 0.0, 1.0]),
+        ([1.0, 0.0, nan], [1.0, 0.0, 0.0]),
+        ([-1.0, 0.0, nan], [0.0, 1.0, 0.0]),
+        ([1.0, nan, nan], [1.0, 0.0, 0.0]),
+        ([nan, -1.0, 2.0], [0.0, 0.0, 0.0]),
+        ([0.5, -1.0, 2.0], [1.0, 0.0, 0.0]),
+        ([-1.5, -1.0, 2.0], [0.0, 1.0, 0.0]),
+        ([2.5, -1.0, 2.0], [0.0, 0.0, 1.0]),
+    ];
+    for (name, f) in bounds {
+        for (at, wanted) in cases {
+            let got = gradient(at, |x| f(x.index(0, 0), x.index(0, 1), x.index(0, 2)));
+            assert_eq!(got, wanted, "{name}{at:?}");
+        }
+    }
+    // Where the bounds are crossed the upper one of `clamp` wins, unless there is no number at all.
+    for (at, wanted) in
+        [([0.0, 2.0, -1.0], [0.0, 0.0, 1.0]), ([-1.0, 2.0, -1.0], [0.0, 0.0, 1.0]), ([nan, 2.0, -1.0], [0.0, 0.0, 0.0])]
+    {
+        let got = gradient(at, |x| x.index(0, 0).clamp(x.index(0, 1), x.index(0, 2)));
+        assert_eq!(got, wanted, "{at:?}");
+    }
+}
+
+#[test]
+fn second_derivatives_of_determinants_do_not_overflow_on_their_way() {
+    fn second<T: Element>(scale: f64) -> Vec<f64> {
+        let tape = Tape::new();
+        let entries = [2.0, 1.0, 0.0, 1.0, 3.0, 1.0, 0.0, 1.0, 4.0].map(|x| x * scale);
+        let a = tape.input(Tensor::new([3, 3], entries.to_vec()).unwrap());
+        let first = tape.grad(a.det(), &[a])[0];
+        // The derivative of the last cofactor, a₀₀a₁₁ − a₀₁a₁₀.
+        run::<T>(&tape, tape.grad(first.slice(0, 2..3).slice(1, 2..3).sum(), &[a])[0])
+    }
+    fn check<T: Element>(scale: f64) {
+        let wanted = [3.0, -1.0, 0.0, -1.0, 2.0, 0.0, 0.0, 0.0, 0.0];
+        let found = second::<T>(scale);
+        let eps = if T::is_f32() { 1e-5 } else { 1e-13 };
+        let same = found.iter().zip(wanted).all(|(f, w)| (f / scale - w).abs() <= eps);
+        assert!(same, "{found:?} at {scale} in {}", T::NAME);
+    }
+    for exponent in [-40, -20, 0, 20, 31, 40] {
+        check::<f32>(2f64.powi(exponent));
+    }
+    for exponent in [-340, -200, 0, 200, 340] {
+        check::<f64>(2f64.powi(exponent));
+    }
+}
+
+#[test]
+fn gelus_are_flat_or_straight_far_out() {
+    fn check<T: Element>(x: f64) {
+        let tape = Tape::new();
+        let x = tape.input([x, -x]);
+        let first = tape.grad(x.gelu_tanh().sum(), &[x])[0];
+        assert_eq!(run::<T>(&tape, first), [1.0, 0.0]);
+        for gate in [x.gelu_gate(), x.gelu_gate_slope()] {
+            assert!(run::<T>(&tape, tape.grad(gate.sum(), &[x])[0]).iter().all(|&slope| slope == 0.0));
+        }
+    }
+    for x in [1e4, 1.9e19, 1e20, 3e38] {
+        check::<f32>(x);
+        check::<f64>(x);
+    }
+    check::<f64>(1e155);
+    check::<f64>(1e308);
+}
