@@ -20,6 +20,8 @@ pub(crate) struct Bases {
     pub(crate) row: u8,
     /// How far temporary memory has been read.
     pub(crate) temporary: u8,
+    /// How many lines have been handled.
+    pub(crate) line: u8,
 }
 
 const VECTORS: usize = 16;
@@ -158,6 +160,7 @@ impl Allocator<'_> {
             Place::Row(d) => (b.arena, Some(b.row), d),
             Place::Scratch(d) => (b.scratch, None, d),
             Place::Temporary(d) => (b.scratch, Some(b.temporary), d),
+            Place::Each(d) => (b.arena, Some(b.line), d),
             Place::Pool(d) => (b.pool, None, d),
         };
         Mem { base, index, disp }
@@ -166,7 +169,7 @@ impl Allocator<'_> {
     /// Whether an instruction can read the value where it stands in memory.
     fn folds(&self, place: Place, kind: Kind) -> bool {
         match place {
-            Place::Splat(_) => self.shape.lanes == 1 && !kind.is_whole(),
+            Place::Splat(_) | Place::Each(_) => self.shape.lanes == 1 && !kind.is_whole(),
             Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.lanes > 1 || !kind.is_whole(),
             Place::Scratch(_) | Place::Pool(_) => true,
         }
@@ -213,7 +216,7 @@ impl Allocator<'_> {
 
     fn load(&mut self, r: u8, place: Place) {
         let vex = match place {
-            Place::Splat(_) => self.shape.broadcast(),
+            Place::Splat(_) | Place::Each(_) => self.shape.broadcast(),
             Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.load(),
             Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
         };

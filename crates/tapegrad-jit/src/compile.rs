@@ -5,7 +5,7 @@
 
 use crate::alloc::{Bases, emit};
 use crate::code::Code;
-use crate::encode::{Assembler, Jump, R9, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::encode::{Assembler, Jump, R9, R11, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
 use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
@@ -75,9 +75,9 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         pool: Pool::default(),
         // Called functions keep these registers, and may change all others.
         bases: if calls {
-            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9 }
+            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9, line: R11 }
         } else {
-            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9 }
+            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11 }
         },
         scratch: i32::try_from(Pool::BYTES).expect("32"),
         written: usize::MAX,

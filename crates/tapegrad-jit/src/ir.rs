@@ -44,6 +44,8 @@ pub enum Op {
     /// An element of temporary memory, from `a` on, as many behind it as elements have been handled, in a cycle if the pass
     /// has one; only in passes.
     Temporary,
+    /// `arena[a + line]`, the same for all elements of a line; only in passes over lines.
+    Each,
     /// `a + b`
     Add,
     /// `a - b`
@@ -128,11 +130,11 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Call1, Const, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2, Pick,
-            PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Call1, Const, Each, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2,
+            Pick, PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
-            Const | Scalar | Row | Temporary => (0, 0),
+            Const | Scalar | Row | Temporary | Each => (0, 0),
             Store | StoreRow => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Call1(_)
             | Sum => (0, 1),
@@ -228,6 +230,10 @@ pub struct PassSource {
     /// Whether they are read again from the first after the last; the window is then a multiple of [`CYCLE_UNIT`]. If not,
     /// no range is longer than the window.
     pub cycle: bool,
+    /// If the elements are lines of so many, at least [`LANES`], one after the other: temporary memory is then read from the first of
+    /// each line on, ranges are whole lines, and nothing is read where something is written, for the last vector of a line begins
+    /// before the one in front of it ends.
+    pub line: Option<usize>,
     /// The instructions: those of a block of rows, without sums and calls.
     pub code: Vec<Inst>,
 }

@@ -27,6 +27,8 @@ pub(crate) enum Place {
     Scratch(i32),
     /// A vector of the scratch memory, from as far on as it has been read.
     Temporary(i32),
+    /// A number of the arena, as far on as lines have been handled, the same for all lanes.
+    Each(i32),
     /// A vector of the constant pool.
     Pool(i32),
 }
@@ -446,6 +448,7 @@ impl<'a> Expander<'a> {
                     Op::Scalar => self.mem(Place::Splat(self.bytes(inst.a))),
                     Op::Row => self.mem(column(self.bytes(inst.a))),
                     Op::Temporary => self.mem(Place::Temporary(self.bytes(inst.a) + skip)),
+                    Op::Each => self.mem(Place::Each(self.bytes(inst.a))),
                     Op::StoreRow => {
                         let to = column(self.bytes(inst.a));
                         self.push(Micro::Store { to, value: values[inst.b as usize] })

@@ -5,6 +5,9 @@
 //!                                     [one ┄┄]  loop; the last vector may reach into the padding
 //! ```
 //!
+//! Where the elements are lines, such as the rows of a matrix with one number for each row, a loop over lines goes around straight
+//! code for what of a line is left over, whose last vector ends where the line does.
+//!
 //! The passes of a program share one piece of executable memory. A call runs one of them over a range of elements; what it
 //! computes for an element does not depend on the range, so ranges may be shared out among threads.
 
@@ -43,6 +46,8 @@ struct Compiled {
     temporary: usize,
     /// Ranges begin at multiples of this.
     unit: usize,
+    /// The elements of a line, if there are lines.
+    line: Option<usize>,
     /// And are not longer than this.
     longest: usize,
 }
@@ -53,7 +58,14 @@ impl fmt::Debug for Passes {
     }
 }
 
-type Entry = unsafe extern "sysv64" fn(arena: *mut u8, temporary: *mut u8, pool: *const u8, start: usize, end: isize);
+type Entry = unsafe extern "sysv64" fn(
+    arena: *mut u8,
+    temporary: *mut u8,
+    pool: *const u8,
+    start: usize,
+    end: isize,
+    line: usize,
+);
 
 /// Compiles passes.
 ///
@@ -68,31 +80,93 @@ pub fn compile_passes(elem: Elem, sources: &[PassSource]) -> Result<Passes, Comp
     for source in sources {
         verify_pass(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();
-        let spills = function(elem, source, &mut asm, &mut pool);
+        let spills = match source.line {
+            None => function(elem, source, &mut asm, &mut pool),
+            Some(line) => lines_function(elem, source, line, &mut asm, &mut pool),
+        };
         let bytes = usize::try_from(spills).expect("grows from zero");
         entries.push(Compiled {
             start,
             elements: source.elements,
             temporary: bytes.div_ceil(elem.bytes()),
-            unit: if source.cycle { source.window } else { LANES },
-            longest: if source.cycle || source.window == 0 { source.elements } else { source.window },
+            unit: source.line.unwrap_or(if source.cycle { source.window } else { LANES }),
+            line: source.line,
+            longest: if source.cycle || source.window == 0 || source.line.is_some() {
+                source.elements
+            } else {
+                source.window
+            },
         });
     }
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
     Ok(Passes { memory, pool: lines(&pool.words), elem, entries })
 }
 
-/// Appends the function of one pass; tells how many bytes of temporary memory it needs.
-fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
-    let shape = Shape { elem, lanes: if elem == Elem::F32 { 8 } else { 4 } };
-    let bases = Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9 };
-    let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
-    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
-    let side = match source.code.len() {
+const BASES: Bases = Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11 };
+
+/// How many vectors a turn of a loop handles.
+fn side_by_side(source: &PassSource) -> usize {
+    match source.code.len() {
         short if short <= FOUR_TIMES => SIDE_BY_SIDE,
         longer if longer <= TWICE => 2,
         _ => 1,
+    }
+}
+
+/// The widest vectors.
+fn widest(elem: Elem) -> Shape {
+    Shape { elem, lanes: if elem == Elem::F32 { 8 } else { 4 } }
+}
+
+/// Appends the function of one pass over lines of so many elements; tells how many bytes of temporary memory it needs.
+fn lines_function(elem: Elem, source: &PassSource, line: usize, asm: &mut Assembler, pool: &mut Pool) -> i32 {
+    let shape = widest(elem);
+    let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
+    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
+    let (vectors, rest) = (line / shape.lanes, line % shape.lanes);
+    let side = side_by_side(source).min(vectors);
+    let (turns, left) = (vectors / side, vectors % side);
+    let mut used = temporary;
+    let mut body = |vectors: usize, asm: &mut Assembler| {
+        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_in_scratch: false };
+        let code = Expander::new(shape, pool).rows(&source.code, rows).code;
+        used = used.max(emit(&code, shape, BASES, &[], temporary, &mut Slow::default(), asm));
     };
+    let go_on = |by: i32, asm: &mut Assembler| [RCX, R9].into_iter().for_each(|r| asm.add_imm(r, by));
+    asm.mov(R11, R9);
+    let each_line = asm.bytes.len();
+    asm.zero(R9);
+    let turn = asm.bytes.len();
+    body(side, asm);
+    go_on(bytes(side * shape.lanes), asm);
+    if turns > 1 {
+        asm.cmp_imm(R9, bytes(turns * side * shape.lanes));
+        asm.jump_back(Jump::Below, turn);
+    }
+    if left > 0 {
+        body(left, asm);
+        go_on(bytes(left * shape.lanes), asm);
+    }
+    if rest > 0 {
+        // The last vector begins where some of its elements have been computed already.
+        go_on(bytes(rest) - bytes(shape.lanes), asm);
+        body(1, asm);
+        go_on(bytes(shape.lanes), asm);
+    }
+    asm.add_imm(R11, bytes(1));
+    asm.cmp(RCX, R8);
+    asm.jump_back(Jump::Below, each_line);
+    asm.vzeroupper();
+    asm.ret();
+    used
+}
+
+/// Appends the function of one pass; tells how many bytes of temporary memory it needs.
+fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
+    let (shape, bases) = (widest(elem), BASES);
+    let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
+    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
+    let side = side_by_side(source);
     asm.zero(R9);
     asm.zero(R11);
     let mut used = temporary;
@@ -130,8 +204,8 @@ impl Passes {
         self.entries[pass].temporary
     }
 
-    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`].
-    /// Temporary memory is read from the first of the range on, or in a cycle.
+    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`], but for one
+    /// over lines, which has no padding. Temporary memory is read from the first of the range, or of each line, on, or in a cycle.
     ///
     /// # Safety
     /// The arena and the temporary memory must have the elements that the pass needs, and nobody else may use what it
@@ -139,7 +213,7 @@ impl Passes {
     ///
     /// # Panics
     /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
-    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle.
+    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle, or is not whole lines where there are lines.
     #[inline]
     pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
         let c = &self.entries[pass];
@@ -148,9 +222,13 @@ impl Passes {
                 && elements.start.is_multiple_of(c.unit)
                 && elements.start <= elements.end
                 && elements.end <= c.elements
-                && elements.len() <= c.longest,
+                && elements.len() <= c.longest
+                && c.line.is_none_or(|line| elements.end.is_multiple_of(line)),
             "expected a range of the pass that is run"
         );
+        if elements.is_empty() {
+            return;
+        }
         let bytes = |elements: usize| elements * self.elem.bytes();
         // SAFETY: the bytes from there on are a complete function of this type. It reads and writes the arena within the
         // elements that were verified, padding included, and the temporary memory within `temporary`; the caller promises
@@ -158,7 +236,8 @@ impl Passes {
         unsafe {
             let entry: Entry = std::mem::transmute(self.memory.start().add(c.start));
             let end = bytes(elements.end).cast_signed();
-            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end);
+            let line = bytes(c.line.map_or(0, |line| elements.start / line));
+            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end, line);
         }
     }
 

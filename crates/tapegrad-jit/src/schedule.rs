@@ -56,6 +56,7 @@ pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
         Place::Scratch(d) => (2, d, d + 32),
         Place::Temporary(d) => (3, d, d + vector),
         Place::Pool(d) => (4, d, d + 32),
+        Place::Each(d) => (5, d, d + number),
     }
 }
 

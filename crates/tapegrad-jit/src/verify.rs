@@ -52,6 +52,8 @@ pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
 ///
 /// 6. Temporary memory is read where it is.
 /// 7. There are no sums and no calls.
+/// 8. Where there are lines, they are all of the elements and at least [`LANES`] long, and nothing is read where something is
+///    written. Only there are numbers read for each line.
 ///
 /// # Errors
 /// The first defect found.
@@ -70,8 +72,40 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
             return Err(at((position, "reaches outside the temporary memory")));
         }
     }
+    verify_lines(source).map_err(|what| Defect(what.to_owned()))?;
     check_size(source.arena)?;
     check_size(source.temporary)
+}
+
+/// Rule 8.
+fn verify_lines(source: &PassSource) -> Result<(), &'static str> {
+    let each = || source.code.iter().filter(|inst| inst.op == Op::Each).map(|inst| inst.a as usize);
+    let Some(line) = source.line else {
+        return if each().next().is_none() { Ok(()) } else { Err("a number for each line where there are no lines") };
+    };
+    if line < LANES || !source.elements.is_multiple_of(line) || source.cycle {
+        return Err("lines that are too short, or not all of the elements, or a cycle");
+    }
+    let span = |start: usize, len: usize| (start, start + len);
+    let lines = source.elements / line;
+    if each().any(|place| place + lines > source.arena) {
+        return Err("a number for each line reaches outside the arena");
+    }
+    if source.window < line && source.code.iter().any(|inst| inst.op == Op::Temporary) {
+        return Err("a line is longer than what is in temporary memory");
+    }
+    let of = |op: Op| source.code.iter().filter(move |inst| inst.op == op).map(|inst| inst.a as usize);
+    let scalars = of(Op::Scalar).map(|place| span(place, 1));
+    let reads: Vec<(usize, usize)> = of(Op::Row)
+        .map(|place| span(place, source.elements))
+        .chain(each().map(|place| span(place, lines)))
+        .chain(scalars)
+        .collect();
+    let overlaps = |w: (usize, usize)| reads.iter().any(|r| w.0 < r.1 && r.0 < w.1);
+    if of(Op::StoreRow).any(|place| overlaps(span(place, source.elements))) {
+        return Err("a pass over lines reads what it writes");
+    }
+    Ok(())
 }
 
 fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> Result<(), (usize, &'static str)> {

@@ -1,7 +1,7 @@
 //! What the steps of a program do to memory: the one description that the verifiers go by.
 
 use super::inst::{ADVANCE, Inst, Opcode};
-use super::step::{Fused, Load, Step};
+use super::step::{AddAt, Fused, Load, Step};
 use std::ops::Range;
 use tapegrad_jit::{LANES, Op};
 
@@ -53,6 +53,13 @@ impl Load {
     }
 }
 
+impl AddAt {
+    /// The places of what it adds to rows of so many elements in all.
+    pub(super) fn numbers(&self, numel: usize) -> Range<usize> {
+        span(self.from, &[numel / self.columns], &[self.stride])
+    }
+}
+
 impl<T> Step<T> {
     /// Shows `see` everything the step touches: places in the arena, or in the index buffer.
     pub(super) fn access(&self, see: &mut impl FnMut(Access, Range<usize>)) {
@@ -60,6 +67,10 @@ impl<T> Step<T> {
         match self {
             Step::Fused(f) => {
                 f.loads.iter().for_each(|l| see(Read, l.range()));
+                for add in &f.adds {
+                    see(Read, add.numbers(f.numel));
+                    see(IndexRead, add.index..add.index + f.numel / add.columns);
+                }
                 for code in [&f.prologue, &f.body] {
                     for (i, inst) in code.iter().enumerate().filter(|(_, inst)| inst.op != Opcode::More) {
                         // Machine code has other registers.

@@ -1,8 +1,9 @@
 //! Emission of a fused group: its nodes become instructions, values that nobody else reads become registers.
 
+use super::add_at::Added;
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::legalise::Views;
-use super::step::{Call, Fused, Load};
+use super::step::{AddAt, Call, Fused, Load};
 use super::view::Strides;
 use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading, SiteMap};
 use hashbrown::HashMap;
@@ -24,8 +25,34 @@ pub(crate) struct Places<'a> {
     pub(crate) offset: &'a [u32],
     /// The offsets of literal operands, by their bits.
     pub(crate) literals: &'a HashMap<u64, u32>,
+    /// Where each index buffer begins.
+    pub(crate) index_offset: &'a HashMap<NodeId, usize>,
     /// Where scratch memory begins.
     pub(crate) scratch: usize,
+}
+
+impl Places<'_> {
+    /// The operands of a node that are read element by element.
+    #[inline]
+    fn operands(&self, id: NodeId) -> &[NodeId] {
+        let inputs = self.graph.inputs(id);
+        if inputs.len() == 3 && Added::of(self.graph, id).is_some() { &inputs[..1] } else { inputs }
+    }
+
+    /// What a node adds to its result where that stands.
+    fn added(&self, id: NodeId) -> Option<AddAt> {
+        let Added { index, numbers, columns } = Added::of(self.graph, id)?;
+        let view = |id: NodeId| (self.views.root(id), self.views.view(self.graph, id));
+        let ((index_root, index_view), (root, numbers)) = (view(index), view(numbers));
+        let (offset, stride) = Added::walk(&numbers).expect("legalised");
+        Some(AddAt {
+            to: self.offset[id.index()] as usize,
+            columns,
+            index: self.index_offset[&index_root] + index_view.offset,
+            from: self.offset[root.index()] as usize + offset,
+            stride,
+        })
+    }
 }
 
 /// No buffer.
@@ -89,6 +116,7 @@ impl Emitter {
                 body: Vec::with_capacity(nodes.len()),
                 calls: vec![],
                 loads: vec![],
+                adds: vec![],
                 decoded: None,
                 pass: None,
                 scalars: None,
@@ -99,7 +127,7 @@ impl Emitter {
         };
         // Who reads what last: a register is free after that.
         for (position, &id) in nodes.iter().enumerate() {
-            for &input in at.graph.inputs(id) {
+            for &input in at.operands(id) {
                 match group.find(input) {
                     Found::Inside(root) => self.last_read[root.index()] = position_u32(position),
                     Found::External(e @ External::Strided(_)) => {
@@ -120,7 +148,10 @@ impl Emitter {
         for (position, &id) in nodes.iter().enumerate() {
             let node = at.graph.node(id);
             found.clear();
-            found.extend(node.inputs.iter().map(|&input| group.find(input)));
+            found.extend(at.operands(id).iter().map(|&input| group.find(input)));
+            if found.len() < node.inputs.len() {
+                group.out.adds.extend(at.added(id));
+            }
             operands.clear();
             for found in &found {
                 operands.push(match *found {

@@ -1,6 +1,7 @@
 //! What a program needs of a tape, copied, and what becomes of it.
 
 use super::accumulate::{Accumulation, accumulate};
+use super::add_at::absorb;
 use super::compile::{Inner, MOST_CUSTOM_OPERANDS, Program};
 use super::join::join;
 use super::lanes::{self, Wanted};
@@ -214,6 +215,7 @@ impl Extract {
             let values = self.outputs + self.assigned.len();
             (values, values + 2 * self.guards.len())
         };
+        absorb(&mut self.graph, &self.roots);
         let views = legalise(&mut self.graph, &mut self.roots[..first_guard]);
         // A value assigned from a parameter or input as it is must be copied before any parameter changes; so must an
         // output that passes have found equal to one: it is the old value, under another name. (Legalising has copied

@@ -13,6 +13,7 @@
 //! more than those that need no memory any more.
 
 use super::accumulate::Accumulation;
+use super::add_at::is_late;
 use super::legalise::Views;
 use super::schedule::{BEFORE, Planned, Schedule};
 use crate::ir::{Graph, Kernel, NodeId};
@@ -116,7 +117,7 @@ fn target(
     let mut inner: HashSet<NodeId> = HashSet::new();
     for read in reads {
         let there = schedule.step(views, read.by) == to;
-        if there && !views.is_identity(graph, read.input) {
+        if there && (!views.is_identity(graph, read.input) || is_late(graph, views, read.input)) {
             return None;
         }
         if there {

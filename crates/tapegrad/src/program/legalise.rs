@@ -3,6 +3,7 @@
 //! Afterwards: a `reshape` reads a value without gaps; `gather`, `scatter_add` and custom kernels read values without gaps;
 //! every output and every assigned value has a buffer of its own.
 
+use super::add_at::Added;
 use super::view::View;
 use crate::ir::{Attrs, DType, Elementwise, Graph, Inputs, Kernel, NodeId, OpDef, Rule, TensorType, infer_elementwise};
 use crate::num::{Float, Formula};
@@ -97,6 +98,13 @@ pub(crate) fn legalise(graph: &mut Graph, own: &mut [NodeId]) -> Views {
     let before: Vec<NodeId> = graph.order().to_vec();
     let mut order = Vec::with_capacity(before.len());
     for &id in &before {
+        if let Some(added) = Added::of(graph, id)
+            && Added::walk(&views.view(graph, added.numbers)).is_none()
+        {
+            let mut inputs = Inputs::from(graph.node(id).inputs);
+            inputs[2] = copy(graph, added.numbers, &mut order);
+            graph.set_inputs(id, &inputs);
+        }
         let node = graph.node(id);
         let needs_whole = match node.op.kernel {
             Kernel::Gather | Kernel::ScatterAdd | Kernel::Custom(_) | Kernel::Indexed { .. } => true,

@@ -8,7 +8,7 @@
 //!
 //! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
 //!
-//! Groups of tensors move into the group that reads them first (`join`). Groups of single numbers may change their order
+//! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them first (`join`). Groups of single numbers may change their order
 //! (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
 //! who decides that.
 //!
@@ -18,6 +18,7 @@
 
 mod access;
 mod accumulate;
+mod add_at;
 mod batch;
 mod compile;
 mod decode;

@@ -1,6 +1,7 @@
 //! The plan of a program: which buffer every value has, and the steps over those buffers.
 
 use super::accumulate::Accumulation;
+use super::add_at::Added;
 use super::decode::{Decoded, Decoder};
 use super::emit::{Emitter, NOWHERE, Places};
 use super::layout::{IndexInput, Role, Slot};
@@ -177,7 +178,7 @@ impl<'a> Plan<'a> {
         };
         for &id in graph.order().iter().rev() {
             let node = graph.node(id);
-            let Some(bound) = graph.rows_below(id) else { continue };
+            let Some(bound) = graph.rows_below(id).or_else(|| Some(Added::of(graph, id)?.columns)) else { continue };
             tighten(&mut bounds, node.inputs[1], bound, id);
             // Any of the indices may be picked for any place.
             let own = bounds.get(&id).and_then(|own| own.iter().min_by_key(|(_, rows, _)| *rows));
@@ -431,6 +432,7 @@ impl<'a> Plan<'a> {
             step_of: &self.schedule.step_of,
             offset: &self.offset,
             literals: &self.literals,
+            index_offset: &self.index_offset,
             scratch: align(self.end, usize::MAX),
         };
         let mut emitter = Emitter::new(self.graph.index_bound());

@@ -6,6 +6,7 @@
 //! operands. So a derivative that needs only what the forward group has in hand, such as σ'(z) beside σ(z), is computed
 //! there, and its input need not be kept.
 
+use super::add_at::is_late;
 use super::legalise::Views;
 use crate::ir::{DType, Graph, Kernel, NodeId};
 use std::collections::HashMap;
@@ -60,6 +61,7 @@ pub(crate) fn schedule(graph: &Graph, views: &Views) -> Schedule {
             let step = s.step(views, input);
             if step != BEFORE {
                 let inside = views.is_identity(graph, input)
+                    && !is_late(graph, views, input)
                     && matches!(s.steps[step as usize], Planned::Group { numel: n, .. } if n == numel);
                 earliest = earliest.max(if inside { step } else { step + 1 });
             }

@@ -51,6 +51,8 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
+    /// Done to results of the body, when they are there.
+    pub(crate) adds: Vec<AddAt>,
     /// The same as the interpreter carries it out, for single numbers.
     pub(crate) decoded: Option<Decoded>,
     /// The same as machine code, for tensors.
@@ -84,6 +86,17 @@ pub(crate) struct Load {
     pub(crate) offset: usize,
     pub(crate) dims: Strides,
     pub(crate) strides: Strides,
+}
+
+/// `to[row·columns + index[row]] += from[row·stride]` for each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddAt {
+    pub(crate) to: usize,
+    pub(crate) columns: usize,
+    /// Where the positions begin in the index buffer.
+    pub(crate) index: usize,
+    pub(crate) from: usize,
+    pub(crate) stride: usize,
 }
 
 /// `c[i] = a[i]·b[i]` for each position `i` of the stack, or an update of what stands in `c`; `c` is row-major without gaps.

@@ -138,6 +138,11 @@ impl<T: Float> Fused<T> {
                 writeln!(f, "    {title:4} {} = {right}", names.operand(step, self, inst.dst))?;
             }
         }
+        for add in &self.adds {
+            let (to, index) = (names.place(step, add.to), names.index(add.index));
+            let from = if add.stride == 0 { names.number(step, add.from) } else { names.place(step, add.from) };
+            writeln!(f, "         {to} += {from} at {index} of each {}", add.columns)?;
+        }
         Ok(())
     }
 

@@ -7,11 +7,15 @@ use std::ops::Range;
 use tapegrad_jit::LANES;
 
 /// Carries out a group.
-pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
+pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T], indices: &[u32]) {
     let base = values.as_mut_ptr();
     if let Some(pass) = &f.pass {
-        // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena.
-        unsafe { run_pass(f, pass, base, 0..f.numel, 0) };
+        // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena, and what is added
+        // to rows.
+        unsafe {
+            run_pass(f, pass, base, 0..f.numel, 0);
+            add_at(f, base, indices, 0..f.numel);
+        }
         return;
     }
     if f.numel == 1 {
@@ -20,7 +24,25 @@ pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
         return;
     }
     // SAFETY: as above, for every tile; and no instruction writes what it reads, unless exactly in place.
-    unsafe { run_part(f, base, 0..f.numel, 0) }
+    unsafe { run_part(f, base, indices, 0..f.numel, 0) }
+}
+
+/// Adds to rows what the group adds there, as far as it belongs to these elements.
+///
+/// # Safety
+/// As [`run_part`], when the elements have been computed.
+#[inline(always)]
+unsafe fn add_at<T: Reading>(f: &Fused<T>, v: *mut T, indices: &[u32], elements: Range<usize>) {
+    for add in &f.adds {
+        for row in elements.start / add.columns..elements.end.div_ceil(add.columns) {
+            // Setting an index checks that it is below the number of columns.
+            let at = row * add.columns + indices[add.index + row] as usize;
+            if elements.contains(&at) {
+                // SAFETY: the element is one of these; the numbers of all rows lie behind `v`, and nobody writes them meanwhile.
+                unsafe { *v.add(add.to + at) = *v.add(add.to + at) + *v.add(add.from + row * add.stride) };
+            }
+        }
+    }
 }
 
 /// Carries out a group of tiles for some of its elements, each with the same bits as in the whole. Registers are
@@ -31,7 +53,25 @@ pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T]) {
 /// it is a register; no instruction may write what it reads, unless exactly in place. Nobody else may use these registers,
 /// write what the group reads, or use the elements it writes, at the same time. `elements` starts at a multiple of
 /// [`unit`].
-pub(super) unsafe fn run_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
+pub(super) unsafe fn run_part<T: Reading>(
+    f: &Fused<T>,
+    v: *mut T,
+    indices: &[u32],
+    elements: Range<usize>,
+    registers: usize,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        compute_part(f, v, elements.clone(), registers);
+        add_at(f, v, indices, elements);
+    }
+}
+
+/// The instructions of a part.
+///
+/// # Safety
+/// As [`run_part`].
+unsafe fn compute_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usize>, registers: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         if let Some(pass) = &f.pass {
@@ -47,7 +87,11 @@ pub(super) unsafe fn run_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Ran
 
 /// How many elements, or a multiple, are handled at a time: ranges for threads begin at multiples.
 pub(super) fn unit<T>(f: &Fused<T>) -> usize {
-    f.pass.as_ref().map_or(f.tile, |pass| if pass.window > 0 { pass.window } else { f.tile.next_multiple_of(LANES) })
+    f.pass.as_ref().map_or(f.tile, |pass| match (pass.line, pass.window) {
+        (Some(line), _) => line,
+        (None, 0) => f.tile.next_multiple_of(LANES),
+        (None, window) => window,
+    })
 }
 
 /// Carries out a group as machine code, for some of its elements, each with the same bits as in the whole. Temporary memory
@@ -64,10 +108,11 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
                 load(&f.loads[number], v, start, std::slice::from_raw_parts_mut(temporary.add(at), len));
             }
         };
-        if pass.cycle {
+        let once = pass.cycle || pass.line.is_some();
+        if once {
             bring(0, pass.window);
         }
-        if pass.cycle || pass.window == 0 {
+        if once || pass.window == 0 {
             pass.code.run(pass.index, v, temporary, elements);
             return;
         }

@@ -53,12 +53,12 @@ pub(super) fn code<T: Reading>(step: &Step<T>, state: &mut State<T>) -> bool {
 fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
     let State { values, indices, scratch, team, registers, .. } = state;
     if let Some(team) = team
-        && share::run(step, values, scratch, *registers, team)
+        && share::run(step, values, indices, scratch, *registers, team)
     {
         return;
     }
     match step {
-        Step::Fused(f) => fused::run(f, values),
+        Step::Fused(f) => fused::run(f, values, indices),
         Step::MatMul(m) => {
             let scales = scales(m, values);
             // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.

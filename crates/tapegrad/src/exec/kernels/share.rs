@@ -90,6 +90,7 @@ fn weight<T>(f: &Fused<T>) -> usize {
 pub(super) fn run<T: Reading>(
     step: &Step<T>,
     values: &mut [T],
+    indices: &[u32],
     scratch: &mut [T],
     registers: usize,
     team: &mut Team,
@@ -129,7 +130,7 @@ pub(super) fn run<T: Reading>(
                 let elements = cut.piece(index).range(f.numel, unit);
                 // SAFETY: the verifier has checked every place of the group, that no element depends on another, and that
                 // all that does not advance is a register, of which each thread has its own.
-                unsafe { fused::run_part(f, base.get(), elements, thread * registers) };
+                unsafe { fused::run_part(f, base.get(), indices, elements, thread * registers) };
             });
         }
         Step::Reduce(r) => {

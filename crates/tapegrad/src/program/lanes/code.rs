@@ -26,6 +26,8 @@ pub(in super::super) enum Kind {
     Row(u32),
     /// An operand in temporary memory, by number.
     Temporary(u32),
+    /// A number for each line of a pass, by its place in the arena.
+    Each(u32),
     /// An instruction on values.
     Do(Op, [Val; 3]),
     /// A sum over rows of a value, or of the product of two.
@@ -91,6 +93,10 @@ impl CodeList {
 
     pub(in super::super) fn temporary(&mut self, number: u32) -> Val {
         self.push(Kind::Temporary(number), true, None)
+    }
+
+    pub(in super::super) fn each(&mut self, place: u32) -> Val {
+        self.push(Kind::Each(place), true, None)
     }
 
     /// Says that the values from a position on are the steps of a formula.

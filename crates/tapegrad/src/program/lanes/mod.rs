@@ -11,12 +11,14 @@
 //! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
 //! is left of them: a layer is the multiplications it takes, over as many rows of the batch as a vector register holds,
 //! and the batch is one loop over forward and backward pass together. Programs that are too large, pick rows by index or
-//! call a user's kernel are not for this; [`lower`] then returns nothing and the program is one of steps.
+//! call a user's kernel are not for this, nor are those whose products are faster as steps (`cost`); [`lower`] then returns nothing and
+//! the program is one of steps.
 
 mod axes;
 mod blocks;
 mod cells;
 mod code;
+mod cost;
 mod factor;
 mod formulas;
 mod packs;
@@ -71,13 +73,17 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<L
     if work(wanted.graph, None) > limits.scalars && is_scalar(wanted.graph) {
         return None;
     }
-    lower_over(wanted, &axes::choose(wanted.graph, wanted.updates), limits)
+    let rows = axes::choose(wanted.graph, wanted.updates);
+    if limits.estimate && !cost::code_pays::<T>(wanted.graph, &rows) {
+        return None;
+    }
+    lower_over(wanted, &rows, limits)
 }
 
 /// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
-pub(super) const SMALL: Limits = Limits { work: 6_000, scalars: 500, values: 16_000 };
+pub(super) const SMALL: Limits = Limits { work: 6_000, scalars: 500, values: 16_000, estimate: true };
 /// As much as can be compiled in seconds.
-pub(super) const LARGE: Limits = Limits { work: 1 << 20, scalars: 1 << 20, values: 1 << 21 };
+pub(super) const LARGE: Limits = Limits { work: 1 << 20, scalars: 1 << 20, values: 1 << 21, estimate: false };
 
 /// How large a program may be.
 #[derive(Clone, Copy)]
@@ -88,6 +94,8 @@ pub(super) struct Limits {
     scalars: usize,
     /// Values computed.
     values: usize,
+    /// Whether it must be the faster as code, by an estimate.
+    estimate: bool,
 }
 
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a

@@ -34,6 +34,33 @@ fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {
     if apart { Ok(()) } else { Err("an element depends on another of the same group".to_owned()) }
 }
 
+/// What is added to rows is added to results of the group, which nothing in it reads, and reads none of them.
+fn verify_adds<T>(f: &Fused<T>) -> Result<(), String> {
+    for add in &f.adds {
+        let to = u32::try_from(add.to).map_or(0, |to| to | ADVANCE);
+        if f.numel < 2 || add.columns == 0 || !f.numel.is_multiple_of(add.columns) {
+            return Err("numbers are added to rows where there are none".to_owned());
+        }
+        let code = || f.body.iter().filter(|inst| inst.op != Opcode::More);
+        if !code().any(|inst| inst.dst == to) {
+            return Err("numbers are added to what is no result".to_owned());
+        }
+        let written = code().map(|inst| inst.dst).filter(|dst| dst & ADVANCE != 0).map(|dst| (dst & !ADVANCE) as usize);
+        let own = add.to..add.to + f.numel;
+        let read_late = (0..f.body.len())
+            .skip_while(|&i| f.body[i].dst != to || f.body[i].op == Opcode::More)
+            .skip(1)
+            .filter(|&i| !matches!(f.body[i].op, Opcode::Load | Opcode::More))
+            .any(|i| f.operands(&f.body, i).any(|operand| operand == to));
+        let loads = f.loads.iter().any(|load| overlap(&load.range(), &own));
+        let from = add.numbers(f.numel);
+        if read_late || loads || written.into_iter().any(|start| overlap(&(start..start + f.numel), &from)) {
+            return Err("numbers are added to what the group reads, or from what it computes".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// The decoded form reaches nothing outside the arena and writes no constant, and its pieces lie in the body one after the other; the calls
 /// of one are computed together from what stood there before. That its arithmetic is the body's is not asked: tests compare the bits.
 fn verify_decoded<T>(f: &Fused<T>, decoded: &Decoded, scratch: usize, arena: usize) -> Result<(), String> {
@@ -96,6 +123,7 @@ pub(super) fn verify<T>(f: &Fused<T>, scratch: usize, arena: usize) -> Result<()
         return Err(format!("a tile of {} for {} elements", f.tile, f.numel));
     }
     verify_elements(f)?;
+    verify_adds(f)?;
     f.decoded.as_ref().map_or(Ok(()), |decoded| verify_decoded(f, decoded, scratch, arena))?;
     for code in [&f.prologue, &f.body] {
         for (i, inst) in code.iter().enumerate() {

@@ -1,0 +1,96 @@
+//! Whether a program is faster as one piece of machine code or as steps: an estimate of what its products take as either.
+//!
+//! ```text
+//!   code    an instruction for each multiplication of a row and each vector of rows, operands and sums in memory
+//!   steps   tiles with sums in registers; a start and an end for each product, and vectors that narrow matrices do not fill
+//! ```
+//!
+//! Elementwise operations take about the same time as either, so they do not count. The times are measured on networks drawn at
+//! random (AMD EPYC with AVX2): 40-8 with 55 rows took 2.9 µs as code and 1.5 as steps, 2-5-5-1 with 256 rows is the other way round.
+
+use super::axes::Rows;
+use crate::ir::{Graph, Kernel, Reading};
+
+/// Nanoseconds of a multiplication of vectors in code.
+const IN_CODE: f64 = 0.6;
+/// The same in a product's tiles.
+const IN_TILES: f64 = 0.3;
+/// What comes with a product: its start and end, and the passes and sums around it, each of which is a step too.
+const PRODUCT: f64 = 150.0;
+/// Steps must be that much faster.
+const MARGIN: f64 = 1.25;
+
+/// Whether code is the faster, or about as fast.
+pub(super) fn code_pays<T: Reading>(graph: &Graph, rows: &Rows) -> bool {
+    let lanes = if T::is_f32() { 8 } else { 4 };
+    let (mut code, mut steps) = (0.0, 0.0);
+    for &id in graph.order() {
+        let node = graph.node(id);
+        if !matches!(node.op.kernel, Kernel::MatMul) {
+            continue;
+        }
+        let (left, dims) = (graph.shape(node.inputs[0]).dims(), graph.shape(id).dims());
+        let (n, k) = (dims[dims.len() - 1], left[left.len() - 1]);
+        let numel = graph.shape(id).numel();
+        let over_rows = [id, node.inputs[0], node.inputs[1]].iter().any(|id| rows.axis[id.index()].is_some());
+        let (count, vectors) = if over_rows { (rows.count.max(1), rows.count.div_ceil(lanes)) } else { (1, 1) };
+        code += IN_CODE * (numel * k / count * vectors) as f64;
+        // Lanes along the columns, or along what is summed.
+        let vectors = (numel / n.max(1) * n.div_ceil(lanes) * k).min(numel * k.div_ceil(lanes));
+        steps += PRODUCT + IN_TILES * vectors as f64;
+    }
+    code <= MARGIN * steps
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::ir::{Tape, Tensor};
+    use crate::program::{Program, Step, Tier};
+
+    /// A training step of a network, as the default tier makes it: whether it is code.
+    fn is_code<T: crate::ir::Reading>(widths: &[usize], rows: usize, tier: Tier) -> bool {
+        let tape = Tape::new();
+        let of = |shape: [usize; 2]| Tensor::from_fn(shape, |i| ((i * 7) % 11) as f64 * 0.05 - 0.2);
+        let (mut a, mut params) = (tape.input(of([rows, widths[0]])), Vec::new());
+        for layer in widths.windows(2) {
+            let (w, b) = (tape.param(of([layer[0], layer[1]])), tape.param(Tensor::from_fn([layer[1]], |i| i as f64)));
+            params.extend([w, b]);
+            a = (a.matmul(w) + b).sigmoid();
+        }
+        let loss = (a - tape.input(of([rows, widths[widths.len() - 1]]))).square().mean();
+        for (&param, gradient) in params.iter().zip(tape.grad(loss, &params)) {
+            tape.assign(param, param - 0.1 * gradient);
+        }
+        let options = crate::program::CompileOptions::default().tier(tier);
+        let program: Program<T> = tape.compile_with(&[loss], &options).unwrap();
+        program.0.steps.iter().any(|step| matches!(step, Step::Machine(_)))
+    }
+
+    #[test]
+    fn networks_that_tiles_serve_better_are_steps_and_those_of_the_benchmarks_code() {
+        if !tapegrad_jit::supported() {
+            return;
+        }
+        let code: [(&[usize], usize); 7] = [
+            (&[2, 2, 1], 4),
+            (&[2, 5, 5, 1], 4),
+            (&[2, 5, 5, 1], 256),
+            (&[3, 4, 1], 4),
+            (&[3, 20, 8, 1, 8], 10),
+            (&[1, 87, 2, 3, 7], 18),
+            (&[6, 6, 1], 28),
+        ];
+        for (widths, rows) in code {
+            assert!(is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");
+            assert!(is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");
+        }
+        let steps: [(&[usize], usize); 2] = [(&[40, 8], 55), (&[175, 1, 2], 170)];
+        for (widths, rows) in steps {
+            assert!(!is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");
+            assert!(!is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");
+            // Who asks for code gets it.
+            assert!(is_code::<f64>(widths, rows, Tier::Optimised), "{widths:?}, {rows} rows");
+        }
+    }
+}
