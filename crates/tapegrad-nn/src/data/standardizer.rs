@@ -7,7 +7,8 @@ use tapegrad::Tensor;
 /// Shifts and scales each column to mean 0 and standard deviation 1 as learned from some rows, usually the training part.
 ///
 /// The standard deviation is that of the rows themselves (divided by n, as in scikit-learn). A constant column is shifted
-/// but not scaled: its `std` is 1. So is one that varies by no more than rounding, unless its numbers are large.
+/// but not scaled: its `std` is 1. So is one that varies by no more than rounding, unless its numbers are large, or by less than the
+/// smallest normal number.
 ///
 /// # Examples
 ///
@@ -111,9 +112,10 @@ fn moments<I: Iterator<Item = f64>>(column: impl Fn() -> I) -> (f64, f64) {
     let mean = column().map(|x| x / scale / n).sum::<f64>();
     let variance = column().map(|x| (x / scale - mean).powi(2) / n).sum::<f64>();
     let std = variance.sqrt();
-    // The mean of n numbers is off by up to n roundings; what varies by less does not vary, and must not be blown up.
+    // The mean of n numbers is off by up to n roundings; what varies by less does not vary, and must not be blown up. Nor has the quotient
+    // by a number that is not normal any digits.
     let std = if std <= n * f64::EPSILON { scale.max(1.0) } else { std * scale };
-    (mean * scale, std)
+    (mean * scale, if std.is_normal() { std } else { 1.0 })
 }
 
 #[cfg(test)]
@@ -153,6 +155,16 @@ mod tests {
         let small = Tensor::from([[1.0], [1.0 + 1e-9]]);
         let scaled = Standardizer::fit(&small).unwrap().apply(&small).unwrap();
         assert!((scaled[[1, 0]] - 1.0).abs() < 1e-6, "a small variation is one");
+    }
+
+    #[test]
+    fn what_varies_by_less_than_a_normal_number_is_constant() {
+        for x in [5e-324, 1e-310, 2e-308] {
+            let rows = Tensor::from_fn([9, 1], |i| if i == 0 { x } else { 0.0 });
+            let standardizer = Standardizer::fit(&rows).unwrap();
+            assert_eq!(standardizer.std(), &[1.0]);
+            assert!(standardizer.apply(&rows).unwrap().data().iter().all(|s| s.is_finite()));
+        }
     }
 
     #[test]

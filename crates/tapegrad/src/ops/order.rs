@@ -128,12 +128,12 @@ of_order! {
         partial: x.polygamma(n.saturating_add(1)),
         samples: [(1.5, 0.0), (0.75, 1.0), (3.0, 2.0), (-1.25, 3.0)],
     }
-    /// Modified Bessel function of the first kind of whole order, $I_n(x)$.
+    /// Modified Bessel function of the first kind of whole order, $I_n(x)$. Digits are lost for $n$ above 100 000.
     BESSEL_I bessel_i(x, n) {
         partial: if n == 0 { x.bessel_i(1) } else { (x.bessel_i(n - 1) + x.bessel_i(n.saturating_add(1))) * 0.5 },
         samples: [(1.5, 0.0), (-0.75, 1.0), (3.0, 2.0), (30.0, 3.0)],
     }
-    /// The $n$-th derivative of `sinc`.
+    /// The $n$-th derivative of `sinc`. NaN for $n$ above 1300.
     SINC_DERIVATIVE sinc_derivative(x, n) {
         partial: x.sinc_derivative(n.saturating_add(1)),
         samples: [(1.5, 0.0), (-0.25, 1.0), (0.0, 2.0), (5.25, 1.0)],
