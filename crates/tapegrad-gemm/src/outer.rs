@@ -27,13 +27,14 @@ impl<V: Vector> Kernel<V> for Outer<'_, V::Elem> {
                 let c = job.c.offset(job.c_at.offset(i, 0));
                 let mut j = 0;
                 while j < whole {
-                    let out = V::load(job.b.add(j)).mul(x).mul(alpha);
+                    // A sum begins with 0, also one of a single product, which may be −0.
+                    let out = V::load(job.b.add(j)).mul_add(x, V::zero()).mul(alpha);
                     let out = if keep { V::load(c.add(j)).mul_add(beta, out) } else { out };
                     out.store(c.add(j));
                     j += V::N;
                 }
                 if j < job.n {
-                    let out = V::load_masked(job.b.add(j), mask).mul(x).mul(alpha);
+                    let out = V::load_masked(job.b.add(j), mask).mul_add(x, V::zero()).mul(alpha);
                     let out = if keep { V::load_masked(c.add(j), mask).mul_add(beta, out) } else { out };
                     out.store_first(c.add(j), job.n - j);
                 }

@@ -103,6 +103,10 @@ impl Module for Activation {
     fn params(&self) -> Vec<Var> {
         Vec::new()
     }
+
+    fn keeps_features(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Display for Activation {

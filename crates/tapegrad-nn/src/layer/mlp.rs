@@ -1,6 +1,6 @@
 //! The multilayer perceptron.
 
-use super::{Activation, Dense, Module};
+use super::{Activation, Dense, Module, distinct};
 use crate::error::ModelError;
 use crate::init::Init;
 use crate::random::Source;
@@ -195,7 +195,7 @@ impl Module for Mlp {
     }
 
     fn params(&self) -> Vec<Var> {
-        self.layers.iter().flat_map(|(dense, _)| dense.params()).collect()
+        distinct(self.layers.iter().flat_map(|(dense, _)| dense.params()))
     }
 
     fn features(&self) -> Option<usize> {
@@ -230,6 +230,14 @@ mod tests {
         let swapped = [weights[1].clone(), weights[0].clone()];
         let error = builder.build_from(&tape, &swapped).unwrap_err().to_string();
         assert_eq!(error, "mlp: expected layer0.w of shape [2, 2], found [2, 1]");
+    }
+
+    #[test]
+    fn shared_weights_are_counted_once() {
+        let tape = Tape::new();
+        let shared = Dense::from_weights(&tape, &[[1.0, 2.0], [3.0, 4.0]].into(), None).unwrap();
+        let net = Mlp::from_layers(vec![(shared, Activation::Tanh), (shared, Activation::Identity)]).unwrap();
+        assert_eq!(net.params().len(), 1);
     }
 
     #[test]

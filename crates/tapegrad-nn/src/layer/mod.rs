@@ -17,6 +17,7 @@ pub use dense::Dense;
 pub use mlp::{Mlp, MlpBuilder};
 pub use sequential::Sequential;
 
+use crate::error::ModelError;
 use tapegrad::Var;
 
 /// A recorded function of a batch of rows, with parameters.
@@ -58,12 +59,35 @@ pub trait Module {
     // Not `track_caller`: then the lines of a user's module, not of its caller, stand in errors.
     fn forward(&self, x: Var) -> Var;
 
+    /// [`Module::forward`], or an error where `x` does not have [`Module::features`] columns.
+    ///
+    /// # Errors
+    /// If this module, or one that it hands its rows to, says that it takes another number of columns than it is given.
+    ///
+    /// # Panics
+    /// If `x` does not have the shape this module takes, and [`Module::features`] does not say so.
+    fn try_forward(&self, x: Var) -> Result<Var, ModelError> {
+        let found = x.shape().dims().last().copied();
+        match self.features() {
+            Some(wanted) if found != Some(wanted) => {
+                let found = found.map_or("a single number".to_owned(), |columns| columns.to_string());
+                Err(ModelError::new(format!("the network takes {wanted} features, but is given {found}")))
+            }
+            _ => Ok(self.forward(x)),
+        }
+    }
+
     /// The parameters that training changes, in a fixed order.
     fn params(&self) -> Vec<Var>;
 
     /// The number of columns `x` must have, if there is only one right number.
     fn features(&self) -> Option<usize> {
         None
+    }
+
+    /// Whether the result has as many columns as `x`, however many these are.
+    fn keeps_features(&self) -> bool {
+        false
     }
 
     /// Names the parameters that have no name yet: `{prefix}.0`, `{prefix}.1`, …
@@ -91,6 +115,10 @@ impl Module for Box<dyn Module> {
         (**self).forward(x)
     }
 
+    fn try_forward(&self, x: Var) -> Result<Var, ModelError> {
+        (**self).try_forward(x)
+    }
+
     fn params(&self) -> Vec<Var> {
         (**self).params()
     }
@@ -99,9 +127,24 @@ impl Module for Box<dyn Module> {
         (**self).features()
     }
 
+    fn keeps_features(&self) -> bool {
+        (**self).keeps_features()
+    }
+
     fn name_params(&self, prefix: &str) {
         (**self).name_params(prefix);
     }
+}
+
+/// Each parameter once: a module that occurs twice, or a weight that two modules share, is one set of parameters.
+fn distinct(params: impl Iterator<Item = Var>) -> Vec<Var> {
+    let mut distinct: Vec<Var> = Vec::new();
+    for param in params {
+        if !distinct.iter().any(|p| p.is_same_as(param)) {
+            distinct.push(param);
+        }
+    }
+    distinct
 }
 
 fn name_if_unnamed(param: Var, name: &str) {

@@ -1,6 +1,7 @@
 //! One module after another.
 
-use super::Module;
+use super::{Module, distinct};
+use crate::error::ModelError;
 use tapegrad::Var;
 
 /// Modules applied one after another.
@@ -65,19 +66,33 @@ impl Module for Sequential {
         x
     }
 
-    fn params(&self) -> Vec<Var> {
-        // A module that occurs twice, or a weight that two modules share, is one set of parameters.
-        let mut params: Vec<Var> = Vec::new();
-        for param in self.modules.iter().flat_map(|m| m.params()) {
-            if !params.iter().any(|p| p.is_same_as(param)) {
-                params.push(param);
-            }
+    fn try_forward(&self, x: Var) -> Result<Var, ModelError> {
+        let mut x = x;
+        for (i, module) in self.modules.iter().enumerate() {
+            let named = |error: ModelError| {
+                let message = error.to_string();
+                ModelError::new(match message.strip_prefix("the network") {
+                    Some(rest) => format!("module {i} of the network{rest}"),
+                    None => format!("module {i} of the network: {message}"),
+                })
+            };
+            x = module.try_forward(x).map_err(named)?;
         }
-        params
+        Ok(x)
     }
 
+    fn params(&self) -> Vec<Var> {
+        distinct(self.modules.iter().flat_map(|m| m.params()))
+    }
+
+    /// Those of the first module that is particular about them, behind others that keep them.
     fn features(&self) -> Option<usize> {
-        self.modules.first().and_then(|m| m.features())
+        let first = self.modules.iter().find(|m| !m.keeps_features())?;
+        first.features()
+    }
+
+    fn keeps_features(&self) -> bool {
+        self.modules.iter().all(|m| m.keeps_features())
     }
 }
 

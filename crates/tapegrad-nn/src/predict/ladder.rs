@@ -79,7 +79,7 @@ impl<T: Element> Ladder<T> {
         let mut rungs = Vec::new();
         for rows in ROWS.into_iter().filter(|&rows| rows == 1 || rows * features <= MAX_CHUNK) {
             let x = tape.input(Tensor::zeros([rows, features]));
-            let prediction = model.forward(x);
+            let prediction = model.try_forward(x)?;
             outputs = output_columns(prediction, rows)?;
             let measured = measure.map(|(objective, targets)| {
                 let target = match targets {
@@ -121,6 +121,17 @@ impl<T: Element> Ladder<T> {
         Ok(())
     }
 
+    /// The number of rows, if they have as many columns as the network takes.
+    pub(crate) fn count(&self, rows: &Tensor) -> Result<usize, PredictError> {
+        match *rows.shape().dims() {
+            [n, columns] if columns == self.features => Ok(n),
+            _ => {
+                let message = format!("expected rows of {} features, found shape {}", self.features, rows.shape());
+                Err(PredictError::new(message))
+            }
+        }
+    }
+
     /// Replays all rows in chunks.
     pub(crate) fn run(
         &mut self,
@@ -129,13 +140,7 @@ impl<T: Element> Ladder<T> {
         mut then: impl FnMut(Chunk<'_, T>),
     ) -> Result<(), PredictError> {
         let (features, outputs) = (self.features, self.outputs);
-        let total = match *rows.shape().dims() {
-            [n, columns] if columns == features => n,
-            _ => {
-                let message = format!("expected rows of {features} features, found shape {}", rows.shape());
-                return Err(PredictError::new(message));
-            }
-        };
+        let total = self.count(rows)?;
         let mut start = 0;
         while start < total {
             let rung = self.rungs.iter_mut().find(|rung| rung.rows <= total - start).expect("the last rung is one row");

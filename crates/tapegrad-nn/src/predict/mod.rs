@@ -11,6 +11,7 @@ mod ladder;
 
 pub(crate) use ladder::{Ladder, Objective, check_features, output_columns};
 
+use crate::error::ModelError;
 use crate::layer::Module;
 use crate::metrics::largest;
 use std::fmt;
@@ -72,7 +73,7 @@ impl<T: Element> Predictor<T> {
     /// If the number of columns is not the number of features, or a number is not finite.
     pub fn predict(&mut self, rows: &Tensor) -> Result<Tensor, PredictError> {
         let outputs = self.ladder.outputs();
-        let mut data = Vec::with_capacity(rows.shape().dims().first().map_or(0, |n| n * outputs));
+        let mut data = Vec::with_capacity(self.ladder.count(rows)? * outputs);
         self.ladder.run(rows, None, |chunk| data.extend(chunk.predictions.iter().map(|y| y.to_f64())))?;
         let shape = [data.len() / outputs, outputs];
         Ok(Tensor::new(shape, data).expect("every row has as many outputs as the network"))
@@ -131,6 +132,12 @@ impl fmt::Display for PredictError {
 }
 
 impl std::error::Error for PredictError {}
+
+impl From<ModelError> for PredictError {
+    fn from(error: ModelError) -> Self {
+        PredictError(error.to_string())
+    }
+}
 
 impl From<CompileError> for PredictError {
     fn from(error: CompileError) -> Self {
@@ -210,6 +217,9 @@ mod tests {
             message(predictor.predict(&Tensor::from([[0.0, 0.0, 0.0], [0.0, f64::NAN, 0.0]])).unwrap_err()),
             "expected features that are finite in f32, found NaN in row 1, column 1 (counted from 0)"
         );
+        // Of these there are more than a memory holds.
+        let empty = predictor.predict(&Tensor::zeros([usize::MAX / 16, 0])).unwrap_err();
+        assert!(message(empty).starts_with("expected rows of 3 features"));
         let huge = predictor.predict(&Tensor::from([[1e300, 0.0, 0.0]])).unwrap_err();
         assert!(message(huge).contains("finite in f32, found 1e300"));
     }

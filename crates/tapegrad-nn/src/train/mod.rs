@@ -152,7 +152,8 @@ impl Trainer {
     /// Trains a network recorded on `tape`, in `T` (`f32` or `f64`).
     ///
     /// The values the parameters were recorded with are the start, and stay on the tape; the trained ones are in the
-    /// result. A validation part is measured after every epoch.
+    /// result. Assignments of your own to these parameters have no part in the training, and are on the tape again when this returns. A
+    /// validation part is measured after every epoch.
     ///
     /// # Errors
     /// If data, network, loss and settings do not fit each other, or the loss becomes infinite or undefined.

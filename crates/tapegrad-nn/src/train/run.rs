@@ -83,6 +83,7 @@ impl<'a, T: Element> Training<'a, T> {
             lr: tape.input(rate).named("lr"),
             data: training,
         };
+        let own: Vec<(Var, Var)> = params.iter().filter_map(|&p| Some((p, tape.assigned(p)?))).collect();
         let batch = trainer.batch_size.filter(|&rows| rows < training.len());
         let main = recorder.step::<T>(batch);
         let rest = batch.map_or(0, |rows| training.len() % rows);
@@ -90,6 +91,9 @@ impl<'a, T: Element> Training<'a, T> {
         // The tape is the user's: a program compiled from it later must not train, also where this training cannot start.
         for var in params.iter().copied().chain(recorder.optimizer_state.vars()) {
             tape.unassign(var);
+        }
+        for (param, value) in own {
+            tape.assign(param, value);
         }
         let (main, remainder) = (main?, remainder?);
         let evaluator =

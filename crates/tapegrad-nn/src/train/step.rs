@@ -4,7 +4,7 @@ use super::{TrainError, Trainer};
 use crate::data::{Dataset, Targets};
 use crate::layer::Module;
 use crate::optim::OptimizerState;
-use crate::predict::output_columns;
+use crate::predict::{PredictError, output_columns};
 use tapegrad::{Element, Program, State, Tape, Tensor, Var};
 
 /// What all programs of one training share.
@@ -83,7 +83,7 @@ impl Recorder<'_> {
         batch: Option<Var>,
     ) -> Result<Step<T>, TrainError> {
         let (rows, objective) = (batch_x.shape().dims()[0], self.trainer.objective);
-        let prediction = self.model.forward(batch_x);
+        let prediction = self.model.try_forward(batch_x).map_err(PredictError::from)?;
         let (found, wanted) = (output_columns(prediction, rows)?, self.data.output_count());
         if found != wanted {
             let message = format!("the network gives {found} outputs, the targets need {wanted}");

@@ -6,7 +6,9 @@ use tapegrad::{Element, Tape, Tensor, Var};
 use tapegrad_nn::optim::{Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd};
 use tapegrad_nn::random::{Rng, SHUFFLE, WEIGHTS};
 use tapegrad_nn::train::Stopped;
-use tapegrad_nn::{Activation, Dataset, Dense, Loss, Mlp, Module, Optimizer, Reduction, Targets, Trained, Trainer};
+use tapegrad_nn::{
+    Activation, Dataset, Dense, Loss, Mlp, Module, Optimizer, Reduction, Sequential, Targets, Trained, Trainer,
+};
 
 fn xor() -> Dataset {
     Dataset::real([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [[0.0], [1.0], [1.0], [0.0]]).unwrap()
@@ -248,6 +250,28 @@ fn a_program_compiled_after_a_training_does_not_train() {
     // And a second training on the same tape is the first one again.
     let again = trainer.fit::<f64>(&tape, &net, &xor(), None).unwrap();
     assert_eq!(bits(&first), bits(&again));
+}
+
+#[test]
+fn assignments_of_the_users_own_are_there_again_after_a_training() {
+    let tape = Tape::new();
+    let net = Mlp::builder([2, 3, 1]).build(&tape, &mut Rng::seed(1)).unwrap();
+    let [first, second] = [net.params()[0], net.params()[1]];
+    let halved = first * 0.5;
+    tape.assign(first, halved);
+    let trainer = Trainer::new(Loss::Mse, Reduction::Mean, Adam::default(), 0.1).epochs(2).batch_size(3);
+    let trained = trainer.fit::<f64>(&tape, &net, &xor(), None).unwrap();
+    assert!(tape.assigned(first).is_some_and(|value| value.is_same_as(halved)));
+    assert!(tape.assigned(second).is_none());
+    // They have no part in the training.
+    let other = Tape::new();
+    let net = Mlp::builder([2, 3, 1]).build(&other, &mut Rng::seed(1)).unwrap();
+    assert_eq!(bits(&trained), bits(&trainer.fit::<f64>(&other, &net, &xor(), None).unwrap()));
+    // Nor does a training that cannot start take them away.
+    let wide = Dataset::real([[0.0, 1.0]], [[1.0, 2.0]]).unwrap();
+    let narrow = Sequential::new().then(Dense::new(first, None).unwrap()).then(|x: Var| x.slice(1, 0..1));
+    assert!(trainer.fit::<f64>(&tape, &narrow, &wide, None).is_err());
+    assert!(tape.assigned(first).is_some_and(|value| value.is_same_as(halved)));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What the trainer refuses, and how it says so.
 #![allow(clippy::unwrap_used)]
 
-use tapegrad::{Tape, Var};
+use tapegrad::{Tape, Tensor, Var};
 use tapegrad_nn::optim::{Adam, Sgd};
 use tapegrad_nn::random::Rng;
-use tapegrad_nn::{Dataset, Loss, Mlp, Module, Reduction, Sequential, TrainError, Trainer};
+use tapegrad_nn::{
+    Activation, Dataset, Dense, Loss, Mlp, Module, Predictor, Reduction, Sequential, TrainError, Trainer,
+};
 
 fn line() -> Dataset {
     Dataset::real([[0.0], [1.0], [2.0], [3.0]], [[1.0], [3.0], [5.0], [7.0]]).unwrap()
@@ -123,6 +125,24 @@ fn networks_that_cannot_be_trained_are_refused() {
     }
     let flat = Flat(tape.param([[1.0]]));
     assert_eq!(fit(&flat), "expected a network that gives [4, outputs] for 4 rows, found []");
+}
+
+#[test]
+fn rows_of_another_width_are_refused_whatever_comes_first() {
+    let tape = Tape::new();
+    let dense = || Dense::from_weights(&tape, &Tensor::zeros([2, 1]), None).unwrap();
+    let fit = |net: &dyn Module| {
+        let predictor = Predictor::<f64>::new(&tape, net, 1).unwrap_err().to_string();
+        let trained = trainer(Loss::Mse).fit::<f64>(&tape, net, &line(), None).unwrap_err().to_string();
+        assert_eq!(predictor, trained);
+        trained
+    };
+    let looked_past = "the network takes 2 features, the rows have 1";
+    assert_eq!(fit(&Sequential::new().then(Activation::Tanh).then(dense())), looked_past);
+    let nested = Sequential::new().then(Sequential::new().then(Activation::Relu)).then(dense());
+    assert_eq!(fit(&nested), looked_past);
+    let closure = Sequential::new().then(Activation::Tanh).then(|x: Var| x * 2.0).then(dense());
+    assert_eq!(fit(&closure), "module 2 of the network takes 2 features, but is given 1");
 }
 
 #[test]

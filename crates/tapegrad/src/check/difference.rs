@@ -5,8 +5,8 @@
 pub struct Estimate {
     /// The derivative.
     pub value: f64,
-    /// How far the best estimates lie apart, or half the difference between the slopes on either side if that is more: a
-    /// bound in practice. It is large at a kink or a jump.
+    /// How far the best estimates lie apart, half the difference between the slopes on either side, or what rounding of the values makes
+    /// of differences, whichever is most: a bound in practice. It is large at a kink or a jump, and where differences drown in rounding.
     pub error: f64,
 }
 
@@ -28,44 +28,59 @@ const RETRIES: usize = 8;
 /// let estimate = derivative(f64::sin, 1.0, 0.1);
 /// assert!((estimate.value - 1.0_f64.cos()).abs() < 1e-10 && estimate.error < 1e-8);
 /// ```
-pub fn derivative(mut f: impl FnMut(f64) -> f64, x: f64, step: f64) -> Estimate {
+pub fn derivative(f: impl FnMut(f64) -> f64, x: f64, step: f64) -> Estimate {
+    derivative_by(f, x, step, |_, _| 0.0)
+}
+
+/// [`derivative`] of a function whose argument becomes others that are rounded: `blur` says by how much a slope may be off for that, given
+/// the step and the slope.
+pub(super) fn derivative_by(
+    mut f: impl FnMut(f64) -> f64,
+    x: f64,
+    step: f64,
+    blur: impl Fn(f64, f64) -> f64,
+) -> Estimate {
     let here = f(x);
-    // The slope, and by how much it is steeper above than below.
+    // The slope, how far it may be off by rounding, and by how much it is steeper above than below.
     let mut central = |h: f64| {
         // The steps as they are after rounding, so that nothing is lost in x + h.
         let (above, below) = (x + h, x - h);
         let (up, down) = (f(above), f(below));
-        ((up - down) / (above - below), (up - here) / (above - x) - (here - down) / (x - below))
+        let slope = (up - down) / (above - below);
+        let noise = f64::EPSILON * up.abs().max(down.abs()) / (above - below) + blur(h, slope);
+        (slope, noise, (up - here) / (above - x) - (here - down) / (x - below))
     };
     let mut h = step;
-    let (mut slope, mut bend) = central(h);
+    let (mut slope, mut noise, mut bend) = central(h);
     for _ in 0..RETRIES {
         if slope.is_finite() {
             break;
         }
         h *= 0.25;
-        (slope, bend) = central(h);
+        (slope, noise, bend) = central(h);
     }
     let mut best = Estimate { value: slope, error: f64::INFINITY };
     let mut kink = f64::INFINITY;
-    let mut row = vec![slope];
+    let mut row = vec![(slope, noise)];
     for _ in 1..ROWS {
         h /= SHRINK;
-        let (slope, bend_before) = (central(h), bend);
-        bend = slope.1;
+        let bend_before = bend;
+        (slope, noise, bend) = central(h);
         // Of a smooth function the bend is proportional to h, up to h³; at a kink it stays, at a jump it grows.
         kink = kink.min((bend * SHRINK - bend_before).abs() / (SHRINK - 1.0));
-        let mut next = vec![slope.0];
+        let mut next = vec![(slope, noise)];
         // Column k of the table is free of the error terms up to h^(2k).
         let mut factor = 1.0;
-        for (k, &above) in row.iter().enumerate() {
+        for (k, &(above, noise_above)) in row.iter().enumerate() {
             factor *= SHRINK * SHRINK;
-            let extrapolated = (next[k] * factor - above) / (factor - 1.0);
-            let error = (extrapolated - next[k]).abs().max((extrapolated - above).abs());
-            if error <= best.error {
+            let (before, noise_before) = next[k];
+            let extrapolated = (before * factor - above) / (factor - 1.0);
+            let noise = (noise_before * factor + noise_above) / (factor - 1.0);
+            let error = (extrapolated - before).abs().max((extrapolated - above).abs()).max(noise);
+            if extrapolated.is_finite() && error <= best.error {
                 best = Estimate { value: extrapolated, error };
             }
-            next.push(extrapolated);
+            next.push((extrapolated, noise));
         }
         row = next;
     }
@@ -106,6 +121,20 @@ mod tests {
         assert!(derivative(|x| if x > 0.0 { 1.0 } else { 0.0 }, 0.0, 0.1).error > 1.0);
         let beside = derivative(|x| (x - 0.01).abs(), 0.0, 0.1);
         assert!((beside.value + 1.0).abs() < 1e-10 && beside.error < 1e-10, "{beside:?}");
+    }
+
+    #[test]
+    fn differences_that_drown_in_rounding_show_in_the_error() {
+        for (f, x, slope) in [
+            ((|x| x + 1e17) as fn(f64) -> f64, 1.0, 1.0),
+            (|x| x * 1e-6 + 1e9, 1.0, 1e-6),
+            (|x| 1e20 + x.sin(), 0.5, 0.5_f64.cos()),
+        ] {
+            let Estimate { value, error } = derivative(f, x, 0.1);
+            assert!((value - slope).abs() <= error, "{value} ± {error} instead of {slope}");
+        }
+        let nowhere = derivative(|x| x, 1e17, 0.1);
+        assert!(nowhere.error.is_infinite(), "{nowhere:?}");
     }
 
     #[test]

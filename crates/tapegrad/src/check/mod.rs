@@ -21,5 +21,6 @@ mod gradient;
 pub mod suite;
 
 pub use accuracy::{Accuracy, ReferenceError, Worst, accuracy};
+use difference::derivative_by;
 pub use difference::{Estimate, derivative};
 pub use gradient::{Cause, GradcheckError, GradcheckOptions, Mismatch, gradcheck, gradgradcheck, jvp_check};

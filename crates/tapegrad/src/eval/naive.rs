@@ -1,4 +1,8 @@
 //! The naive evaluator.
+//!
+//! Sums, and those of products of matrices, begin with 0, so that they are 0 and not −0 where all terms are −0 or there are none. Of zeros of
+//! both signs the largest is the first. So it is in replay; but machine code of whole programs begins a sum with its first term, and
+//! where a maximum of zeros is taken in vectors, it may be either.
 
 use crate::ir::{Attrs, Elementwise, Graph, Indices, Kernel, LeafValue, NodeId, Operand, Reading, Shape, Tensor};
 use std::collections::HashMap;
@@ -50,9 +54,17 @@ pub fn eval_node(graph: &Graph, id: NodeId, inputs: &[&LeafValue]) -> LeafValue 
         }
         Kernel::MatMul => LeafValue::Real(matmul(real(0), real(1), &shape)),
         Kernel::Sum => LeafValue::Real(reduce(real(0), attrs, &shape, 0.0, |a, x| a + x)),
-        Kernel::Max => LeafValue::Real(reduce(real(0), attrs, &shape, f64::NEG_INFINITY, |a, x| {
-            if a.is_nan() || x.is_nan() { f64::NAN } else { a.max(x) }
-        })),
+        Kernel::Max => {
+            LeafValue::Real(reduce(
+                real(0),
+                attrs,
+                &shape,
+                f64::NEG_INFINITY,
+                |a, x| {
+                    if a >= x || a.is_nan() { a } else { x }
+                },
+            ))
+        }
         Kernel::Gather => gather(inputs[0], index(1), &shape),
         Kernel::ScatterAdd => {
             let (x, index) = (real(0), index(1));
@@ -170,7 +182,9 @@ fn matmul(a: &Tensor, b: &Tensor, shape: &Shape) -> Tensor {
     let k = a.shape().dims()[rank - 1];
     Tensor::from_fn(shape, |i| {
         let (stack, row, column) = (i / (m * n), i / n % m, i % n);
-        (0..k).map(|l| a.data()[(stack * m + row) * k + l] * b.data()[(stack * k + l) * n + column]).sum()
+        let terms = (0..k).map(|l| a.data()[(stack * m + row) * k + l] * b.data()[(stack * k + l) * n + column]);
+        // (Rust's own sum begins with −0.)
+        terms.fold(0.0, |sum, term| sum + term)
     })
 }
 
@@ -193,6 +207,35 @@ fn gather(data: &LeafValue, index: &Indices, shape: &Shape) -> LeafValue {
         LeafValue::Index(t) => {
             let data: Vec<usize> = (0..shape.numel()).map(|i| t.data()[from(i)] as usize).collect();
             LeafValue::Index(Indices::new(shape, &data).expect("one index per position"))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::{CompileOptions, Tape, Tensor, Var};
+
+    #[test]
+    fn sums_of_zeros_are_zeros_of_one_sign() {
+        let tape = Tape::new();
+        let zeros = |k: usize, x: f64| tape.input(Tensor::full([k], x));
+        let options = CompileOptions::default().machine_code(false);
+        for k in [0, 1, 2, 3, 40] {
+            let (minus, plus) = (zeros(k, -1.0), zeros(k, 0.0));
+            let product = |m: usize, n: usize| {
+                let (a, b) = (minus.reshape([1, k.cast_signed()]), plus.reshape([k.cast_signed(), 1]));
+                a.broadcast_to([m, k]).matmul(b.broadcast_to([k, n])).recip().sum()
+            };
+            let mut outputs: Vec<Var> = [(1, 1), (1, 7), (7, 1), (5, 9)].map(|(m, n)| product(m, n)).to_vec();
+            outputs.push((minus * plus).sum().recip());
+            let program = tape.compile_with::<f64>(&outputs, &options).unwrap();
+            let mut state = program.state();
+            program.replay(&mut state).unwrap();
+            for (i, &output) in outputs.iter().enumerate() {
+                let wanted = (f64::INFINITY, f64::INFINITY);
+                assert_eq!((output.item(), state.item(output)), wanted, "output {i} with {k} terms");
+            }
         }
     }
 }

@@ -22,7 +22,9 @@ use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssi
 /// A number and its derivatives in `N` directions.
 ///
 /// Equality and order are those of the values. A derivative of exactly 0 contributes nothing to a result, whatever it is
-/// multiplied by: constants have no influence where a partial derivative is infinite.
+/// multiplied by: constants have no influence where a partial derivative is infinite. Nor has what is constant by its declaration, such as
+/// [`floor`](crate::Real) or a product with the number 0, where a slope is infinite. As on a tape, a partial derivative that only happens to be
+/// 0 there makes NaN of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Dual<const N: usize = 1> {
     /// The number.
@@ -60,13 +62,36 @@ impl<const N: usize> Dual<N> {
     #[must_use]
     #[inline]
     pub fn chain(value: f64, operands: &[Self], partial: impl Fn(usize) -> f64) -> Self {
+        Dual::chain_unless(value, operands, partial, |_| false)
+    }
+
+    /// [`Dual::chain`], leaving out the operands on which the function does not depend: `constant` is asked about those with a partial
+    /// derivative of 0 and a slope that is not finite, for which it matters.
+    #[inline]
+    pub(crate) fn chain_unless(
+        value: f64,
+        operands: &[Self],
+        partial: impl Fn(usize) -> f64,
+        constant: impl Fn(usize) -> bool,
+    ) -> Self {
         let mut result = Dual::constant(value);
         for (i, operand) in operands.iter().enumerate() {
-            if operand.slope.iter().any(|&s| s != 0.0) {
-                result.add_scaled(partial(i), operand);
+            if operand.is_constant() {
+                continue;
             }
+            let partial = partial(i);
+            if partial == 0.0 && operand.slope.iter().any(|s| !s.is_finite()) && constant(i) {
+                continue;
+            }
+            result.add_scaled(partial, operand);
         }
         result
+    }
+
+    /// Whether this moves in no direction.
+    #[inline]
+    pub(crate) fn is_constant(&self) -> bool {
+        self.slope.iter().all(|&s| s == 0.0)
     }
 
     #[inline]
@@ -98,9 +123,10 @@ impl<const N: usize> Neg for Dual<N> {
     }
 }
 
-/// What the operators do to two duals: the value, and the partial derivatives by both operands and the value.
+/// What the operators do to two duals: the value, the partial derivatives by both operands and the value, and whether a partial derivative of 0
+/// is the other operand (so that a product with the constant 0 is one).
 macro_rules! operators {
-    ($($Trait:ident $method:ident $Assign:ident $assign:ident $op:tt |$a:ident, $b:ident, $y:ident| $left:expr, $right:expr;)+) => {$(
+    ($($Trait:ident $method:ident $Assign:ident $assign:ident $op:tt |$a:ident, $b:ident, $y:ident| $left:expr, $right:expr, $by_other:expr;)+) => {$(
         impl<const N: usize> $Trait for Dual<N> {
             type Output = Self;
             #[inline]
@@ -108,7 +134,7 @@ macro_rules! operators {
                 let ($a, $b) = (self.value, other.value);
                 let $y = $a $op $b;
                 let partials = [$left, $right];
-                Dual::chain($y, &[self, other], |i| partials[i])
+                Dual::chain_unless($y, &[self, other], |i| partials[i], |i| $by_other && [other, self][i].is_constant())
             }
         }
         impl<const N: usize> $Trait<f64> for Dual<N> {
@@ -140,10 +166,10 @@ macro_rules! operators {
     )+};
 }
 operators! {
-    Add add AddAssign add_assign + |_a, _b, _y| 1.0, 1.0;
-    Sub sub SubAssign sub_assign - |_a, _b, _y| 1.0, -1.0;
-    Mul mul MulAssign mul_assign * |a, b, _y| b, a;
-    Div div DivAssign div_assign / |_a, b, y| 1.0 / b, -(y / b);
+    Add add AddAssign add_assign + |_a, _b, _y| 1.0, 1.0, false;
+    Sub sub SubAssign sub_assign - |_a, _b, _y| 1.0, -1.0, false;
+    Mul mul MulAssign mul_assign * |a, b, _y| b, a, true;
+    Div div DivAssign div_assign / |_a, b, y| 1.0 / b, -(y / b), false;
 }
 
 impl<const N: usize> Sum for Dual<N> {
@@ -203,12 +229,13 @@ impl<const N: usize> Num for Dual<N> {
     }
     fn powi(self, n: i32) -> Self {
         let value = self.value.powi(n);
-        Dual::chain(value, &[self], |_| match n {
+        let partial = |_| match n {
             0 => 0.0,
             // There is no whole number below.
             i32::MIN => f64::from(n) * value / self.value,
             _ => f64::from(n) * self.value.powi(n - 1),
-        })
+        };
+        Dual::chain_unless(value, &[self], partial, |_| n == 0)
     }
 }
 
@@ -222,6 +249,32 @@ mod tests {
         let [x] = Dual::variables([0.0]);
         assert_eq!(x.powf(x.lit(2.5)).slope, [0.0], "0 · ln 0 is not asked for");
         assert_eq!((x.lit(0.0).sqrt() + x).slope, [1.0]);
+    }
+
+    #[test]
+    fn what_is_constant_has_no_influence_where_a_slope_is_infinite() {
+        use crate::ops::{Real, Rounding};
+        let [x] = Dual::variables([0.0]);
+        let root = x.sqrt();
+        let constants = [
+            root.stop_gradient(),
+            root.floor(),
+            root.sign(),
+            root.less(x.lit(1.0)),
+            x.lit(1.0).greater_equal(root),
+            root.powi(0),
+            root * 0.0,
+            -0.0 * root,
+            root * x.lit(0.0),
+            Real::mul(root, x.lit(0.0)),
+            root.ceil(),
+        ];
+        for (i, constant) in constants.into_iter().enumerate() {
+            assert_eq!((constant + x).slope, [1.0], "number {i}");
+        }
+        // What only happens to be 0 here may have any slope: that of √x·√x is 1.
+        assert!((root * root).slope[0].is_nan() && Real::mul(root, root).slope[0].is_nan());
+        assert!(root.relu().slope[0].is_nan());
     }
 
     #[test]

@@ -66,11 +66,8 @@ macro_rules! elementwise {
         impl<const N: usize> $Trait for $crate::num::Dual<N> {
             $(
                 fn $name(self $(, $rest: Self)*) -> Self {
-                    let operands = [self $(, $rest)*];
-                    let values = operands.map(|operand| operand.value);
                     let value = <f64 as $Trait>::$name(self.value $(, $rest.value)*);
-                    let partials = $DEF.elementwise().map_or(&[][..], |elementwise| elementwise.partials);
-                    $crate::num::Dual::chain(value, &operands, |which| partials[which](&values, value))
+                    $crate::ops::eval_dual(&$DEF, &[self $(, $rest)*], value)
                 }
             )+
         }

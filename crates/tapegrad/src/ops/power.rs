@@ -21,8 +21,8 @@ pub static POWI: OpDef = OpDef {
         infer_elementwise(operands, attrs)
     },
     rule: Rule::Custom {
-        vjp: |args, _, ct| args.times(ct, partial(args)),
-        jvp: |args, tangents| args.times(tangents[0].expect("the only operand has a tangent"), partial(args)),
+        vjp: |args, _, ct| times_partial(args, ct),
+        jvp: |args, tangents| times_partial(args, tangents[0].expect("the only operand has a tangent")),
     },
     masks: false,
     kernel: Kernel::Elementwise(&Elementwise {
@@ -46,15 +46,16 @@ pub static POWI: OpDef = OpDef {
     },
 };
 
-/// n·x^(n−1), or 0 for n = 0.
-fn partial(args: &RuleArgs<'_>) -> Var {
+/// A cotangent or tangent times n·x^(n−1). For n = 0 it is the number 0, not a product, which would be NaN where the other factor is infinite.
+fn times_partial(args: &RuleArgs<'_>, slope: Var) -> Var {
     let (x, n) = (args.inputs[0], exponent(args.attrs));
-    match n {
-        0 => x.lit(0.0),
+    let partial = match n {
+        0 => return x.lit(0.0),
         1 => x.lit(1.0),
         2 => 2.0 * x,
         _ => f64::from(n) * x.powi(n - 1),
-    }
+    };
+    args.times(slope, partial)
 }
 
 fn exponent(attrs: &Attrs) -> i32 {
@@ -105,5 +106,22 @@ impl Var {
             return if n % 2 == 0 { even } else { even * self.powi(n % 2) };
         }
         Var::record(&POWI, &[self], Attrs::Scalar(f64::from(n)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::Tape;
+
+    #[test]
+    fn the_power_0_has_no_influence_where_a_slope_is_infinite() {
+        let tape = Tape::new();
+        let (x, row) = (tape.input(0.0), tape.input([0.0, 4.0]));
+        let (y, wide) = (x.sqrt().powi(0) + x, row.sqrt().powi(0) + row);
+        assert_eq!(tape.grad(y, &[x])[0].item(), 1.0);
+        assert_eq!(tape.jvp(&[y], &[x], &[tape.constant(1.0)])[0].item(), 1.0);
+        assert_eq!(tape.grad(wide.sum(), &[row])[0].value().data(), &[1.0, 1.0]);
+        assert_eq!(tape.jvp(&[wide], &[row], &[tape.constant([1.0, 2.0])])[0].value().data(), &[1.0, 2.0]);
     }
 }

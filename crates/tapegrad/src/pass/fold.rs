@@ -1,6 +1,8 @@
 //! Folding: what can be computed beforehand is, and operations that change nothing are left out.
 //!
-//! Three kinds of rule, each exact to the bit for every input (see the table in each file):
+//! Three kinds of rule, each exact to the bit for every input (see the table in each file), but that constants are computed by the
+//! evaluator in its order: in replay a sum may be rounded otherwise, and where machine code begins one with its first term, or a maximum of
+//! zeros is taken in vectors, the sign of a zero may differ:
 //!
 //! - *constants*: a node whose inputs are all constants becomes one, if it is not large and not larger than they are. A
 //!   constant repeated over a large shape stays a small constant and a broadcast;

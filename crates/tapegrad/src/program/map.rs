@@ -21,9 +21,18 @@ pub(crate) struct Mapped<T> {
     pub(crate) program: Program<T>,
     pub(crate) points: usize,
     pub(crate) inputs: Vec<Place>,
+    /// The inputs as the tape knows them.
+    leaves: Vec<NodeId>,
     pub(crate) outputs: Vec<Place>,
     /// Comparisons to be made for each point.
     pub(crate) guards: Vec<PointGuard>,
+}
+
+impl<T> Mapped<T> {
+    /// Whether a value of the program's tape is one of the mapped inputs.
+    pub(crate) fn maps(&self, var: Var) -> bool {
+        self.leaves.contains(&var.id())
+    }
 }
 
 /// Where the numbers of an input or output stand.
@@ -185,7 +194,7 @@ impl Tape {
         let inputs: Vec<Place> = places.by_ref().take(mapped.len()).collect();
         let outputs = places.collect();
         let guards = extract.guards.iter().map(|(guard, sides)| point_guard(layout, guard, sides, chunk)).collect();
-        Ok(Mapped { program, points: chunk, inputs, outputs, guards })
+        Ok(Mapped { program, points: chunk, inputs, leaves: mapped.to_vec(), outputs, guards })
     }
 }
 

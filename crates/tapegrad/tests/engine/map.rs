@@ -438,6 +438,25 @@ fn columns_that_do_not_fit_are_refused_before_anything_is_computed() {
 }
 
 #[test]
+fn an_input_without_elements_that_is_not_mapped_can_be_set() {
+    let tape = Tape::new();
+    let empty = || tape.input(Tensor::full([0], 0.0));
+    let (before, x, after) = (empty(), tape.input(1.0), empty());
+    let y = before.sum() + x * 2.0 + after.sum();
+    for machine_code in [true, false] {
+        let options = CompileOptions::default().machine_code(machine_code);
+        let mut map = tape.compile_map_with::<f64>(&[x], &[y], &options).unwrap();
+        for shared in [before, after] {
+            map.set(shared, &[]).unwrap();
+        }
+        assert!(map.set(x, &[1.0]).is_err());
+        let mut found = [0.0; 2];
+        map.run(&[&[1.0, -3.0]], &mut [&mut found]).unwrap();
+        assert_eq!(found, [2.0, -6.0]);
+    }
+}
+
+#[test]
 fn an_input_without_elements_has_an_empty_column_and_leaves_its_neighbours_alone() {
     let tape = Tape::new();
     let (x, none, k) = (tape.input(1.0), tape.input(Tensor::full([0], 0.0)).named("none"), tape.input(2.0));

@@ -182,6 +182,42 @@ mod tests {
     }
 
     #[test]
+    fn differences_that_drown_in_rounding_say_nothing() {
+        let cases: [(fn(&Tape, &[Var]) -> Var, f64); 4] = [
+            (|_, x| x[0] * 1e-6 + 1e9, 1.0),
+            (|_, x| x[0] * 1.0, 1e16),
+            (|_, x| x[0] - 1e16, 1e16),
+            (|_, x| x[0] + 1e17, 1.0),
+        ];
+        for (i, (f, x)) in cases.into_iter().enumerate() {
+            for options in [GradcheckOptions::default(), each()] {
+                if let Err(error) = gradcheck(f, &[Tensor::from(x)], options) {
+                    assert!(error.mismatch().is_none(), "case {i}: {error}");
+                    assert!(error.to_string().contains("drown in rounding"), "case {i}: {error}");
+                }
+                if let Err(error) = jvp_check(f, &[Tensor::from(x)], options) {
+                    assert!(error.mismatch().is_none(), "case {i}: {error}");
+                }
+            }
+        }
+        // A wrong one is still found beside large numbers.
+        let wrong = |_: &Tape, x: &[Var]| x[0] * 2.0 + x[0].stop_gradient() * 0.01 + 1e6;
+        assert!(gradcheck(wrong, &[Tensor::from(1.0)], each()).unwrap_err().mismatch().is_some());
+    }
+
+    #[test]
+    fn assignments_are_not_carried_out() {
+        let f = |tape: &Tape, x: &[Var]| {
+            let w = tape.param(2.0);
+            tape.assign(w, w + 1.0);
+            (x[0] * w).square()
+        };
+        gradcheck(f, &[Tensor::from(1.5)], each()).unwrap();
+        jvp_check(f, &[Tensor::from(1.5)], each()).unwrap();
+        gradgradcheck(f, &[Tensor::from(1.5)], each()).unwrap();
+    }
+
+    #[test]
     fn no_inputs_and_inputs_without_influence() {
         assert!(gradcheck(|tape, _| tape.constant(1.0), &[], each()).is_err());
         gradcheck(|_, x| x[1].square(), &[Tensor::from([1.0, 2.0]), Tensor::from(3.0)], each()).unwrap();

@@ -156,7 +156,8 @@ impl fmt::Display for GradcheckError {
                 write!(
                     f,
                     " cannot be checked: {oracle} do not settle ({:.8e}, give or take {:.1e}; {mode} says {got:.8e})\n  help: the \
-                     function has a kink, a jump or an undefined value nearby; move the inputs or take a smaller step",
+                     function has a kink, a jump or an undefined value nearby: move the inputs or take a smaller step; or its differences \
+                     drown in rounding, as beside a large number: take a larger step",
                     estimate.value, estimate.error
                 )
             }

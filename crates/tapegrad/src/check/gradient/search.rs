@@ -32,7 +32,8 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn take(subject: &mut Subject<'_>, input: usize, element: usize) -> Result<Self, ReplayError> {
         let unit = subject.unit(input, [element]);
-        Ok(Sample { element, expected: subject.expected(&unit)?, got: subject.got_by(input, element)? })
+        let got = subject.got_by(input, element)?;
+        Ok(Sample { element, expected: subject.expected(&unit, got)?, got })
     }
 
     /// How far off; a NaN is as far off as can be.
@@ -83,7 +84,8 @@ impl Subject<'_> {
     }
 
     fn along(&mut self, direction: &[Vec<f64>]) -> Result<(Verdict, Estimate, f64), ReplayError> {
-        let (expected, got) = (self.expected(direction)?, self.got(direction)?);
+        let got = self.got(direction)?;
+        let expected = self.expected(direction, got)?;
         Ok((self.verdict(expected, got), expected, got))
     }
 

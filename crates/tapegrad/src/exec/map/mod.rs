@@ -17,7 +17,7 @@ use super::replay::changed;
 use super::state::State;
 use super::threads::{Apart, MOST, Team};
 use crate::error::{BindError, BranchChange, CompileError, MapError};
-use crate::ir::{Reading, Tape, Var};
+use crate::ir::{Comparison, Reading, Tape, Var};
 use crate::program::{CompileOptions, Mapped, Place, PointGuard, Program};
 use columns::{In, Out};
 use std::ops::Range;
@@ -132,9 +132,8 @@ impl<T: Element> Map<T> {
     /// If the number of elements does not fit, or the value is none of these; if it is mapped, it is given to
     /// [`Map::run`].
     pub fn set(&mut self, var: Var, data: &[T]) -> Result<(), BindError> {
-        let place = self.states[0].place(var);
-        // (What has no elements may share its place with a neighbour.)
-        if place.is_some() && self.mapped.inputs.iter().any(|input| input.each > 0 && input.offset == place) {
+        // (By its handle: what has no elements may share its place with a neighbour.)
+        if self.states[0].place(var).is_some() && self.mapped.maps(var) {
             return Err(BindError::new("a mapped input is set by the columns given to `run`"));
         }
         self.states.iter_mut().try_for_each(|state| state.set(var, data))
@@ -312,11 +311,16 @@ fn run_piece<T: Element>(
         }
         if !mapped.guards.iter().all(|guard| holds(guard, values, len)) {
             for i in 0..len {
-                if let Some(change) = mapped.guards.iter().find_map(|guard| check(guard, values, i)) {
+                if let Some((guard, now)) = mapped.guards.iter().find_map(|guard| check(guard, values, i)) {
                     for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
                         column.fill((first + i) * place.each, place.each, T::from_f64(f64::NAN));
                     }
-                    refused.join(Refused { points: 1, first: Some((start + i, change)) });
+                    refused.points += 1;
+                    // Only of the first one is it said what changed, which allocates.
+                    if refused.first.is_none() {
+                        let [a, b] = sides(guard, values, i);
+                        refused.first = Some((start + i, changed(&guard.check, now, a, b)));
+                    }
                 }
             }
         }
@@ -340,10 +344,15 @@ fn holds<T: Reading>(guard: &PointGuard, values: &[T], len: usize) -> bool {
     }
 }
 
-/// What comes out otherwise for a point, if something does.
-fn check<T: Reading>(guard: &PointGuard, values: &[T], point: usize) -> Option<BranchChange> {
-    let [left, right] = guard.strides;
-    let (a, b) = (values[guard.check.lhs + point * left], values[guard.check.rhs + point * right]);
+/// The comparison that comes out otherwise for a point, if it does, and how.
+fn check<'a, T: Reading>(guard: &'a PointGuard, values: &[T], point: usize) -> Option<(&'a PointGuard, Comparison)> {
+    let [a, b] = sides(guard, values, point);
     let now = guard.check.comparison.ask(a, b);
-    (now != guard.check.comparison).then(|| changed(&guard.check, now, a, b))
+    (now != guard.check.comparison).then_some((guard, now))
+}
+
+/// What is compared for a point.
+fn sides<T: Reading>(guard: &PointGuard, values: &[T], point: usize) -> [T; 2] {
+    let [left, right] = guard.strides;
+    [values[guard.check.lhs + point * left], values[guard.check.rhs + point * right]]
 }
