@@ -213,7 +213,7 @@ impl Passes {
     ///
     /// # Panics
     /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
-    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle, or is not whole lines where there are lines.
+    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle; where there are lines, if it is not whole lines.
     #[inline]
     pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
         let c = &self.entries[pass];

@@ -35,6 +35,9 @@ impl std::error::Error for Defect {}
 /// The first defect found.
 pub fn verify(source: &Source) -> Result<(), Defect> {
     for (number, block) in source.blocks.iter().enumerate() {
+        if block.code.iter().any(|inst| matches!(inst.op, Op::Temporary | Op::Each)) {
+            return Err(Defect(format!("block {number} reads what only passes have")));
+        }
         check(&block.code, block.rows, source.arena, source.functions.len())
             .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
     }
@@ -74,6 +77,7 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     }
     verify_lines(source).map_err(|what| Defect(what.to_owned()))?;
     check_size(source.arena)?;
+    check_size(source.elements)?;
     check_size(source.temporary)
 }
 

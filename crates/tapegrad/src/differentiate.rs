@@ -65,7 +65,7 @@ impl Tape {
             Err(RecordError::new(op, issue, at).with_operands(vec![format!("output: {}", r.graph.describe(id))]))
         })?;
         let one = self.with(|r| r.scalar(1.0, at));
-        let gradients = self.reverse(op, output, Var::new(self.key(), one), false, wrt, at)?;
+        let gradients = self.reverse(op, output, Var::new(self.key(), one), wrt, at)?;
         self.with(|r| r.gradients.extend(wrt.iter().zip(&gradients).map(|(w, g)| (w.id(), g.id()))));
         Ok(gradients)
     }
@@ -86,16 +86,14 @@ impl Tape {
     /// If `ct` has another shape than `output`, a variable is indices, or a handle is not valid.
     #[track_caller]
     pub fn try_vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
-        self.reverse("vjp", output, ct, false, wrt, Location::caller())
+        self.reverse("vjp", output, ct, wrt, Location::caller())
     }
 
-    /// Cotangents, given that of `output`, which is `masked` if a zero in it means that the element is not asked for.
     fn reverse(
         &self,
         op: &str,
         output: Var,
         ct: Var,
-        masked: bool,
         wrt: &[Var],
         at: &'static Location<'static>,
     ) -> Result<Vec<Var>, RecordError> {
@@ -106,7 +104,7 @@ impl Tape {
         self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
         let _blame = Blame::on(self.key(), at)?;
         self.rewrite(&[ids[0]], &wrt_ids);
-        let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], masked, &wrt_ids, at)?;
+        let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], false, &wrt_ids, at)?;
         self.verify();
         Ok(self.or_zeros(cotangents, wrt))
     }
@@ -136,17 +134,15 @@ impl Tape {
     /// If a tangent is missing or has another shape than its variable, or a handle is not valid.
     #[track_caller]
     pub fn try_jvp(&self, outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Result<Vec<Var>, RecordError> {
-        self.forward("jvp", outputs, wrt, tangents, false, Location::caller())
+        self.forward("jvp", outputs, wrt, tangents, Location::caller())
     }
 
-    /// Tangents, given those of `wrt`, which are `masked` if a zero in them means that the element does not move.
     fn forward(
         &self,
         op: &str,
         outputs: &[Var],
         wrt: &[Var],
         tangents: &[Var],
-        masked: bool,
         at: &'static Location<'static>,
     ) -> Result<Vec<Var>, RecordError> {
         let (outs, ids) = (self.ids(op, outputs, at)?, self.ids(op, wrt, at)?);
@@ -164,7 +160,7 @@ impl Tape {
         let _blame = Blame::on(self.key(), at)?;
         self.rewrite(&outs, &ids);
         let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
-        let results = transform::jvp(self.key(), &pairs, masked, &outs, at)?;
+        let results = transform::jvp(self.key(), &pairs, false, &outs, at)?;
         self.verify();
         Ok(self.or_zeros(results, outputs))
     }
@@ -188,13 +184,11 @@ impl Tape {
     pub fn try_hvp(&self, output: Var, wrt: &[Var], directions: &[Var]) -> Result<Vec<Var>, RecordError> {
         let at = Location::caller();
         let gradients = self.gradient("hvp", output, wrt, at)?;
-        self.forward("hvp", &gradients, wrt, directions, false, at)
+        self.forward("hvp", &gradients, wrt, directions, at)
     }
 
     /// Records the Jacobian of `output` by `wrt`, of shape `output.shape() ++ wrt.shape()`: one reverse sweep for each
     /// element of the output, or one forward sweep for each element of the variable, whichever is fewer.
-    ///
-    /// An element of the output that a derivative is not asked of has no influence on it, even where its own is infinite.
     ///
     /// # Panics
     /// If a handle is not valid, either is indices, or the ranks add up to more than 8.
@@ -236,13 +230,11 @@ impl Tape {
         let (n_out, n_arg) = (out.numel(), arg.numel());
         let unit = |shape: &Shape, i: usize| self.constant(Tensor::from_fn(shape, |j| if i == j { 1.0 } else { 0.0 }));
         let reverse = n_out <= n_arg;
-        // The zeros of a unit vector mean that an element is not asked for; that of a single element has none.
-        let masked = n_out.min(n_arg) > 1;
         let strip = |i: usize| -> Result<Var, RecordError> {
             Ok(if reverse {
-                self.reverse(op, output, unit(&out, i), masked, &[wrt], at)?[0].reshape([1, n_arg.cast_signed()])
+                self.reverse(op, output, unit(&out, i), &[wrt], at)?[0].reshape([1, n_arg.cast_signed()])
             } else {
-                self.forward(op, &[output], &[wrt], &[unit(&arg, i)], masked, at)?[0].reshape([n_out.cast_signed(), 1])
+                self.forward(op, &[output], &[wrt], &[unit(&arg, i)], at)?[0].reshape([n_out.cast_signed(), 1])
             })
         };
         let strips = (0..n_out.min(n_arg)).map(strip).collect::<Result<Vec<Var>, _>>()?;

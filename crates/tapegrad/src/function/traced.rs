@@ -286,7 +286,7 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
         }
     }
 
-    /// Afterwards the results for `x` stand in the first program's state, and side by side.
+    /// Afterwards the results for `x` stand in the first of `recorded`, side by side.
     #[inline(never)]
     fn replay_or_record(&mut self, x: &[f64], second: bool) -> Result<(), CompileError> {
         if let Some(last) = self.recorded.first_mut()

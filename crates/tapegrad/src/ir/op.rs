@@ -186,7 +186,7 @@ pub struct RuleArgs<'a> {
     pub output: Var,
     /// The node's fixed arguments.
     pub attrs: &'a Attrs,
-    /// Whether a zero in the cotangent means "not taken", or one in a tangent "does not move"; products with it are then to be
+    /// Whether a zero in the cotangent, or in a tangent, means "not taken"; products with it are then to be
     /// made by [`RuleArgs::times`].
     pub masked: bool,
 }
@@ -356,8 +356,7 @@ pub struct OpDef {
     /// How it is differentiated.
     pub rule: Rule,
     /// Whether a zero cotangent leaving this operation means "not taken": it then wins against infinite or undefined
-    /// partial derivatives upstream (`select`). In forward mode likewise: a zero tangent then means "does not move", and wins
-    /// downstream.
+    /// partial derivatives upstream (`select`). In forward mode likewise a zero tangent wins downstream.
     pub masks: bool,
     /// How it is computed.
     pub kernel: Kernel,

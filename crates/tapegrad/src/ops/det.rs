@@ -137,21 +137,13 @@ pub static COFACTORS: OpDef = OpDef {
     samples,
 };
 
-/// $(\langle C, \dot A \rangle C - C \dot A^T C) / \det A$, which is its own transpose. One $C$ of each product, and the
-/// determinant, are divided by the largest cofactor, which cancels: products of two would overflow long before the result does.
+/// $(\langle C, \dot A \rangle C - C \dot A^T C) / \det A$, which is its own transpose.
 #[track_caller]
 fn cofactors_moved(args: &RuleArgs<'_>, t: Var) -> Var {
-    let n = t.shape().dims()[t.rank() - 1];
-    if n == 0 {
-        return t;
-    }
     let taken = args.taken(&[t]);
-    let (a, c) = (args.inputs[0], taken.keep(args.output));
-    let scaled = c / c.largest();
-    let along = scaled * t;
-    // Each row of A with its cofactors is the determinant, which may itself be too large or too small to be a number.
-    let det = (a * scaled).sum_keep(&[-2, -1]) / n as f64;
-    taken.keep((along.sum_keep(&[-2, -1]) * c - scaled.matmul(t.transpose()).matmul(c)) / det)
+    let c = taken.keep(args.output);
+    let along = per_matrix((c * t).sum_over(&[-2, -1]));
+    taken.keep((along * c - c.matmul(t.transpose()).matmul(c)) / per_matrix(args.inputs[0].det()))
 }
 
 /// Logarithm of the size of the determinant.
@@ -195,13 +187,6 @@ twins! {
 }
 
 impl Var {
-    /// The size of the largest element of each matrix, without derivative; 1 where that is 0 or not finite.
-    #[track_caller]
-    fn largest(self) -> Var {
-        let largest = self.stop_gradient().abs().max_keep(&[-2, -1]).finite_or_zero();
-        largest.equal(self.scalar(0.0)).select(self.scalar(1.0), largest)
-    }
-
     /// [`Var::det`], returning the error.
     ///
     /// # Errors

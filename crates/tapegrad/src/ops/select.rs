@@ -144,11 +144,15 @@ impl Var {
 pub(super) struct Taken(Option<Var>);
 
 impl Taken {
-    /// The matrices that count, and zeros in place of the others. To be applied to what goes into a product of matrices too,
-    /// where a NaN would reach the derivative of the other factor.
+    /// The matrices that count or are finite, and zeros in place of the others. A cotangent may be 0 by chance and have derivatives
+    /// nevertheless, so what is finite stays as it was computed. To be applied to what goes into a product of matrices too, where a NaN
+    /// would reach the derivative of the other factor.
     #[track_caller]
     pub(super) fn keep(self, x: Var) -> Var {
-        self.0.map_or(x, |taken| taken.select(x, x.lit(0.0)))
+        let Some(taken) = self.0 else { return x };
+        let zero = x.lit(0.0);
+        let not_finite = x.finite_or_zero().not_equal(x).sum_keep(&[-2, -1]);
+        (taken + not_finite.equal(zero)).select(x, zero)
     }
 }
 

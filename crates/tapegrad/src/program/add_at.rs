@@ -6,8 +6,9 @@
 //! ```
 //!
 //! So ends the cotangent of an element picked from each row, as a cross-entropy over classes picks one: nearly all of `p` are zeros,
-//! which would be written, read and added. The group adds the zeros too (of −0 they make 0), but writes none, and puts the
-//! numbers to their positions while the row is in the cache.
+//! which would be written, read and added. The group adds the zeros too (of −0 they make 0), but writes none, and adds the
+//! numbers at their positions when all its elements are there. The interpreter's bits stay what they were; machine code may
+//! round a product at these positions by itself where it was one operation with the sum.
 
 use super::legalise::Views;
 use super::view::View;
@@ -137,8 +138,8 @@ mod tests {
         (logits, labels, gradient)
     }
 
-    fn along(program: &Program<f64>) -> usize {
-        let adds = |step: &&Step<f64>| matches!(step, Step::Custom(call) if call.name == "add_along_axis");
+    fn along<T>(program: &Program<T>) -> usize {
+        let adds = |step: &&Step<T>| matches!(step, Step::Custom(call) if call.name == "add_along_axis");
         program.0.steps.iter().filter(adds).count()
     }
 
@@ -208,6 +209,33 @@ mod tests {
         let mut state = program.state();
         program.replay(&mut state).unwrap();
         assert_eq!(state.get(w), wanted.data());
+    }
+
+    #[test]
+    fn rows_across_tiles_and_threads_get_their_number_once() {
+        const ROWS: usize = 700;
+        const COLUMNS: usize = 33;
+        let tape = Tape::new();
+        let x = tape.input(Tensor::from_fn([ROWS, COLUMNS], |i| ((i * 37) % 101) as f64 * 0.125 - 6.0));
+        let v = tape.input(Tensor::from_fn([ROWS, 1], |i| (i % 17) as f64 - 8.0));
+        let picked: Vec<usize> = (0..ROWS).map(|i| (i * 7) % COLUMNS).collect();
+        let at = tape.index_input(crate::Indices::new([ROWS, 1], &picked).unwrap());
+        let sum = (x * 2.0).add_along_axis(1, at, v);
+        let wanted = sum.value();
+        for tier in [Tier::Interpreter, Tier::Auto] {
+            let options = CompileOptions::default().tier(tier);
+            let program: Program<f32> = tape.compile_with(&[sum], &options).unwrap();
+            assert_eq!(along(&program), 0, "{program}");
+            for threads in [1, 2, 3] {
+                let mut state = program.state();
+                state.set_threads(threads).unwrap();
+                for _ in 0..3 {
+                    program.replay(&mut state).unwrap();
+                    let same = state.get(sum).iter().zip(wanted.data()).all(|(&f, &w)| f64::from(f) == w);
+                    assert!(same, "{tier:?}, {threads} threads");
+                }
+            }
+        }
     }
 
     #[test]

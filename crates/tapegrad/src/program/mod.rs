@@ -8,8 +8,8 @@
 //!
 //! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
 //!
-//! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them first (`join`). Groups of single numbers may change their order
-//! (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
+//! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them
+//! first (`join`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
 //! who decides that.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,

@@ -95,6 +95,7 @@ fn draft<T: Reading>(f: &Fused<T>, constants: &Constants, end: usize, formulas: 
     }
     if let Some(lines) = Lines::of(f)
         && let Some(draft) = translate(f, constants, end, formulas, Some(&lines))
+        && draft.source.temporary <= 2 * TEMPORARY
         && lines.pay(&draft.source)
         && tapegrad_jit::verify_pass(&draft.source).is_ok()
     {
@@ -119,7 +120,8 @@ const SPREAD_LINE: f64 = 5.0;
 const NEXT_LINE: f64 = 6.0;
 
 impl Lines {
-    /// Nothing if no operand is one number for each line, or an operand is neither that nor the same line for all.
+    /// Nothing if no operand is one number for each line, or an operand is neither that nor the same line for all; nor if lines are
+    /// so long that there would be few of them for threads to share, and much to be in temporary memory.
     fn of<T>(f: &Fused<T>) -> Option<Lines> {
         let mut lines: Option<Lines> = None;
         for inst in f.body.iter().filter(|inst| inst.op == Opcode::Load) {
@@ -136,7 +138,7 @@ impl Lines {
             }
             known.each += each;
         }
-        lines.filter(|lines| lines.each > 0 && lines.line >= LANES)
+        lines.filter(|lines| lines.each > 0 && (LANES..=TEMPORARY).contains(&lines.line))
     }
 
     /// Whether a pass over lines is faster than one over all elements, before which the numbers of the lines are spread.

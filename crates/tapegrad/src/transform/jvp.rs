@@ -6,7 +6,7 @@ use crate::ir::{DType, NodeId, Rule, RuleArgs, TapeKey, Var, with};
 use smallvec::SmallVec;
 use std::panic::Location;
 
-/// A tangent on its way, and whether it is masked: whether a zero in it may mean "does not move" (see [`crate::ir::OpDef::masks`]).
+/// A tangent on its way, and whether it is masked: whether a zero in it may mean "not taken" (see [`crate::ir::OpDef::masks`]).
 #[derive(Clone, Copy)]
 struct Tangent {
     var: Var,
@@ -54,7 +54,7 @@ fn push_forward(
 ) -> Result<Option<Tangent>, RecordError> {
     let inputs: SmallVec<[Var; 3]> = seen.inputs.iter().map(|&i| Var::new(tape, i)).collect();
     let tangents: SmallVec<[Option<Var>; 3]> = of_inputs.iter().map(|t| t.map(|t| t.var)).collect();
-    let mut masked = seen.op.masks || of_inputs.iter().flatten().any(|t| t.masked);
+    let masked = seen.op.masks || of_inputs.iter().flatten().any(|t| t.masked);
     let args = RuleArgs { inputs: &inputs, output: Var::new(tape, seen.id), attrs: &seen.attrs, masked };
     let given = || tangents.iter().enumerate().filter_map(|(i, t)| t.map(|t| (i, t)));
     let tangent = match seen.op.rule {
@@ -63,16 +63,12 @@ fn push_forward(
             given().filter_map(|(i, t)| scale(t, partials[i](&inputs, args.output), masked)).reduce(|a, b| a + b)
         }
         Rule::Linear(_) => {
-            // Inputs without a tangent contribute zeros of their shape, which win from here on; indices stand for themselves.
-            let mut still = |input: &Var| match input.ty().dtype {
-                DType::Index => *input,
-                DType::Real => {
-                    masked = true;
-                    input.scalar(0.0).broadcast_to(input.shape())
-                }
-            };
-            let operands: SmallVec<[Var; 3]> =
-                inputs.iter().zip(&tangents).map(|(input, tangent)| tangent.unwrap_or_else(|| still(input))).collect();
+            // Inputs without a tangent contribute zeros of their shape; indices stand for themselves.
+            let operands: SmallVec<[Var; 3]> = inputs
+                .iter()
+                .zip(&tangents)
+                .map(|(input, tangent)| tangent.unwrap_or_else(|| zeros_like(*input)))
+                .collect();
             Some(Var::record(seen.op, &operands, seen.attrs.clone()))
         }
         Rule::Multilinear(_) => given()
@@ -90,4 +86,12 @@ fn push_forward(
         }
     };
     Ok(tangent.map(|var| Tangent { var, masked }))
+}
+
+/// Zeros of the shape of a number; indices as they are.
+fn zeros_like(input: Var) -> Var {
+    match input.ty().dtype {
+        DType::Index => input,
+        DType::Real => input.scalar(0.0).broadcast_to(input.shape()),
+    }
 }

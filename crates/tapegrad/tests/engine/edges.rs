@@ -268,7 +268,7 @@ fn page() -> String {
          \u{20}\u{20}derivative by the base is 0. `select` and the operations written with it hide what was not chosen, also when it is NaN.\n\
          - What is picked (`index`, `slice`, `gather`, `take_along_axis`, `unfold`, `diagonal` and the like) leaves an honest 0 behind as the cotangent of what was\n\
          \u{20}\u{20}not; where the derivative behind that is infinite the gradient is 0 · ∞, NaN, as in PyTorch and JAX: the gradient of the second\n\
-         \u{20}\u{20}of $\\sqrt{(0, 4)}$ is (NaN, ¼). Pick first. `put_along_axis` hides what it replaces. In forward mode zeros of what does not move win.\n\n\
+         \u{20}\u{20}of $\\sqrt{(0, 4)}$ is (NaN, ¼). Pick first. `put_along_axis` hides what it replaces.\n\n\
          ## Functions of one number\n\nThe value, and behind the semicolon the derivative.\n\n\
          | function | −∞ | −0 | 0 | ∞ | NaN |\n|---|---|---|---|---|---|\n",
     );

@@ -45,6 +45,9 @@ fn tiles_and_products_beyond_every_size_are_refused_and_those_of_no_axes_are_the
     }
     assert!(tape.input(Tensor::zeros([2, 0])).try_tile(&[usize::MAX, 1]).is_err());
     assert_eq!(tape.input(Tensor::zeros([0])).tile(&[3]).shape().dims(), [0]);
+    // Nothing, however often.
+    assert_eq!(tape.input(Tensor::zeros([0])).tile(&[usize::MAX]).shape().dims(), [0]);
+    assert_eq!(tape.input(Tensor::zeros([2, 4])).tile(&[1 << 61, 0]).shape().dims(), [1 << 62, 0]);
     let eight = tape.input(Tensor::from_fn([1, 1, 1, 1, 1, 1, 1, 2], |i| i as f64));
     assert_eq!(eight.prod_over(&[]).value().data(), eight.value().data());
     assert_eq!(gradient([2.0, 3.0], |x| x.prod_over(&[])), [1.0, 1.0]);
@@ -152,31 +155,6 @@ fn the_number_that_is_chosen_beside_nan_has_the_derivative() {
     {
         let got = gradient(at, |x| x.index(0, 0).clamp(x.index(0, 1), x.index(0, 2)));
         assert_eq!(got, wanted, "{at:?}");
-    }
-}
-
-#[test]
-fn second_derivatives_of_determinants_do_not_overflow_on_their_way() {
-    fn second<T: Element>(scale: f64) -> Vec<f64> {
-        let tape = Tape::new();
-        let entries = [2.0, 1.0, 0.0, 1.0, 3.0, 1.0, 0.0, 1.0, 4.0].map(|x| x * scale);
-        let a = tape.input(Tensor::new([3, 3], entries.to_vec()).unwrap());
-        let first = tape.grad(a.det(), &[a])[0];
-        // The derivative of the last cofactor, a₀₀a₁₁ − a₀₁a₁₀.
-        run::<T>(&tape, tape.grad(first.slice(0, 2..3).slice(1, 2..3).sum(), &[a])[0])
-    }
-    fn check<T: Element>(scale: f64) {
-        let wanted = [3.0, -1.0, 0.0, -1.0, 2.0, 0.0, 0.0, 0.0, 0.0];
-        let found = second::<T>(scale);
-        let eps = if T::is_f32() { 1e-5 } else { 1e-13 };
-        let same = found.iter().zip(wanted).all(|(f, w)| (f / scale - w).abs() <= eps);
-        assert!(same, "{found:?} at {scale} in {}", T::NAME);
-    }
-    for exponent in [-40, -20, 0, 20, 31, 40] {
-        check::<f32>(2f64.powi(exponent));
-    }
-    for exponent in [-340, -200, 0, 200, 340] {
-        check::<f64>(2f64.powi(exponent));
     }
 }
 

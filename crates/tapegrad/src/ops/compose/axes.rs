@@ -187,8 +187,12 @@ impl Var {
         let copies = |axis: usize| (axis + times.len()).checked_sub(rank).map_or(1, |i| times[i]);
         let whole: Option<Shape> =
             (0..rank).map(|axis| shape.dim_aligned(axis, rank).checked_mul(copies(axis))).collect();
-        if whole.and_then(|whole| whole.checked_numel()).is_none() {
+        let Some((whole, numel)) = whole.and_then(|whole| whole.checked_numel().map(|numel| (whole, numel))) else {
             return call.fails(Issue::shape(format!("{times:?} copies of shape {shape} would not fit in memory")));
+        };
+        // What stands in between may be larger than nothing, beyond every size.
+        if numel == 0 {
+            return Ok(self.scalar(0.0).broadcast_to(whole));
         }
         // Along one axis after the other, so that no value in between has more than one axis more.
         let mut tiled = self.reshape_to(&(0..rank).map(|axis| shape.dim_aligned(axis, rank)).collect());
