@@ -87,8 +87,8 @@ impl Module for Sequential {
 
     /// Those of the first module that is particular about them, behind others that keep them.
     fn features(&self) -> Option<usize> {
-        let first = self.modules.iter().find(|m| !m.keeps_features())?;
-        first.features()
+        let particular = self.modules.iter().find(|m| m.features().is_some() || !m.keeps_features())?;
+        particular.features()
     }
 
     fn keeps_features(&self) -> bool {

@@ -1,8 +1,8 @@
 //! The naive evaluator.
 //!
 //! Sums, and those of products of matrices, begin with 0, so that they are 0 and not −0 where all terms are −0 or there are none. Of zeros of
-//! both signs the largest is the first. So it is in replay; but machine code of whole programs begins a sum with its first term, and
-//! where a maximum of zeros is taken in vectors, it may be either.
+//! both signs the largest is the first. So it is in replay; but machine code of whole programs begins a sum with its first term, a product added
+//! to a parameter where it stands may leave its −0, and where a maximum of zeros is taken in vectors, it may be either.
 
 use crate::ir::{Attrs, Elementwise, Graph, Indices, Kernel, LeafValue, NodeId, Operand, Reading, Shape, Tensor};
 use std::collections::HashMap;

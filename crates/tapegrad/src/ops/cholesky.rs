@@ -69,7 +69,9 @@ pub static CHOLESKY: OpDef = OpDef {
             let taken = args.taken(&[t]);
             let l = taken.keep(args.output);
             let left = l.solve_triangular(symmetric(t), false);
-            taken.keep(l.matmul(half_lower(l.solve_triangular(left.transpose(), false))))
+            // Both factors: a factor with a pivot of 0 may be finite where what it is multiplied with is not.
+            let inner = taken.keep(half_lower(l.solve_triangular(left.transpose(), false)));
+            taken.keep(l.matmul(inner))
         },
     },
     masks: false,

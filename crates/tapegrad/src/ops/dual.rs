@@ -4,10 +4,10 @@ use super::record_elementwise;
 use crate::ir::{OpDef, Rule, Tape, Var};
 use crate::num::Dual;
 
-/// The result of an elementwise operation on duals, given its value.
+/// The result of an operation declared by `elementwise!` on duals, given its value.
 ///
 /// # Panics
-/// If there are not as many operands as the operation has.
+/// If there are fewer operands than the operation has and one of them moves, or more than three.
 #[must_use]
 #[inline]
 pub fn eval_dual<const N: usize>(op: &'static OpDef, operands: &[Dual<N>], value: f64) -> Dual<N> {

@@ -1,4 +1,4 @@
-//! Zeros that mean "not taken" or "does not move": they win against partial derivatives that are infinite or undefined.
+//! Zeros that mean "not taken": they win against partial derivatives that are infinite or undefined.
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::{Tape, Tensor, Var};
@@ -122,4 +122,15 @@ fn an_honest_zero_times_infinity_is_nan_in_a_jacobian_too() {
     let y = x.sqrt() * x.sqrt();
     let jacobian = data(tape.jacobian(y, x));
     assert!(jacobian[0].is_nan() && jacobian[3] == 1.0, "{jacobian:?}");
+}
+
+#[test]
+fn a_semidefinite_matrix_that_a_scan_does_not_take_has_second_derivative_zero() {
+    let tape = Tape::new();
+    let s = tape.input([[2.0, 0.0], [0.0, 2.0]]);
+    let (c, taken) = (tape.input([[1.0, 1.0], [1.0, 1.0]]), tape.input(0.0));
+    let step = |s: &[Var], c: &[Var]| [c[1].select(c[0].cholesky() * s[0], s[0].square())];
+    let y = tape.scan(&[s], &[c, taken], 1, step)[0].sum();
+    let (ones, zeros) = (tape.constant(Tensor::full([2, 2], 1.0)), tape.constant(Tensor::zeros([2, 2])));
+    assert_eq!(data(tape.hvp(y, &[s, c], &[ones, zeros])[1]), [0.0; 4]);
 }
