@@ -228,7 +228,7 @@ pub struct PassSource {
     /// Elements of each operand in temporary memory; 0 where there are none.
     pub window: usize,
     /// Whether they are read again from the first after the last; the window is then a multiple of [`CYCLE_UNIT`]. If not,
-    /// no range is longer than the window, and none of several lines than the window times their number.
+    /// no range is longer than the window, but where there are lines.
     pub cycle: bool,
     /// If the elements are lines of so many, at least [`LANES`], one after the other: temporary memory is then read from the first of
     /// each line on, ranges are whole lines, and nothing is read where something is written, for the last vector of a line begins

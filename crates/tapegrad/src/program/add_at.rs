@@ -28,7 +28,8 @@ fn plus_zero_tile<T: Float>(out: &mut [T], operands: [&[T]; 3]) {
 /// The operands: what is added to, the positions, and what is added, one number for each row. As an elementwise operation it is
 /// `x + 0`; the group adds the numbers when that is there.
 static ADD_AT: OpDef = OpDef {
-    name: "add_at",
+    // What users recorded, for messages.
+    name: "add_along_axis",
     doc: "A value plus a number at one position of each row; made while compiling only.\n",
     args: &["x", "index", "numbers"],
     variadic: false,

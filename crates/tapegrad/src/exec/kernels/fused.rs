@@ -9,21 +9,13 @@ use tapegrad_jit::LANES;
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T], indices: &[u32]) {
     let base = values.as_mut_ptr();
-    if let Some(pass) = &f.pass {
-        // SAFETY: the verifier has checked the pass and its temporary memory against the size of the arena, and what is added
-        // to rows.
-        unsafe {
-            run_pass(f, pass, base, 0..f.numel, 0);
-            add_at(f, base, indices, 0..f.numel);
-        }
-        return;
-    }
-    if f.numel == 1 {
+    if f.pass.is_none() && f.numel == 1 {
         // SAFETY: the verifier has checked every place of every instruction against the size of the arena.
         unsafe { scalars::run(f, base) };
         return;
     }
-    // SAFETY: as above, for every tile; and no instruction writes what it reads, unless exactly in place.
+    // SAFETY: as above, for every tile, for a pass and its temporary memory, and for what is added to rows; and no instruction writes
+    // what it reads, unless exactly in place.
     unsafe { run_part(f, base, indices, 0..f.numel, 0) }
 }
 
