@@ -113,7 +113,7 @@ impl Var {
     pub fn value(self) -> Value {
         let at = Location::caller();
         let tensor = self
-            .with("value", at, |r| match evaluate(r, self.id(), at)? {
+            .with_apart("value", at, |r| match evaluate(r, self.id(), at)? {
                 LeafValue::Real(_) => Ok(r.cached[self.id()].clone()),
                 LeafValue::Index(_) => {
                     let issue = Issue::new(RecordErrorKind::Type, "expected real numbers, found indices");
@@ -142,7 +142,7 @@ fn guarded<R>(
     compare: impl FnOnce(f64, f64) -> (R, Comparison),
 ) -> R {
     let number = |v: Var| {
-        let value = v.with("comparison", at, |r| match evaluate(r, v.id(), at)? {
+        let value = v.with_apart("comparison", at, |r| match evaluate(r, v.id(), at)? {
             LeafValue::Real(t) if t.data().len() == 1 => Ok(t.data()[0]),
             _ => {
                 let message = format!("expected single numbers to decide between, found {}", r.graph.ty(v.id()));

@@ -195,6 +195,25 @@ pub(super) fn if_there<R>(key: TapeKey, f: impl FnOnce(&mut Recording) -> R) -> 
     TAPES.with_borrow_mut(|tapes| tapes.get_mut(key).map(f))
 }
 
+/// [`with`], while the thread's tapes are free for others: `f` may call what a user has written, which may make tapes of its own. To
+/// that, this tape is empty meanwhile.
+pub(crate) fn with_apart<R>(
+    key: TapeKey,
+    op: &str,
+    at: &'static Location<'static>,
+    f: impl FnOnce(&mut Recording) -> R,
+) -> Result<R, RecordError> {
+    /// Puts the recording back, even if `f` panics.
+    struct Apart(TapeKey, Recording);
+    impl Drop for Apart {
+        fn drop(&mut self) {
+            if_there(self.0, |r| std::mem::swap(r, &mut self.1));
+        }
+    }
+    let recording = with(key, op, at, std::mem::take)?;
+    Ok(f(&mut Apart(key, recording).1))
+}
+
 #[cold]
 fn dropped() -> Issue {
     Issue::new(RecordErrorKind::Dropped, "this handle belongs to a tape that was dropped")

@@ -3,7 +3,7 @@
 use super::node::{Inputs, NodeId};
 use super::op::{Attrs, OpDef, TensorType};
 use super::shape::Shape;
-use super::tape::{Recording, TapeKey, check_one_tape, if_there, with};
+use super::tape::{Recording, TapeKey, check_one_tape, if_there, with, with_apart};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use slotmap::{Key, KeyData};
 use std::fmt;
@@ -74,6 +74,16 @@ impl Var {
         f: impl FnOnce(&mut Recording) -> R,
     ) -> Result<R, RecordError> {
         with(self.tape(), op, at, |r| r.check(op, self.id(), at).map(|()| f(r)))?
+    }
+
+    /// [`Var::with`] for what may call a user's kernel.
+    pub(crate) fn with_apart<R>(
+        self,
+        op: &str,
+        at: &'static Location<'static>,
+        f: impl FnOnce(&mut Recording) -> R,
+    ) -> Result<R, RecordError> {
+        with_apart(self.tape(), op, at, |r| r.check(op, self.id(), at).map(|()| f(r)))?
     }
 
     /// What is known of this value, for messages.

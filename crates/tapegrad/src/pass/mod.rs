@@ -9,7 +9,7 @@
 //! | pass | what it may change |
 //! |---|---|
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round |
-//! | `fold` | nothing: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ |
+//! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
 //! | `cse` | nothing: equal computations are done once |
 //! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
@@ -46,7 +46,7 @@ pub struct Passes {
     /// What no root needs is dropped.
     pub dce: bool,
     /// Sums of sixteen and more single numbers, recorded one addition soon after the other, become sixteen sums side by side that are joined
-    /// in pairs: the order of [`Var::sum`](crate::Var::sum).
+    /// in pairs.
     pub regroup: bool,
 }
 

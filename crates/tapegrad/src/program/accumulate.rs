@@ -233,6 +233,10 @@ impl Accumulator<'_> {
             let node = self.graph.node(id);
             let inputs = &node.inputs;
             id = if node.op.is(&MATMUL) {
+                // With no steps along `k` there is nothing to add, but a factor may make NaN of that.
+                if self.graph.shape(inputs[0]).dims().last() == Some(&0) {
+                    return None;
+                }
                 return Some(Found { product: id, factor, subtract, transposed, gone });
             } else if node.op.is(&NEG) {
                 subtract = !subtract;

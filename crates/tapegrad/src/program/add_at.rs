@@ -93,7 +93,8 @@ pub(super) fn absorb(graph: &mut Graph, roots: &[NodeId]) {
     let mut gone = vec![false; graph.index_bound()];
     for id in graph.order().to_vec() {
         let node = graph.node(id);
-        if !node.op.is(&ADD) {
+        // (What nobody reads has no place to be added to.)
+        if !node.op.is(&ADD) || readers[id.index()] == 0 {
             continue;
         }
         let [a, b] = node.inputs[..] else { continue };

@@ -101,7 +101,9 @@ fn draft<T: Reading>(f: &Fused<T>, constants: &Constants, end: usize, formulas: 
     {
         return Some(draft);
     }
-    translate(f, constants, end, formulas, None)
+    // A defect costs one group, not all; where it should be seen, it is.
+    let draft = translate(f, constants, end, formulas, None);
+    draft.filter(|draft| cfg!(debug_assertions) || tapegrad_jit::verify_pass(&draft.source).is_ok())
 }
 
 /// A group as the rows of a matrix, some operands of which are one number for each row.
@@ -318,22 +320,18 @@ impl<T: Reading> Translation<'_, T> {
         let uses = self.code.uses(&roots);
         let kinds: Vec<Kind> = self.code.values.iter().map(|v| v.kind).collect();
         let mut writer = Writer { kinds: &kinds, window, local: vec![None; kinds.len()], out: Vec::new() };
-        let mut late = Vec::new();
+        // What is computed is written at once, unless its place is read: then when all has been, as what stands in memory anyway.
+        let late = |place: u32, v: usize| !matches!(kinds[v], Kind::Do(..)) || kinds.contains(&Kind::Row(place));
         for v in (0..kinds.len()).filter(|&v| uses[v] > 0) {
-            let computed = matches!(kinds[v], Kind::Do(..));
-            if computed {
+            if matches!(kinds[v], Kind::Do(..)) {
                 writer.value(v)?;
             }
-            // What is computed is written at once, unless its place is read: then when all has been.
-            for &(place, _) in self.stores.iter().filter(|&&(_, stored)| stored as usize == v) {
-                if computed && !kinds.contains(&Kind::Row(place)) {
-                    writer.store(place, v)?;
-                } else {
-                    late.push((place, v));
-                }
-            }
+            let own = self.stores.iter().filter(|&&(_, stored)| stored as usize == v);
+            own.filter(|&&(place, _)| !late(place, v)).try_for_each(|&(place, _)| writer.store(place, v))?;
         }
-        late.into_iter().try_for_each(|(place, v)| writer.store(place, v))?;
+        // In the order of the instructions: who reads a place comes before who writes it.
+        let stores = self.stores.iter().map(|&(place, v)| (place, v as usize));
+        stores.filter(|&(place, v)| late(place, v)).try_for_each(|(place, v)| writer.store(place, v))?;
         Some(writer.out)
     }
 }

@@ -31,6 +31,9 @@ use body::{Body, Carried, Part, pack_ranges, unknown};
 use ops::SCAN;
 use std::panic::Location;
 
+/// As many as a program can have.
+const MOST_NUMBERS: usize = 1 << 30;
+
 /// What operands of a scan are called in messages.
 const OPERAND: &[&str] = &["states and constants"];
 
@@ -154,6 +157,13 @@ impl Var {
         if let Some(position) = state_types.iter().position(|ty| ty.shape.numel() == 0) {
             let issue = Issue::shape(format!("expected states that hold numbers, found shape {}", types[position]));
             return Err(fails(issue).with_operands(vec![states[position].describe(SCAN.name, at)?]));
+        }
+        let total = types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.shape.numel()));
+        if total > MOST_NUMBERS {
+            let issue = Issue::shape(format!(
+                "the step has {total} numbers in its states and constants; at most 2^30 are supported"
+            ));
+            return Err(fails(issue));
         }
         let sizes = |types: &[TensorType]| pack_ranges(types.iter().map(|ty| ty.shape.numel()));
         let ((state_ranges, n_state), (constant_ranges, n_constant)) = (sizes(state_types), sizes(constant_types));

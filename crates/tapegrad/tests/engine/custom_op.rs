@@ -318,3 +318,36 @@ fn the_page_of_the_book_shows_the_code_of_this_file() {
     }
     assert!(lines > 60, "only {lines} lines of code were found in the page");
 }
+
+/// `x sin x`'s slope, by a tape of its own.
+fn slope_kernel<T: Float>(inputs: &[Operand<'_, T>], _: &Attrs, out: &mut [T]) {
+    let &[Operand::Real(x, _)] = inputs else { unreachable!("the operand is real") };
+    for (x, out) in x.iter().zip(out) {
+        *out = T::from_f64(tapegrad::grad(|v| v[0].sin() * v[0], &[x.to_f64()])[0]);
+    }
+}
+
+static SLOPE: OpDef = OpDef {
+    name: "slope",
+    doc: "The slope of x sin x.\n",
+    rule: Rule::Zero,
+    kernel: Kernel::Custom(CustomKernel { f32: slope_kernel::<f32>, f64: slope_kernel::<f64> }),
+    onnx: None,
+    ..RUNNING_SUM
+};
+
+#[test]
+fn a_kernel_may_use_tapes_of_its_own() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 2.0]);
+    let y = Var::record(&SLOPE, &[x], Attrs::None);
+    let wanted = [1.0, 2.0].map(|x: f64| x.sin() + x * x.cos());
+    let right = |found: &[f64]| found.iter().zip(wanted).all(|(a, b)| close(*a, b, 1e-14));
+    assert!(right(y.value().data()), "while recording");
+    assert!(y.sum() > 0.0, "in a comparison");
+    assert!(right((y + 0.0).value().data()), "and the tape is as it was");
+    let program: Program<f64> = tape.compile(&[y]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    assert!(right(state.get(y)), "on replay");
+}

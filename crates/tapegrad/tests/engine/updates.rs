@@ -220,3 +220,41 @@ fn parameters_without_elements_stand_anywhere_among_others_that_are_updated() {
         assert_eq!(state.get(buffer)[0], 0.75 + 0.5_f64.sin());
     }
 }
+
+#[test]
+fn parameters_that_hand_their_values_on_are_written_in_the_order_in_which_they_are_read() {
+    let params = |tape: &Tape| [1, 2, 3].map(|k| tape.param(matrix(100, 100, k)));
+    // A delay line, read from either end.
+    for reversed in [false, true] {
+        let tape = Tape::new();
+        let [a, b, c] = params(&tape);
+        let y = if reversed { c + b + a } else { a + b + c };
+        check(&tape, &[y], &[(c, b), (b, a)]);
+    }
+    // An exchange.
+    for reversed in [false, true] {
+        let tape = Tape::new();
+        let [a, b, c] = params(&tape);
+        let sum = if reversed { b + a * 2.0 } else { a * 2.0 + b };
+        check(&tape, &[], &[(a, b), (b, a), (c, sum)]);
+    }
+    // The history of a multistep method.
+    let tape = Tape::new();
+    let [x, f0, f1] = params(&tape);
+    let f2 = tape.param(matrix(100, 100, 4));
+    check(&tape, &[], &[(f2, f1), (f1, f0), (x, x + 0.1 * (23.0 * f0 - 16.0 * f1 + 5.0 * f2))]);
+}
+
+#[test]
+fn a_product_without_steps_is_added_with_its_factor() {
+    let tape = Tape::new();
+    let w = tape.param(Tensor::full([20, 30], 1.0));
+    let (a, b) = (tape.input(Tensor::zeros([20, 0])), tape.input(Tensor::zeros([0, 30])));
+    tape.assign(w, w - tape.input(f64::INFINITY) * a.matmul(b));
+    for tier in [Tier::Auto, Tier::Interpreter] {
+        let program: Program<f64> = tape.compile_with(&[], &CompileOptions::default().tier(tier)).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert!(state.get(w).iter().all(|x| x.is_nan()), "infinity times nothing is not a number: {tier:?}");
+    }
+}

@@ -10,8 +10,9 @@
 //! | $\ln(1 ± x)$ | `ln_1p(±x)` | the sum drops the digits of a small x |
 //!
 //! Each is an identity of real numbers. Each new form is accurate to a few units in the last place over its whole domain,
-//! so no accuracy is lost where the old form was fine, and at 0, ±∞ and NaN both agree. $1 - e^x$ stays: its new form
-//! would give −0 for 0, which a reciprocal makes −∞.
+//! so no accuracy is lost where the old form was fine, and at 0, ±∞ and NaN both agree, but that $e^z/(1 + e^z)$ is 1 at ∞ and not NaN,
+//! and that a logarithm of σ that is 0 has the sign of what it is the limit of, −0. $1 - e^x$ stays: its new form would give −0 where
+//! 0 is exact, which a reciprocal makes −∞.
 
 use super::super::pattern::{Offset, binary, offset, unary};
 use super::Rewriter;

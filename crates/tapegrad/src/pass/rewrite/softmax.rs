@@ -2,8 +2,8 @@
 //!
 //! - $\ln \sum e^x$ becomes $m + \ln \sum e^{x-m}$ with $m = \max x$ (0 where that is not finite, without derivative): the
 //!   same number, but $e^x$ overflows beyond 709 and underflows to $\ln 0$ below −745. Sums that are shifted already stay.
-//! - $\ln(e^s / \sum e^s)$ becomes $s - \ln \sum e^s$: the same number, but a quotient that underflows has the logarithm −∞
-//!   and no derivative, and one near 1 has lost its digits.
+//! - $\ln(e^s / \sum e^s)$ becomes $(s - m) - \ln \sum e^{s-m}$: the same number, but a quotient that underflows has the logarithm
+//!   −∞ and no derivative, and one near 1 has lost its digits. (With $m$ added to the logarithm first, so would the difference.)
 //!
 //! Between the sum and its user may stand reshapes and broadcasts, which commute with the logarithm.
 
@@ -33,7 +33,7 @@ impl Rewriter<'_> {
         if self.is_shifted(found.exponent) || self.graph.shape(found.exponent).numel() == 0 {
             return false;
         }
-        let [ln, shift] = self.shifted_ln_sum(&found);
+        let [ln, shift, _] = self.shifted_ln_sum(&found);
         let mut layout = found.layout;
         if layout.is_empty() {
             return self.replace(id, &ADD, &[ln, shift], Attrs::None);
@@ -49,14 +49,14 @@ impl Rewriter<'_> {
         if s != found.exponent || self.graph.shape(s).numel() == 0 {
             return false;
         }
-        let ln_sum = if self.is_shifted(s) {
-            self.make(&LN, &[found.sum], Attrs::None)
+        let (shifted, ln_sum) = if self.is_shifted(s) {
+            (s, self.make(&LN, &[found.sum], Attrs::None))
         } else {
-            let [ln, shift] = self.shifted_ln_sum(&found);
-            self.make(&ADD, &[ln, shift], Attrs::None)
+            let [ln, _, shifted] = self.shifted_ln_sum(&found);
+            (shifted, ln)
         };
         let ln_sum = self.lay_out(ln_sum, &found.layout);
-        self.replace(id, &SUB, &[s, ln_sum], Attrs::None)
+        self.replace(id, &SUB, &[shifted, ln_sum], Attrs::None)
     }
 
     /// Reads a node as a sum of exponentials.
@@ -88,8 +88,8 @@ impl Rewriter<'_> {
         false
     }
 
-    /// ln Σ e^(x−m) and m, in the shape of the sum.
-    fn shifted_ln_sum(&mut self, found: &ExpSum) -> [NodeId; 2] {
+    /// ln Σ e^(x−m) and m, in the shape of the sum, and x−m.
+    fn shifted_ln_sum(&mut self, found: &ExpSum) -> [NodeId; 3] {
         let x = found.exponent;
         let axes = self.graph.attrs(found.sum).clone();
         let Attrs::Axes(summed) = &axes else { unreachable!("sums are recorded with axes") };
@@ -115,7 +115,7 @@ impl Rewriter<'_> {
         let shifted = self.make(&SUB, &[x, spread], Attrs::None);
         let exp = self.make(&EXP, &[shifted], Attrs::None);
         let sum = self.make(&SUM, &[exp], axes);
-        [self.make(&LN, &[sum], Attrs::None), shift]
+        [self.make(&LN, &[sum], Attrs::None), shift, shifted]
     }
 
     /// The value with reshapes and broadcasts applied to it, innermost (last) first.
@@ -165,6 +165,18 @@ mod tests {
         let e = x.exp();
         assert_eq!(value_after(&tape, (e / e.sum_keep(&[1])).ln()), [-2000.0, 0.0], "also without a shift");
         assert_eq!(value_after(&tape, (e / e.sum()).ln()), [-2000.0, 0.0], "also over all axes");
+    }
+
+    #[test]
+    fn the_logarithm_of_a_softmax_near_one_keeps_its_digits() {
+        // −ln(1 + e^(b−a)), whatever the larger of both is.
+        for (a, b) in [(20.0, 6.0), (80.0, 66.0), (80.0, 79.0), (700.0, 670.0)] {
+            let tape = Tape::new();
+            let e = tape.input([a, b]).exp();
+            let (found, wanted) = (value_after(&tape, (e / e.sum()).ln())[0], -(b - a).exp().ln_1p());
+            // The sum, which is just above 1, is exact to half an ULP.
+            assert!((found - wanted).abs() <= f64::EPSILON, "{a}, {b}: {found}, expected {wanted}");
+        }
     }
 
     #[test]
