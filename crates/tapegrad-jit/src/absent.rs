@@ -41,10 +41,41 @@ impl Code {
         match *self {}
     }
 
+    /// Columns that may stand elsewhere.
+    #[must_use]
+    pub fn columns(&self) -> &[std::ops::Range<usize>] {
+        match *self {}
+    }
+
     /// The machine code.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match *self {}
+    }
+}
+
+/// Rows that a column stands in for.
+#[derive(Debug)]
+pub enum Column<'a, T> {
+    /// They are only read.
+    Read(&'a [T]),
+    /// They are written, and perhaps read.
+    Write(&'a mut [T]),
+}
+
+/// Runs of a program with columns elsewhere; none exists on this platform.
+#[derive(Debug)]
+pub struct Elsewhere<'a, T>(Infallible, PhantomData<&'a mut [T]>);
+
+impl<'a, T: Number> Elsewhere<'a, T> {
+    /// So many runs.
+    pub fn new(code: &'a Code, _: usize, _: impl IntoIterator<Item = (usize, Column<'a, T>)>) -> Self {
+        match *code {}
+    }
+
+    /// Runs the program once.
+    pub fn run(&mut self, _: &mut [T], _: &mut Scratch) {
+        match self.0 {}
     }
 }
 

@@ -10,6 +10,7 @@ use crate::library;
 use crate::micro::{Kind, Micro, Place, Pool, Shape, UNORDERED, V};
 use crate::select::Form;
 use crate::slow::{Detour, Slow};
+use std::ops::Range;
 
 /// The general registers that hold the bases; those of code with calls outlive them.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,17 @@ pub(crate) struct Bases {
     pub(crate) temporary: u8,
     /// How many lines have been handled.
     pub(crate) line: u8,
+    /// The table of where columns stand.
+    pub(crate) table: u8,
+}
+
+/// What code finds where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) bases: Bases,
+    pub(crate) functions: &'static [Function],
+    /// Bytes of the arena that stand where the table says, in order.
+    pub(crate) columns: &'a [Range<i32>],
 }
 
 const VECTORS: usize = 16;
@@ -33,8 +45,7 @@ const SOON: u32 = 24;
 pub(crate) struct Allocator<'a> {
     asm: &'a mut Assembler,
     shape: Shape,
-    bases: Bases,
-    functions: &'static [Function],
+    around: Surroundings<'a>,
     /// The detours so far, to be written when all other code is.
     slow: &'a mut Slow,
     register: Vec<u8>,
@@ -73,8 +84,7 @@ fn live(code: &[Micro]) -> Vec<bool> {
 pub(crate) fn emit(
     code: &[Micro],
     shape: Shape,
-    bases: Bases,
-    functions: &'static [Function],
+    around: Surroundings<'_>,
     scratch: i32,
     slow: &mut Slow,
     asm: &mut Assembler,
@@ -95,8 +105,7 @@ pub(crate) fn emit(
     let mut a = Allocator {
         asm,
         shape,
-        bases,
-        functions,
+        around,
         slow,
         register: vec![NONE; code.len()],
         home: vec![None; code.len()],
@@ -153,17 +162,30 @@ impl Allocator<'_> {
         debug_assert_ne!(self.next[at], NEVER);
     }
 
-    fn address(&self, place: Place) -> Mem {
-        let b = self.bases;
+    /// How memory is addressed, by the next instruction: where a column stands is loaded for it.
+    fn address(&mut self, place: Place) -> Mem {
+        let b = self.around.bases;
         let (base, index, disp) = match place {
-            Place::Arena(d) | Place::Splat(d) => (b.arena, None, d),
-            Place::Row(d) => (b.arena, Some(b.row), d),
+            Place::Arena(d) | Place::Row(d) => {
+                let (base, disp) = self.column(d).unwrap_or((b.arena, d));
+                (base, matches!(place, Place::Row(_)).then_some(b.row), disp)
+            }
+            Place::Splat(d) => (b.arena, None, d),
             Place::Scratch(d) => (b.scratch, None, d),
             Place::Temporary(d) => (b.scratch, Some(b.temporary), d),
             Place::Each(d) => (b.arena, Some(b.line), d),
             Place::Pool(d) => (b.pool, None, d),
         };
         Mem { base, index, disp }
+    }
+
+    /// For bytes of a column that may stand elsewhere: a register that holds where it begins, and how far in they are.
+    fn column(&mut self, byte: i32) -> Option<(u8, i32)> {
+        let number = self.around.columns.partition_point(|column| column.end <= byte);
+        let column = self.around.columns.get(number).filter(|column| column.start <= byte)?;
+        let disp = i32::try_from(number * 8).expect("checked: the arena is below 2^30 bytes");
+        self.asm.load(RAX, Mem { base: self.around.bases.table, index: None, disp });
+        Some((RAX, byte - column.start))
     }
 
     /// Whether an instruction can read the value where it stands in memory.
@@ -381,10 +403,6 @@ impl Allocator<'_> {
                 r
             }
         };
-        let source = |s: &Self, k: usize| match folded {
-            Some(f) if f == k => Rm::Mem(s.address(s.home[args[k] as usize].expect("folded from memory"))),
-            _ => Rm::Reg(registers[k]),
-        };
         // (form, the operand in a register, the operand that may be in memory)
         let (form, second, last) = match (dying.unwrap_or(2), folded) {
             (2, Some(0)) => (Form::F231, 1, 0),
@@ -394,7 +412,13 @@ impl Allocator<'_> {
             (_, Some(_)) => (Form::F132, 2, 0),
             (_, None) => (Form::F213, 0, 2),
         };
-        let rm = source(self, last);
+        let rm = match folded {
+            Some(folded) if folded == last => {
+                let place = self.home[args[last] as usize].expect("folded from memory");
+                Rm::Mem(self.address(place))
+            }
+            _ => Rm::Reg(registers[last]),
+        };
         self.asm.vex(self.shape.fused(kind, form), dst, registers[second], rm, None);
         self.used_all(at, args);
         self.bind(dst, V::try_from(at).expect("fewer than 2^32 micro-operations"));
@@ -438,7 +462,7 @@ impl Allocator<'_> {
         self.asm.load_imm32(RCX, u32::try_from(self.shape.lanes).expect("at most 8"));
         self.asm.vzeroupper();
         if let Some(number) = op.function() {
-            self.asm.load_imm64(R8, self.functions[number] as usize as u64);
+            self.asm.load_imm64(R8, self.around.functions[number] as usize as u64);
         }
         self.asm.load_imm64(RAX, library::address(op, self.shape.elem));
         self.asm.call(RAX);
@@ -476,7 +500,7 @@ impl Allocator<'_> {
             self.asm.test(RAX);
             Jump::NotEqual
         };
-        let function = self.functions[op.function().expect("it names one")];
+        let function = self.around.functions[op.function().expect("it names one")];
         self.slow.detour(self.asm, condition, Detour { shape: self.shape, op, function, registers });
         self.used_all(at, [args[0], args[1], if count == 3 { args[2] } else { args[1] }]);
         self.bind(result, v);

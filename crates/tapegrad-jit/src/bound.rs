@@ -33,9 +33,10 @@ impl<T: Number> Bound<T> {
     /// A program on a copy of these numbers.
     ///
     /// # Panics
-    /// If the number type or their count is not that of the program.
+    /// If the number type or their count is not that of the program, or it has columns that may stand elsewhere.
     #[must_use]
     pub fn to_code(code: Arc<Code>, numbers: &[T]) -> Self {
+        assert!(code.columns().is_empty(), "expected a program whose numbers all stand in its arena");
         let scratch = code.scratch();
         code.check::<T>(numbers.len(), &scratch);
         let (entry, pool) = (code.start(), code.pool());
@@ -110,7 +111,14 @@ mod tests {
         let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
         let sum = Inst { op: Op::SumProduct, a: 0, b: 0, c: 8 };
         let block = Block { rows: Some(3), code: vec![row, sum] };
-        let source = Source { elem: Elem::F64, arena: 16, private: 0..0, functions: &[], blocks: vec![block] };
+        let source = Source {
+            elem: Elem::F64,
+            arena: 16,
+            private: 0..0,
+            columns: Vec::new(),
+            functions: &[],
+            blocks: vec![block],
+        };
         compile(&source).ok().map(Arc::new)
     }
 

@@ -1,8 +1,10 @@
 //! Compiled programs.
 
-use crate::ir::Elem;
+use crate::elsewhere::Elsewhere;
+use crate::ir::{Elem, Op, Source};
 use crate::memory::Memory;
 use std::fmt;
+use std::ops::Range;
 
 /// A number type of compiled programs: `f32` or `f64`.
 pub trait Number: sealed::Sealed + Copy {
@@ -90,6 +92,9 @@ pub struct Code {
     elem: Elem,
     arena: usize,
     scratch: usize,
+    columns: Vec<Range<usize>>,
+    /// Which columns are written.
+    written: Vec<bool>,
 }
 
 impl fmt::Debug for Code {
@@ -101,8 +106,12 @@ impl fmt::Debug for Code {
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *const u8);
 
 impl Code {
-    pub(crate) fn new(memory: Memory, pool: Vec<u64>, elem: Elem, arena: usize, scratch: usize) -> Self {
-        Code { memory, pool: lines(&pool), elem, arena, scratch }
+    pub(crate) fn new(memory: Memory, pool: Vec<u64>, source: &Source, scratch: usize) -> Self {
+        let stores = || source.blocks.iter().flat_map(|block| &block.code).filter(|inst| inst.op == Op::StoreRow);
+        let stored: std::collections::HashSet<usize> = stores().map(|inst| inst.a as usize).collect();
+        let written = source.columns.iter().map(|column| stored.contains(&column.start)).collect();
+        let Source { elem, arena, columns, .. } = source;
+        Code { memory, pool: lines(&pool), elem: *elem, arena: *arena, scratch, columns: columns.clone(), written }
     }
 
     /// Memory for one thread's runs.
@@ -111,12 +120,15 @@ impl Code {
         Scratch(vec![Line::default(); self.scratch.div_ceil(size_of::<Line>())])
     }
 
-    /// Runs the program once.
+    /// Runs the program once, all columns in the arena.
     ///
     /// # Panics
     /// If the number type, the length of the arena or the scratch memory is not that of the program.
     #[inline(always)]
     pub fn run<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
+        if !self.columns.is_empty() {
+            return Elsewhere::new(self, 1, []).run(arena, scratch);
+        }
         self.check::<T>(arena.len(), scratch);
         // SAFETY: the bytes are a complete function of this type. It reads and writes the arena within the length just
         // checked (the verifier has checked every place, padding rows included), scratch memory within the length just
@@ -125,6 +137,17 @@ impl Code {
             let entry: Entry = std::mem::transmute(self.start());
             entry(arena.as_mut_ptr().cast(), scratch.start(), self.pool());
         }
+    }
+
+    /// Columns that may stand elsewhere: those of [`Source::columns`].
+    #[must_use]
+    pub fn columns(&self) -> &[Range<usize>] {
+        &self.columns
+    }
+
+    /// Whether the program writes a column.
+    pub(crate) fn writes(&self, column: usize) -> bool {
+        self.written[column]
     }
 
     /// Panics if the number type, the length of the arena or the scratch memory is not that of the program.

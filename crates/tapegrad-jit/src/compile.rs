@@ -3,9 +3,9 @@
 //! A block of rows that fill more than a few vectors becomes a loop over groups of vectors, with its sums in scratch
 //! memory, and straight code for the rows that are left over. Fewer rows are straight code alone, and sums are values.
 
-use crate::alloc::{Bases, emit};
+use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::Code;
-use crate::encode::{Assembler, Jump, R9, R11, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::encode::{Assembler, Jump, R8, R9, R11, R13, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
 use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
@@ -75,24 +75,29 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         pool: Pool::default(),
         // Called functions keep these registers, and may change all others.
         bases: if calls {
-            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9, line: R11 }
+            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9, line: R11, table: R13 }
         } else {
-            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11 }
+            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11, table: R8 }
         },
+        columns: Vec::new(),
         scratch: i32::try_from(Pool::BYTES).expect("32"),
         written: usize::MAX,
         private: source.private.clone(),
         slow: Slow::default(),
     };
-    let saved = [RBX, RBP, R14, R15];
+    let bytes = |column: &Range<usize>| compiler.bytes(column.start)..compiler.bytes(column.end);
+    compiler.columns = source.columns.iter().map(bytes).collect();
+    // The stack is aligned to 16 bytes where a function is called: five registers and the return address are.
+    let saved = [RBX, RBP, R13, R14, R15];
+    let Bases { arena, scratch, pool, table, .. } = compiler.bases;
     if calls {
         saved.iter().for_each(|&r| compiler.asm.push(r));
-        // The stack is aligned to 16 bytes where a function is called: four registers and the return address are not.
-        compiler.asm.add_imm(4, -8);
-        let Bases { arena, scratch, pool, .. } = compiler.bases;
         for (to, from) in [(arena, RDI), (scratch, RSI), (pool, RDX)] {
             compiler.asm.mov(to, from);
         }
+    }
+    if !source.columns.is_empty() {
+        compiler.asm.mov(table, RCX);
     }
     let mut left: VecDeque<&Block> = source.blocks.iter().collect();
     while let Some(block) = left.pop_front() {
@@ -103,7 +108,6 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
         }
     }
     if calls {
-        compiler.asm.add_imm(4, 8);
         saved.iter().rev().for_each(|&r| compiler.asm.pop(r));
     }
     compiler.asm.vzeroupper();
@@ -112,7 +116,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
     let scratch = slow.emit(&mut asm, bases, scratch);
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
     let scratch = usize::try_from(scratch).expect("grows from zero");
-    Ok(Code::new(memory, pool.words, source.elem, source.arena, scratch))
+    Ok(Code::new(memory, pool.words, source, scratch))
 }
 
 struct Compiler {
@@ -123,6 +127,8 @@ struct Compiler {
     asm: Assembler,
     pool: Pool,
     bases: Bases,
+    /// Columns that may stand elsewhere, in bytes.
+    columns: Vec<Range<i32>>,
     /// The most scratch memory any block needs, in bytes.
     scratch: i32,
     /// The width of the vectors that sums were last written in. Who reads them next must not use wider ones: a vector that
@@ -146,7 +152,8 @@ impl Compiler {
     }
 
     fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
-        let used = emit(code, shape, self.bases, self.functions, scratch, &mut self.slow, &mut self.asm);
+        let around = Surroundings { bases: self.bases, functions: self.functions, columns: &self.columns };
+        let used = emit(code, shape, around, scratch, &mut self.slow, &mut self.asm);
         self.scratch = self.scratch.max(used);
     }
 

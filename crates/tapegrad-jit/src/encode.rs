@@ -56,6 +56,7 @@ pub(crate) const RCX: u8 = 1;
 pub(crate) const R8: u8 = 8;
 pub(crate) const R9: u8 = 9;
 pub(crate) const R11: u8 = 11;
+pub(crate) const R13: u8 = 13;
 pub(crate) const R14: u8 = 14;
 pub(crate) const R15: u8 = 15;
 
@@ -210,10 +211,19 @@ impl Assembler {
 
     /// `lea to, [m]`
     pub(crate) fn lea(&mut self, to: u8, m: Mem) {
+        self.address(0x8D, to, m);
+    }
+
+    /// Loads 64 bits into a general register.
+    pub(crate) fn load(&mut self, to: u8, m: Mem) {
+        self.address(0x8B, to, m);
+    }
+
+    fn address(&mut self, opcode: u8, to: u8, m: Mem) {
         let index = m.index.is_some_and(|i| i >= 8);
         let mut inst = Bytes::default();
         inst.push((0x48 | (u8::from(to >= 8) << 2) | (u8::from(index) << 1) | u8::from(m.base >= 8)).into(), 1);
-        inst.push(0x8D, 1);
+        inst.push(opcode.into(), 1);
         self.instruction(inst, to, Rm::Mem(m), None);
     }
 

@@ -258,6 +258,9 @@ pub struct Source {
     /// Places that only the blocks themselves use: what stands there in the end is nobody's concern, and what is read there
     /// has been written in the same run. That this is so is not verified.
     pub private: Range<usize>,
+    /// Columns of the arena that may stand elsewhere ([`Elsewhere`](crate::Elsewhere)), in the order of their places: each
+    /// from its first row on, padding rows included. Only rows are read and written there, from the first on.
+    pub columns: Vec<Range<usize>>,
     /// The functions that [`Op::Call1`], [`Op::Call2`], [`Op::OrCall1`] and [`Op::OrCall2`] name by number.
     pub functions: &'static [Function],
     /// The blocks.

@@ -19,7 +19,7 @@
 //! let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
 //! let sum = Inst { op: Op::SumProduct, a: 0, b: 0, c: 8 };
 //! let block = Block { rows: Some(3), code: vec![row, sum] };
-//! let source = Source { elem: Elem::F64, arena: 16, private: 0..0, functions: &[], blocks: vec![block] };
+//! let source = Source { elem: Elem::F64, arena: 16, private: 0..0, columns: Vec::new(), functions: &[], blocks: vec![block] };
 //! if let Ok(code) = compile(&source) {
 //!     let mut arena = vec![0.0f64; 16];
 //!     arena[..3].copy_from_slice(&[1.0, 2.0, 3.0]);
@@ -41,6 +41,8 @@ mod bound;
 mod code;
 #[cfg(target_arch = "x86_64")]
 mod compile;
+#[cfg(target_arch = "x86_64")]
+mod elsewhere;
 #[cfg(target_arch = "x86_64")]
 mod encode;
 #[cfg(target_arch = "x86_64")]
@@ -66,7 +68,8 @@ mod slow;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{
-    Bound, Code, CompileError, Number, Passes, Scalars, Scratch, compile, compile_passes, compile_scalars, supported,
+    Bound, Code, Column, CompileError, Elsewhere, Number, Passes, Scalars, Scratch, compile, compile_passes,
+    compile_scalars, supported,
 };
 #[cfg(target_arch = "x86_64")]
 pub use bound::Bound;
@@ -74,6 +77,8 @@ pub use bound::Bound;
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile, supported};
+#[cfg(target_arch = "x86_64")]
+pub use elsewhere::{Column, Elsewhere};
 pub use ir::{
     Block, CYCLE_UNIT, Effort, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
     TileFunction,

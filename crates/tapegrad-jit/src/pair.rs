@@ -481,6 +481,7 @@ mod tests {
                 elem: Elem::F64,
                 arena: 16,
                 private: 0..0,
+                columns: Vec::new(),
                 functions: &[],
                 blocks: vec![Block { rows: None, code }],
             };

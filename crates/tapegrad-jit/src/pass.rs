@@ -11,10 +11,10 @@
 //! The passes of a program share one piece of executable memory. A call runs one of them over a range of elements; what it
 //! computes for an element does not depend on the range, so ranges may be shared out among threads.
 
-use crate::alloc::{Bases, emit};
+use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::{Line, Number, lines};
 use crate::compile::{CompileError, supported};
-use crate::encode::{Assembler, Jump, R8, R9, R11, RCX, RDI, RDX, RSI};
+use crate::encode::{Assembler, Jump, R8, R9, R11, RAX, RCX, RDI, RDX, RSI};
 use crate::ir::{Elem, LANES, PassSource, SIDE_BY_SIDE};
 use crate::memory::Memory;
 use crate::micro::{Expander, Pool, Rows, Shape};
@@ -102,7 +102,11 @@ pub fn compile_passes(elem: Elem, sources: &[PassSource]) -> Result<Passes, Comp
     Ok(Passes { memory, pool: lines(&pool.words), elem, entries })
 }
 
-const BASES: Bases = Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11 };
+const AROUND: Surroundings<'_> = Surroundings {
+    bases: Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11, table: RAX },
+    functions: &[],
+    columns: &[],
+};
 
 /// How many vectors a turn of a loop handles.
 fn side_by_side(source: &PassSource) -> usize {
@@ -130,7 +134,7 @@ fn lines_function(elem: Elem, source: &PassSource, line: usize, asm: &mut Assemb
     let mut body = |vectors: usize, asm: &mut Assembler| {
         let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_in_scratch: false };
         let code = Expander::new(shape, pool).rows(&source.code, rows).code;
-        used = used.max(emit(&code, shape, BASES, &[], temporary, &mut Slow::default(), asm));
+        used = used.max(emit(&code, shape, AROUND, temporary, &mut Slow::default(), asm));
     };
     let go_on = |by: i32, asm: &mut Assembler| [RCX, R9].into_iter().for_each(|r| asm.add_imm(r, by));
     asm.mov(R11, R9);
@@ -163,7 +167,7 @@ fn lines_function(elem: Elem, source: &PassSource, line: usize, asm: &mut Assemb
 
 /// Appends the function of one pass; tells how many bytes of temporary memory it needs.
 fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
-    let (shape, bases) = (widest(elem), BASES);
+    let shape = widest(elem);
     let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
     let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
     let side = side_by_side(source);
@@ -180,7 +184,7 @@ fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Poo
         asm.cmp(RCX, R8);
         let skip = asm.jump_forward(Jump::Greater);
         let top = asm.bytes.len();
-        used = used.max(emit(&body, shape, bases, &[], temporary, &mut Slow::default(), asm));
+        used = used.max(emit(&body, shape, AROUND, temporary, &mut Slow::default(), asm));
         asm.add_imm(RCX, step);
         asm.add_imm(R9, step);
         if source.cycle {

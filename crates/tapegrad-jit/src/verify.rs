@@ -6,8 +6,10 @@
 //! 4. Write after read: once a place is written, the value it had before is not used any more. Memory operands are read
 //!    where they are used, not where they are defined.
 //! 5. Functions that are called are in the program's table.
+//! 6. Columns that may stand elsewhere lie in the arena, one after the other, and nothing but whole columns of rows is read or
+//!    written there.
 
-use crate::ir::{CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
+use crate::ir::{Block, CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -38,24 +40,59 @@ pub fn verify(source: &Source) -> Result<(), Defect> {
         if block.code.iter().any(|inst| matches!(inst.op, Op::Temporary | Op::Each)) {
             return Err(Defect(format!("block {number} reads what only passes have")));
         }
+        check_size(block.rows.unwrap_or(0))?;
         check(&block.code, block.rows, source.arena, source.functions.len())
             .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
+        verify_columns(source, block)
+            .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
+    }
+    let mut end = 0;
+    for column in &source.columns {
+        if column.start < end || column.is_empty() || column.end > source.arena {
+            return Err(Defect(
+                "a column that may stand elsewhere is empty, overlaps another or lies outside the arena".to_owned(),
+            ));
+        }
+        end = column.end;
     }
     check_size(source.arena)
+}
+
+/// Rule 6, for what a block does.
+fn verify_columns(source: &Source, block: &Block) -> Result<(), (usize, &'static str)> {
+    if source.columns.is_empty() {
+        return Ok(());
+    }
+    let rows = block.rows.unwrap_or(0).next_multiple_of(LANES);
+    for (at, inst) in block.code.iter().enumerate() {
+        let (start, len) = match inst.op {
+            Op::Scalar | Op::Store => (inst.a as usize, 1),
+            Op::Row | Op::StoreRow => (inst.a as usize, rows),
+            Op::Sum | Op::SumProduct => (inst.c as usize, LANES),
+            _ => continue,
+        };
+        let first = source.columns.partition_point(|column| column.end <= start);
+        let Some(column) = source.columns.get(first).filter(|column| column.start < start + len) else { continue };
+        let is_row = matches!(inst.op, Op::Row | Op::StoreRow);
+        if !(is_row && column.start == start && start + len <= column.end) {
+            return Err((at, "touches a part of a column that may stand elsewhere"));
+        }
+    }
+    Ok(())
 }
 
 /// The largest arena, in elements: offsets are signed 32-bit numbers of bytes.
 pub const MOST_ELEMENTS: usize = i32::MAX as usize / 2 / 8;
 
 pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
-    if elements > MOST_ELEMENTS { Err(Defect("the arena is too large".to_owned())) } else { Ok(()) }
+    if elements > MOST_ELEMENTS { Err(Defect("the arena, or the rows, are too many".to_owned())) } else { Ok(()) }
 }
 
 /// Checks a pass, which keeps the rules of a block of rows, and more:
 ///
-/// 6. Temporary memory is read where it is.
-/// 7. There are no sums and no calls.
-/// 8. Where there are lines, they are all of the elements and at least [`LANES`] long, and nothing is read where something is
+/// 7. Temporary memory is read where it is.
+/// 8. There are no sums and no calls.
+/// 9. Where there are lines, they are all of the elements and at least [`LANES`] long, and nothing is read where something is
 ///    written. Only there are numbers read for each line.
 ///
 /// # Errors
@@ -81,7 +118,7 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     check_size(source.temporary)
 }
 
-/// Rule 8.
+/// Rule 9.
 fn verify_lines(source: &PassSource) -> Result<(), &'static str> {
     let each = || source.code.iter().filter(|inst| inst.op == Op::Each).map(|inst| inst.a as usize);
     let Some(line) = source.line else {
@@ -170,7 +207,7 @@ fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Block, Elem};
+    use crate::ir::Elem;
 
     fn inst(op: Op, a: u32, b: u32) -> Inst {
         Inst { op, a, b, c: 0 }
@@ -178,7 +215,14 @@ mod tests {
 
     fn defect(rows: Option<usize>, code: &[Inst]) -> String {
         let block = Block { rows, code: code.to_vec() };
-        let source = Source { elem: Elem::F64, arena: 16, private: 0..0, functions: &[], blocks: vec![block] };
+        let source = Source {
+            elem: Elem::F64,
+            arena: 16,
+            private: 0..0,
+            columns: Vec::new(),
+            functions: &[],
+            blocks: vec![block],
+        };
         verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
     }
 
@@ -204,6 +248,27 @@ mod tests {
         assert_eq!(defect(Some(5), &code(5)), "");
         let backward = [inst(Op::Row, 5, 0), inst(Op::Neg, 0, 0), inst(Op::StoreRow, 0, 1), inst(Op::Sum, 0, 0)];
         assert!(defect(Some(5), &backward).contains("write after read"));
+    }
+
+    #[test]
+    fn columns_that_may_stand_elsewhere_are_touched_as_wholes() {
+        let of = |rows, columns: &[std::ops::Range<usize>], code: &[Inst]| {
+            let blocks = vec![Block { rows, code: code.to_vec() }];
+            let columns = columns.to_vec();
+            let source = Source { elem: Elem::F64, arena: 32, private: 0..0, columns, functions: &[], blocks };
+            verify(&source).err().map(|d| d.to_string()).unwrap_or_default()
+        };
+        let (row, store) = (|at| inst(Op::Row, at, 0), |at| inst(Op::StoreRow, at, 0));
+        assert_eq!(of(Some(8), &[0..8, 16..24], &[row(0), store(16), row(24)]), "");
+        assert!(of(Some(9), &[0..8], &[row(0)]).contains("a part of a column"));
+        assert!(of(Some(8), &[8..16], &[row(4)]).contains("a part of a column"));
+        assert!(of(Some(8), &[8..16], &[row(0), store(12)]).contains("a part of a column"));
+        assert!(of(None, &[8..16], &[inst(Op::Scalar, 15, 0)]).contains("a part of a column"));
+        let sum = Inst { op: Op::Sum, a: 0, b: 0, c: 20 };
+        assert!(of(Some(8), &[24..32], &[row(0), sum]).contains("a part of a column"));
+        for wrong in [&[0..8, 7..16][..], &[16..24, 0..8], &[3..3], &[24..33]] {
+            assert!(of(Some(8), wrong, &[]).contains("overlaps another or lies outside"), "{wrong:?}");
+        }
     }
 
     #[test]

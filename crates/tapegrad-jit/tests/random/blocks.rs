@@ -1,7 +1,7 @@
 //! Random blocks: machine code against a naive evaluator, bit for bit but for the order of sums over rows.
 
 use crate::common::{CALLS, Draw, FUNCTIONS, Float, OPS};
-use tapegrad_jit::{Block, Elem, Inst, LANES, Op, Source, compile, supported};
+use tapegrad_jit::{Block, Column, Elem, Elsewhere, Inst, LANES, Op, Source, compile, supported};
 
 /// The naive evaluator: one row and one instruction at a time. Sums come with the sum of their terms' sizes.
 fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)> {
@@ -98,7 +98,14 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
     }
     let sums = code.iter_mut().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct));
     sums.zip(places).for_each(|(inst, place)| inst.c = at(place));
-    Source { elem, arena: place + LANES, private: 0..0, functions: &FUNCTIONS, blocks: vec![Block { rows, code }] }
+    Source {
+        elem,
+        arena: place + LANES,
+        private: 0..0,
+        columns: Vec::new(),
+        functions: &FUNCTIONS,
+        blocks: vec![Block { rows, code }],
+    }
 }
 
 fn check<T: Float>(seed: u64) {
@@ -218,12 +225,87 @@ fn every_instruction_is_one_that_a_disassembler_knows() {
 }
 
 #[test]
+fn columns_may_stand_elsewhere() {
+    fn check<T: Float>(seed: u64, rows: usize, calls: bool) {
+        let mut draw = Draw(seed);
+        let length = 20 + draw.below(300);
+        let mut source = random(&mut draw, T::ELEM, Some(rows), length, calls);
+        let column = rows.next_multiple_of(LANES);
+        let stores = source.blocks[0].code.iter().filter(|inst| inst.op == Op::StoreRow).count();
+        let scalars = source.blocks[0].code.iter().filter(|inst| inst.op == Op::Scalar).map(|inst| inst.a as usize);
+        let scalars: Vec<usize> = scalars.collect();
+        let ranges = (0..4 + stores).map(|i| 16 + i * column..16 + (i + 1) * column);
+        source.columns =
+            ranges.filter(|range| draw.below(3) > 0 && !scalars.iter().any(|place| range.contains(place))).collect();
+        let mut draw = Draw(seed + 1);
+        let arena: Vec<T> = (0..source.arena).map(|_| T::of(draw.number())).collect();
+        let code = compile(&source).unwrap();
+        let mut scratch = code.scratch();
+        // What stands in the arena for them is not looked at, and stays as it is.
+        let mut apart = arena.clone();
+        let mut columns: Vec<Vec<T>> = vec![Vec::new(); source.columns.len()];
+        let mut wanted = Vec::new();
+        for _ in 0..2 {
+            let mut whole = arena.clone();
+            for (column, rows) in source.columns.iter().zip(&mut columns) {
+                whole[column.clone()].iter_mut().for_each(|x| *x = T::of(draw.number()));
+                rows.extend_from_slice(&whole[column.clone()]);
+                apart[column.clone()].fill(T::of(f64::NAN));
+            }
+            code.run(&mut whole, &mut scratch);
+            wanted.push(whole);
+        }
+        let written =
+            |start: usize| source.blocks[0].code.iter().any(|i| i.op == Op::StoreRow && i.a as usize == start);
+        let given = columns.iter_mut().zip(&source.columns).enumerate().map(|(number, (rows, column))| {
+            (number, if written(column.start) { Column::Write(rows) } else { Column::Read(rows) })
+        });
+        let mut runs = Elsewhere::new(&code, 2, given);
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            runs.run(&mut apart, &mut scratch);
+            found.push(apart.clone());
+        }
+        let same = |(a, b): (&T, &T)| a.wide().to_bits() == b.wide().to_bits();
+        for (run, (wanted, mut found)) in wanted.iter().zip(found).enumerate() {
+            for (rows, range) in columns.iter().zip(&source.columns) {
+                assert!(found[range.clone()].iter().all(|x| x.wide().is_nan()), "seed {seed}");
+                found[range.clone()].copy_from_slice(&rows[run * column..(run + 1) * column]);
+            }
+            assert!(wanted.iter().zip(&found).all(same), "seed {seed}, {rows} rows, run {run}");
+        }
+    }
+    if !supported() {
+        return;
+    }
+    for seed in 0..120 {
+        let rows = [3, 8, 21, 64][seed as usize % 4];
+        check::<f32>(seed, rows, seed % 3 == 0);
+        check::<f64>(seed, rows, seed % 3 == 0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "expected 8 rows of column 0 for each of 1 runs, to be written")]
+fn a_column_that_is_written_cannot_be_given_to_be_read() {
+    let code = vec![Inst { op: Op::Row, a: 8, b: 0, c: 0 }, Inst { op: Op::StoreRow, a: 0, b: 0, c: 0 }];
+    let columns = Vec::from([0..8]);
+    let blocks = vec![Block { rows: Some(8), code }];
+    let source = Source { elem: Elem::F64, arena: 16, private: 0..0, columns, functions: &[], blocks };
+    match compile(&source) {
+        Ok(code) => drop(Elsewhere::new(&code, 1, [(0, Column::Read(&[0.0; 8]))])),
+        Err(_) => panic!("expected 8 rows of column 0 for each of 1 runs, to be written"),
+    }
+}
+
+#[test]
 fn sums_over_no_rows_are_zero() {
     let code = vec![Inst { op: Op::Row, a: 0, b: 0, c: 0 }, Inst { op: Op::Sum, a: 0, b: 0, c: 8 }];
     let source = Source {
         elem: Elem::F64,
         arena: 16,
         private: 0..0,
+        columns: Vec::new(),
         functions: &[],
         blocks: vec![Block { rows: Some(0), code }],
     };
@@ -243,6 +325,7 @@ fn a_sum_sees_the_column_as_it_was_before_an_update_in_place() {
         elem: Elem::F64,
         arena: 24,
         private: 0..0,
+        columns: Vec::new(),
         functions: &[],
         blocks: vec![Block { rows: Some(4), code }],
     };
@@ -266,8 +349,14 @@ fn a_side_is_picked_by_the_sign_of_zeros_and_infinities_too() {
             inst(Op::PickNegative, 0, 1, 2),
             inst(store, 384, 3, 0),
         ];
-        let source =
-            Source { elem: T::ELEM, arena: 512, private: 0..0, functions: &[], blocks: vec![Block { rows, code }] };
+        let source = Source {
+            elem: T::ELEM,
+            arena: 512,
+            private: 0..0,
+            columns: Vec::new(),
+            functions: &[],
+            blocks: vec![Block { rows, code }],
+        };
         let compiled = compile(&source).unwrap();
         let signs = [1.0, -1.0, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1e-30, -1e-30];
         for shift in 0..signs.len() {

@@ -61,6 +61,7 @@ fn check<T: Float>(seed: u64) -> bool {
         elem: T::ELEM,
         arena: SLOTS * SLOT + 8,
         private,
+        columns: Vec::new(),
         functions: &[],
         blocks,
     };

@@ -7,7 +7,7 @@ use crate::error::{BranchChange, ReplayError};
 use crate::ir::{Comparison, Reading};
 use crate::program::{Fused, GuardCheck, Program, Step};
 use std::sync::Arc;
-use tapegrad_jit::Bound;
+use tapegrad_jit::{Bound, Elsewhere};
 
 impl<T: Element> Program<T> {
     /// Carries out the program once: outputs from inputs and parameters, then the assignments. Allocates nothing.
@@ -71,6 +71,20 @@ fn steps<T: Reading>(program: &Program<T>, state: &mut State<T>) -> Result<(), R
     run(update, state);
     state.outputs = Outputs::Computed;
     Ok(())
+}
+
+/// [`Program::replay`] for a program of many points, with columns of its code elsewhere. Such programs have no guards and no
+/// assignments of their own.
+pub(super) fn replay_rows<T: Element>(program: &Program<T>, state: &mut State<T>, rows: &mut Elsewhere<'_, T>) {
+    assert!(state.belongs_to(program), "expected a state of the program");
+    prepare(&program.0.prepare, state);
+    rows.run(&mut state.values, &mut state.machine);
+    for step in program.0.steps.iter().skip(1) {
+        let Step::Moves(moves) = step else { unreachable!("behind such code, results are brought to their places") };
+        prepare(moves, state);
+    }
+    state.inputs_set = false;
+    state.outputs = Outputs::Computed;
 }
 
 fn check<T: Reading>(guard: &GuardCheck, values: &[T]) -> Result<(), ReplayError> {

@@ -49,6 +49,16 @@ pub(crate) struct Inner<T> {
     pub(crate) index_arena: usize,
 }
 
+impl<T> Inner<T> {
+    /// The machine code of a program of many points, if their columns may stand elsewhere than in a state.
+    pub(crate) fn code_with_columns(&self) -> Option<&tapegrad_jit::Code> {
+        match self.steps.first() {
+            Some(Step::Machine(machine)) if !machine.code.columns().is_empty() => Some(&machine.code),
+            _ => None,
+        }
+    }
+}
+
 impl<T> Program<T> {
     /// Number of elements in the arena of a state.
     #[must_use]

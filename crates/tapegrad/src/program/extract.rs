@@ -94,17 +94,18 @@ impl Extract {
         users: &[NodeId],
         size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, None, size)
+        self.lower_rows(tape, users, None, &[], size)
     }
 
-    /// [`Extract::lower_to_lanes`] over rows that are known.
+    /// [`Extract::lower_to_lanes`] over rows that are known; `compared` are the outputs, by number, that are compared.
     pub(super) fn lower_rows_to_lanes<T: Reading>(
         &self,
         tape: crate::ir::TapeKey,
         users: &[NodeId],
         rows: &lanes::Rows,
+        compared: &[usize],
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, Some(rows), Lanes::Large)
+        self.lower_rows(tape, users, Some(rows), compared, Lanes::Large)
     }
 
     fn lower_rows<T: Reading>(
@@ -112,6 +113,7 @@ impl Extract {
         tape: crate::ir::TapeKey,
         users: &[NodeId],
         rows: Option<&lanes::Rows>,
+        compared: &[usize],
         size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
         if !tapegrad_jit::supported() {
@@ -123,7 +125,9 @@ impl Extract {
         let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
         let updates: Vec<(NodeId, NodeId)> =
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
-        let wanted = Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends };
+        let compared: Vec<NodeId> = compared.iter().map(|&number| outs[number]).collect();
+        let wanted =
+            Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends, compared: &compared };
         let lowered = match rows {
             None => lanes::lower::<T>(&wanted, if size == Lanes::Large { lanes::LARGE } else { lanes::SMALL }),
             Some(rows) => lanes::lower_points::<T>(&wanted, rows),

@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::compile::Program;
 use super::extract::Extract;
 use super::lanes;
-use super::layout::Layout;
+use super::layout::Role;
 use super::options::CompileOptions;
 use super::step::GuardCheck;
 use super::tier::Lanes;
@@ -12,7 +12,8 @@ use crate::error::CompileError;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{DType, NodeId, Reading, Tape, Var};
 use crate::pass;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::panic::Location;
 
 /// A program for [`Mapped::points`] points, and where their numbers stand in its states.
@@ -44,15 +45,28 @@ pub(crate) struct Place {
     pub(crate) each: usize,
     /// Whether all points share them.
     pub(crate) shared: bool,
+    /// The program's column, if it can be read or written where the caller has it.
+    pub(crate) column: Option<usize>,
     /// What it is called in messages.
     pub(crate) title: String,
 }
 
-/// A comparison, and whether its sides are there for each point or once for all.
+/// A comparison, and its sides.
 #[derive(Clone, Debug)]
 pub(crate) struct PointGuard {
     pub(crate) check: GuardCheck,
-    pub(crate) strides: [usize; 2],
+    pub(crate) sides: [Side; 2],
+}
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    /// Where it stands in a state.
+    pub(crate) place: usize,
+    /// Whether it is there for each point, or once for all.
+    pub(crate) each: bool,
+    /// The mapped input that it is.
+    pub(crate) input: Option<usize>,
 }
 
 /// The most points at a time: enough to hide what a chunk costs by itself.
@@ -173,7 +187,10 @@ impl Tape {
         let generators = options.generators();
         if generators.lanes != Lanes::Never {
             let (batched, rows) = extract.batched(&leaves, points).map_err(|error| error.at(at))?;
-            program = batched.lower_rows_to_lanes(self.key(), &users, &rows).map_err(|error| error.at(at))?;
+            let ends: HashSet<NodeId> = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]).collect();
+            let compared: Vec<usize> = (0..users.len()).filter(|&number| ends.contains(&users[number])).collect();
+            let program_for = batched.lower_rows_to_lanes(self.key(), &users, &rows, &compared);
+            program = program_for.map_err(|error| error.at(at))?;
         }
         let program = match program {
             Some(program) => program,
@@ -185,25 +202,59 @@ impl Tape {
             }
         };
         let layout = &program.0.layout;
+        let sides = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]);
+        let columns = Columns::of(&program, mapped.iter().chain(&ids).copied(), sides);
         let place = |((&id, &each), title): ((&NodeId, &usize), &String)| {
             let slot = layout.slots.get(id);
+            let offset = slot.map(|slot| slot.offset);
             let shared = slot.is_some_and(|slot| slot.len != each * chunk);
-            Place { offset: slot.map(|slot| slot.offset), each, shared, title: title.clone() }
+            Place { offset, each, shared, column: offset.and_then(|at| columns.number(at)), title: title.clone() }
         };
         let mut places = mapped.iter().chain(&ids).zip(&sizes).zip(&titles).map(place);
         let inputs: Vec<Place> = places.by_ref().take(mapped.len()).collect();
-        let outputs = places.collect();
-        let guards = extract.guards.iter().map(|(guard, sides)| point_guard(layout, guard, sides, chunk)).collect();
+        let outputs: Vec<Place> = places.collect();
+        let offsets = inputs.iter().enumerate().filter_map(|(number, place)| Some((place.offset?, number)));
+        let by_place: HashMap<usize, usize> = offsets.collect();
+        let side = |id: NodeId| {
+            let slot = layout.slots.get(id).expect("the sides of comparisons are outputs or leaves");
+            Side { place: slot.offset, each: slot.len == chunk, input: by_place.get(&slot.offset).copied() }
+        };
+        let guards = extract.guards.iter();
+        let guards = guards.map(|(guard, names)| point_guard(guard, names, [side(guard.lhs), side(guard.rhs)]));
+        let guards = guards.collect();
         Ok(Mapped { program, points: chunk, inputs, leaves: mapped.to_vec(), outputs, guards })
     }
 }
 
-fn point_guard(layout: &Layout, guard: &crate::ir::Guard, sides: &[String; 2], points: usize) -> PointGuard {
-    let side = |id: NodeId| {
-        let slot = layout.slots.get(id).expect("the sides of comparisons are outputs or leaves");
-        (slot.offset, usize::from(slot.len == points))
-    };
-    let ((lhs, left), (rhs, right)) = (side(guard.lhs), side(guard.rhs));
-    let check = GuardCheck { lhs, rhs, comparison: guard.comparison, location: guard.location, sides: sides.clone() };
-    PointGuard { check, strides: [left, right] }
+/// The columns that a program reads and writes where the caller has them.
+struct Columns<'a> {
+    all: &'a [Range<usize>],
+    /// How many take what stands at a place: an output that is an input, given twice or compared is copied from there.
+    takers: HashMap<usize, usize>,
+}
+
+impl<'a> Columns<'a> {
+    fn of<T>(
+        program: &'a Program<T>,
+        given: impl Iterator<Item = NodeId>,
+        compared: impl Iterator<Item = NodeId>,
+    ) -> Self {
+        let slot = |id: NodeId| program.0.layout.slots.get(id);
+        let given = given.filter_map(slot);
+        let compared = compared.filter_map(slot).filter(|slot| slot.role == Role::Output);
+        let mut takers = HashMap::new();
+        given.chain(compared).for_each(|slot| *takers.entry(slot.offset).or_insert(0) += 1);
+        Columns { all: program.0.code_with_columns().map_or(&[], |code| code.columns()), takers }
+    }
+
+    fn number(&self, place: usize) -> Option<usize> {
+        let number = self.all.binary_search_by_key(&place, |column| column.start).ok()?;
+        (self.takers.get(&place) == Some(&1)).then_some(number)
+    }
+}
+
+fn point_guard(guard: &crate::ir::Guard, names: &[String; 2], sides: [Side; 2]) -> PointGuard {
+    let [lhs, rhs] = sides.map(|side| side.place);
+    let check = GuardCheck { lhs, rhs, comparison: guard.comparison, location: guard.location, sides: names.clone() };
+    PointGuard { check, sides }
 }

@@ -13,7 +13,15 @@ use tapegrad_jit::Effort;
 ///
 /// Differences by rounding are larger where numbers leave the range on the way: a sum over rows of products with a number that is the
 /// same for all rows is multiplied by it once, at the end, and two literals that multiply one after another are one, and what the
-/// products of a sum have in common multiplies the sum of the rest (of which the sign of a zero may be the other, too).
+/// products of a sum have in common multiplies the sum of the rest (of which the sign of a zero may be the other, too); and where terms
+/// cancel, for a sum of products may begin with a term that was recorded outside its parentheses, `b + (x·z + p·q)` as `(b + p·q) + x·z`.
+///
+/// What is exact by design stays so: a difference of two products is of both rounded, so that equal ones have none; functions give the
+/// bits of the interpreter; and in programs that are one piece of machine code, what a comparison depends on is computed as
+/// recorded, so that none comes out otherwise for the numbers it was recorded with.
+///
+/// On every tier, a matrix product that is added to a parameter where it stands goes into it in parts: its error is that of
+/// |w| + |f|·Σ|aᵢbᵢ|, and a part may leave the range where the whole would not.
 ///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.

@@ -288,3 +288,65 @@ fn select_is_the_branch_that_replays() {
         assert_eq!((state.item(y), state.item(gradient)), wanted);
     }
 }
+
+/// The discriminant of a·x² + b·x + c, which is 0, with the branch on its sign.
+fn discriminant(x: [Var; 3]) -> Var {
+    let d = x[1] * x[1] - 4.0 * x[0] * x[2];
+    assert!(d >= 0.0);
+    d.sqrt()
+}
+
+#[test]
+fn what_was_exact_when_compared_is_exact_on_replay() {
+    for t in (1..=64).map(|i| f64::from(i) * 0.1) {
+        let point = [t, 2.0 * t, t];
+        let tape = Tape::new();
+        let root = discriminant(point.map(|x| tape.input(x)));
+        let program: Program<f64> = tape.compile(&[root]).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(root), [0.0], "at {t}");
+
+        let mut traced = tapegrad::Traced::new(|x: &[Var]| discriminant([x[0], x[1], x[2]]));
+        assert_eq!(traced.call(&point).unwrap().value, 0.0, "at {t}");
+    }
+    let tape = Tape::new();
+    let inputs = [1.0, 2.0, 1.0].map(|x| tape.input(x));
+    let root = discriminant(inputs);
+    let t: Vec<f64> = (1..=64).map(|i| f64::from(i) * 0.1).collect();
+    let twice: Vec<f64> = t.iter().map(|t| 2.0 * t).collect();
+    let mut roots = vec![1.0; 64];
+    tape.compile_map::<f64>(&inputs, &[root]).unwrap().run(&[&t, &twice, &t], &mut [&mut roots]).unwrap();
+    assert_eq!(roots, [0.0; 64]);
+}
+
+#[test]
+fn a_sum_on_a_threshold_stays_on_it() {
+    for point in [[0.96, 0.28], [0.28, 0.96]] {
+        let tape = Tape::new();
+        let x = point.map(|x| tape.input(x));
+        let y = if x[0] * x[0] + x[1] * x[1] >= 1.0 { x[0] } else { x[1] };
+        let program: Program<f64> = tape.compile(&[y]).unwrap();
+        program.replay(&mut program.state()).unwrap();
+    }
+}
+
+#[test]
+fn equal_products_have_no_difference() {
+    // A determinant of dependent rows, in every form that a minus sign takes.
+    let forms: [fn([Var; 4]) -> Var; 4] = [
+        |[a, b, c, d]| a * d - b * c,
+        |[a, b, c, d]| a * d + (-b) * c,
+        |[a, b, c, d]| a * d + -1.0 * b * c,
+        |[a, b, c, d]| -(b * c) + d * a,
+    ];
+    for form in forms {
+        let tape = Tape::new();
+        let det = form([0.7, 2.1, 0.1, 0.3].map(|x| tape.input(x)));
+        let wanted = det.item();
+        let program: Program<f64> = tape.compile(&[det]).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(det), [wanted]);
+    }
+}

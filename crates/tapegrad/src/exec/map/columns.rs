@@ -14,7 +14,16 @@ pub(super) enum Out<'a, T> {
     View(ndarray::ArrayViewMut1<'a, T>),
 }
 
-impl<T: Copy> In<'_, T> {
+impl<'a, T: Copy> In<'a, T> {
+    /// So many numbers from position `start` on, if they stand side by side.
+    pub(super) fn slice(&self, start: usize, len: usize) -> Option<&'a [T]> {
+        match self {
+            In::Slice(column) => Some(&column[start..start + len]),
+            #[cfg(feature = "ndarray")]
+            In::View(_) => None,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             In::Slice(column) => column.len(),
@@ -45,6 +54,14 @@ impl<'a, T> In<'a, T> {
             Some(slice) => In::Slice(slice),
             None => In::View(view.view()),
         }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl<'a, T> Out<'a, T> {
+    /// The view, as a slice where it is one.
+    pub(super) fn of_view(view: ndarray::ArrayViewMut1<'a, T>) -> Self {
+        if view.as_slice().is_some() { Out::Slice(view.into_slice().expect("just seen")) } else { Out::View(view) }
     }
 }
 

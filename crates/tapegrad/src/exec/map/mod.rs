@@ -10,15 +10,16 @@
 //! columns of its own, with two threads the same at every run, for that may still be in its cache, and then takes pieces
 //! that others have left. What a point gives depends neither on its place nor on who computes it.
 
+mod chunk;
 mod columns;
 
 use super::element::Element;
-use super::replay::changed;
 use super::state::State;
 use super::threads::{Apart, MOST, Team};
-use crate::error::{BindError, BranchChange, CompileError, MapError};
-use crate::ir::{Comparison, Reading, Tape, Var};
-use crate::program::{CompileOptions, Mapped, Place, PointGuard, Program};
+use crate::error::{BindError, CompileError, MapError};
+use crate::ir::{Tape, Var};
+use crate::program::{CompileOptions, Mapped, Place, Program};
+use chunk::{Refused, run_piece};
 use columns::{In, Out};
 use std::ops::Range;
 use std::panic::Location;
@@ -120,7 +121,7 @@ impl<T: Element> Map<T> {
         self.mapped.points
     }
 
-    /// The program for that many points, for looking at.
+    /// The program for that many points, for looking at. (Replayed by itself it allocates a table of its columns.)
     #[must_use]
     pub fn program(&self) -> &Program<T> {
         &self.mapped.program
@@ -164,7 +165,7 @@ impl<T: Element> Map<T> {
         outputs: Vec<ndarray::ArrayViewMut1<'_, T>>,
     ) -> Result<(), MapError> {
         let inputs: Vec<In<'_, T>> = inputs.iter().map(|column| In::of_view(column)).collect();
-        self.run_columns(&inputs, outputs.into_iter().map(Out::View).collect())
+        self.run_columns(&inputs, outputs.into_iter().map(Out::of_view).collect())
     }
 
     fn run_columns(&mut self, inputs: &[In<'_, T>], outputs: Vec<Out<'_, T>>) -> Result<(), MapError> {
@@ -255,104 +256,4 @@ fn pieces<'a, T>(
         (start..end, piece)
     };
     starts.map(cut).collect()
-}
-
-/// The points whose branches come out otherwise.
-#[derive(Default)]
-struct Refused {
-    points: usize,
-    first: Option<(usize, BranchChange)>,
-}
-
-impl Refused {
-    fn join(&mut self, other: Refused) {
-        self.points += other.points;
-        if let Some((at, change)) = other.first
-            && self.first.as_ref().is_none_or(|&(first, _)| at < first)
-        {
-            self.first = Some((at, change));
-        }
-    }
-}
-
-/// Computes some points; `outputs` are their part of the columns.
-fn run_piece<T: Element>(
-    mapped: &Mapped<T>,
-    state: &mut State<T>,
-    points: Range<usize>,
-    inputs: &[In<'_, T>],
-    outputs: &mut [Out<'_, T>],
-) -> Refused {
-    let mut refused = Refused::default();
-    let mut start = points.start;
-    while start < points.end {
-        let len = mapped.points.min(points.end - start);
-        let values = state.values_mut();
-        for (place, column) in mapped.inputs.iter().zip(inputs) {
-            if let (Some(offset), each) = (place.offset, place.each) {
-                let room = &mut values[offset..offset + mapped.points * each];
-                column.read(start * each, &mut room[..len * each]);
-                // Lanes without a point compute the last one again.
-                for i in len * each..room.len() {
-                    room[i] = room[i - each];
-                }
-            }
-        }
-        mapped.program.replay(state).expect("the state is the program's, which has no guards of its own");
-        let (values, first) = (state.values(), start - points.start);
-        for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
-            let offset = place.offset.expect("an output has a place");
-            if place.shared {
-                let value = &values[offset..offset + place.each];
-                (0..len).for_each(|i| column.write((first + i) * place.each, value));
-            } else {
-                column.write(first * place.each, &values[offset..offset + len * place.each]);
-            }
-        }
-        if !mapped.guards.iter().all(|guard| holds(guard, values, len)) {
-            for i in 0..len {
-                if let Some((guard, now)) = mapped.guards.iter().find_map(|guard| check(guard, values, i)) {
-                    for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
-                        column.fill((first + i) * place.each, place.each, T::from_f64(f64::NAN));
-                    }
-                    refused.points += 1;
-                    // Only of the first one is it said what changed, which allocates.
-                    if refused.first.is_none() {
-                        let [a, b] = sides(guard, values, i);
-                        refused.first = Some((start + i, changed(&guard.check, now, a, b)));
-                    }
-                }
-            }
-        }
-        start += len;
-    }
-    refused
-}
-
-/// Whether a comparison comes out as recorded for the first `len` points. Most do, so there is no early end.
-fn holds<T: Reading>(guard: &PointGuard, values: &[T], len: usize) -> bool {
-    let side = |place: usize, stride: usize| &values[place..place + (len - 1) * stride + 1];
-    let comparison = guard.check.comparison;
-    let same = |a: T, b: T| comparison.ask(a, b) == comparison;
-    let [left, right] = guard.strides;
-    let (a, b) = (side(guard.check.lhs, left), side(guard.check.rhs, right));
-    match (left, right) {
-        (1, 1) => a.iter().zip(b).fold(true, |all, (&a, &b)| all & same(a, b)),
-        (1, _) => a.iter().fold(true, |all, &a| all & same(a, b[0])),
-        (_, 1) => b.iter().fold(true, |all, &b| all & same(a[0], b)),
-        _ => same(a[0], b[0]),
-    }
-}
-
-/// The comparison that comes out otherwise for a point, if it does, and how.
-fn check<'a, T: Reading>(guard: &'a PointGuard, values: &[T], point: usize) -> Option<(&'a PointGuard, Comparison)> {
-    let [a, b] = sides(guard, values, point);
-    let now = guard.check.comparison.ask(a, b);
-    (now != guard.check.comparison).then_some((guard, now))
-}
-
-/// What is compared for a point.
-fn sides<T: Reading>(guard: &PointGuard, values: &[T], point: usize) -> [T; 2] {
-    let [left, right] = guard.strides;
-    [values[guard.check.lhs + point * left], values[guard.check.rhs + point * right]]
 }

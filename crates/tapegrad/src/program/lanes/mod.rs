@@ -35,6 +35,7 @@ use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
 use std::collections::HashMap;
+use std::ops::Range;
 use tapegrad_jit::{Elem, LANES, Source};
 
 pub(super) use axes::Rows;
@@ -48,6 +49,8 @@ pub(super) struct Wanted<'a> {
     pub(super) updates: &'a [(NodeId, NodeId)],
     /// Both sides of all guards.
     pub(super) guards: &'a [NodeId],
+    /// Outputs that are compared.
+    pub(super) compared: &'a [NodeId],
 }
 
 /// A program lowered.
@@ -77,7 +80,7 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<L
     if limits.estimate && !cost::code_pays::<T>(wanted.graph, &rows) {
         return None;
     }
-    lower_over(wanted, &rows, limits)
+    lower_over(wanted, &rows, limits, false)
 }
 
 /// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
@@ -98,6 +101,10 @@ pub(super) struct Limits {
     estimate: bool,
 }
 
+/// More columns than this are copied into a state: a line of each is more than the first-level cache holds, and whoever copies
+/// column by column is faster than code that comes back to a line when it is gone.
+const MOST_ELSEWHERE: usize = 512;
+
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
 ///
@@ -112,10 +119,11 @@ pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Opti
     if T::is_f32() && operations().count() < PER_CALL * calls {
         return None;
     }
-    lower_over(wanted, rows, LARGE)
+    lower_over(wanted, rows, LARGE, true)
 }
 
-fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> Option<Lowered<T>> {
+/// `elsewhere`: whether columns of leaves and outputs may stand elsewhere in a run.
+fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, elsewhere: bool) -> Option<Lowered<T>> {
     let graph = wanted.graph;
     let custom = |op: &OpDef| op.kernel.custom().is_some();
     if graph.may_have(|op, _, _| custom(op)) && graph.order().iter().any(|&id| custom(graph.op(id))) {
@@ -134,6 +142,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
         leaves: HashMap::new(),
         prepare: Vec::new(),
         finish: Vec::new(),
+        columns: Vec::new(),
     };
     for &id in graph.order() {
         if matches!(graph.node(id).op.kernel, Kernel::Leaf) {
@@ -156,6 +165,9 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
         }
         updates.push(Update { place, values, row });
     }
+    let compared = wanted.guards.iter().chain(wanted.compared);
+    let compared: Vec<Val> = compared.flat_map(|&id| l.builder.get(id).values.iter().copied()).collect();
+    l.builder.code.keep(&compared);
     if is_scalar(graph) {
         let written = updates.iter_mut().flat_map(|u: &mut Update| &mut u.values);
         factor::factor(&mut l.builder.code, sinks.iter_mut().map(|s| &mut s.value).chain(written).collect());
@@ -164,7 +176,9 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
     let roots: Vec<Val> = sinks.iter().map(|s| s.value).chain(written).collect();
     l.builder.code.fuse_products(&roots);
     let late = !wanted.guards.is_empty();
-    let Lowering { builder, mut arena, image, leaves, prepare, mut finish, .. } = l;
+    let Lowering { builder, mut arena, image, leaves, prepare, mut finish, columns, .. } = l;
+    let mut columns = if elsewhere && columns.len() <= MOST_ELSEWHERE { columns } else { Vec::new() };
+    columns.sort_unstable_by_key(|column| column.start);
     let Assembled { blocks, moved, private } = assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
     for (update, temporary) in updates.iter().zip(moved) {
         let len = if update.row { rows.count } else { update.values.len() };
@@ -172,7 +186,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits) -> O
     }
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
-    let source = Source { elem, arena: arena.end + LANES, private, functions: called::<T>(), blocks };
+    let source = Source { elem, arena: arena.end + LANES, private, columns, functions: called::<T>(), blocks };
     Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
 }
 
@@ -225,6 +239,8 @@ struct Lowering<'a, T> {
     leaves: HashMap<NodeId, usize>,
     prepare: Vec<Move>,
     finish: Vec<Move>,
+    /// The columns that code reads and writes where leaves and outputs stand.
+    columns: Vec<Range<usize>>,
 }
 
 impl<T: Reading> Lowering<'_, T> {
@@ -258,7 +274,10 @@ impl<T: Reading> Lowering<'_, T> {
         let at = |i: usize| u32::try_from(place + i).ok();
         let values: Option<Vec<Val>> = match row {
             None => (0..len).map(|i| Some(self.builder.code.scalar(at(i)?))).collect(),
-            Some(_) if len == self.rows.count => Some(vec![self.builder.code.row(at(0)?)]),
+            Some(_) if len == self.rows.count => {
+                self.columns.push(place..place + len.next_multiple_of(LANES));
+                Some(vec![self.builder.code.row(at(0)?)])
+            }
             Some(_) if graph.node(id).op.is(&PARAM) => None,
             Some(axis) => {
                 // Columns, each padded to whole vectors; brought there by a move.
@@ -302,7 +321,10 @@ impl<T: Reading> Lowering<'_, T> {
                     row: false,
                 }));
             }
-            Some(_) if values.len() == 1 => sinks.push(Sink { place, value: values[0], row: true }),
+            Some(_) if values.len() == 1 => {
+                self.columns.push(place..place + shape.numel().next_multiple_of(LANES));
+                sinks.push(Sink { place, value: values[0], row: true });
+            }
             Some(axis) => {
                 let order = column_order(shape, axis);
                 let to = View::whole(shape).permute(&order);

@@ -1,0 +1,85 @@
+//! Runs whose columns stand where the caller has them, and go on from one run to the next.
+
+use crate::code::{Code, Number, Scratch};
+use std::marker::PhantomData;
+
+/// Rows that a column stands in for.
+#[derive(Debug)]
+pub enum Column<'a, T> {
+    /// They are only read.
+    Read(&'a [T]),
+    /// They are written, and perhaps read.
+    Write(&'a mut [T]),
+}
+
+/// Runs of a program, some columns of which ([`Source::columns`](crate::Source::columns)) stand elsewhere than in the arena, one run behind
+/// the other: the first run works on their first rows, the second on those behind them. What stands in the arena for such a column is
+/// neither read nor written.
+#[derive(Debug)]
+pub struct Elsewhere<'a, T> {
+    code: &'a Code,
+    /// Where each column stands in the next run.
+    table: Vec<*mut T>,
+    /// How far it moves on from run to run; 0 for those in the arena.
+    steps: Vec<usize>,
+    /// Runs that there are rows for.
+    left: usize,
+    columns: PhantomData<&'a mut [T]>,
+}
+
+/// How code with such columns is called.
+type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *const u8, table: *const *mut u8);
+
+impl<'a, T: Number> Elsewhere<'a, T> {
+    /// So many runs; each column comes with its number in [`Source::columns`](crate::Source::columns).
+    ///
+    /// # Panics
+    /// If there is no such column, there are not as many rows, padding included, for each run, or a column is to be read only
+    /// and the program writes it.
+    pub fn new(code: &'a Code, runs: usize, columns: impl IntoIterator<Item = (usize, Column<'a, T>)>) -> Self {
+        let count = code.columns().len();
+        let mut table = vec![std::ptr::null_mut(); count];
+        let mut steps = vec![0; count];
+        for (number, column) in columns {
+            let (start, len, writable) = match column {
+                Column::Read(rows) => (rows.as_ptr().cast_mut(), rows.len(), false),
+                Column::Write(rows) => (rows.as_mut_ptr(), rows.len(), true),
+            };
+            let rows = code.columns()[number].len();
+            assert!(
+                len / rows >= runs && (writable || !code.writes(number)),
+                "expected {rows} rows of column {number} for each of {runs} runs, to be {}, found {len}",
+                if code.writes(number) { "written" } else { "read" }
+            );
+            (table[number], steps[number]) = (start, rows);
+        }
+        Elsewhere { code, table, steps, left: runs, columns: PhantomData }
+    }
+
+    /// Runs the program once.
+    ///
+    /// # Panics
+    /// If the number type, the length of the arena or the scratch memory is not that of the program, or there are no rows left.
+    pub fn run(&mut self, arena: &mut [T], scratch: &mut Scratch) {
+        self.code.check::<T>(arena.len(), scratch);
+        assert!(self.left > 0, "expected rows for one more run");
+        let arena = arena.as_mut_ptr();
+        for ((to, &step), column) in self.table.iter_mut().zip(&self.steps).zip(self.code.columns()) {
+            if step == 0 {
+                // SAFETY: the verifier has checked that columns lie in the arena, whose length was just checked.
+                *to = unsafe { arena.add(column.start) };
+            }
+        }
+        // SAFETY: as for [`Code::run`]. A column is read and written from where the table says on, and no further than it is long
+        // (the verifier has checked it): in the arena, or in memory that is borrowed for as long as this value lives,
+        // exclusively if it is written, and that has rows for the runs that are left.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.code.start());
+            entry(arena.cast(), scratch.start(), self.code.pool(), self.table.as_ptr().cast());
+        }
+        for (at, &step) in self.table.iter_mut().zip(&self.steps) {
+            *at = at.wrapping_add(step);
+        }
+        self.left -= 1;
+    }
+}

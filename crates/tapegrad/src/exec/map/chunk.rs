@@ -1,0 +1,210 @@
+//! Chunk by chunk: numbers in, the program, numbers out, and the branches of each point.
+//!
+//! Machine code reads and writes whole chunks where the caller has them; all else is copied.
+
+use super::columns::{In, Out};
+use crate::error::BranchChange;
+use crate::exec::element::Element;
+use crate::exec::replay::{changed, replay_rows};
+use crate::exec::state::State;
+use crate::ir::{Comparison, Reading};
+use crate::program::{Mapped, Place, PointGuard};
+use std::ops::Range;
+use tapegrad_jit::{Column, Elsewhere, LANES};
+
+/// The points whose branches come out otherwise.
+#[derive(Default)]
+pub(super) struct Refused {
+    pub(super) points: usize,
+    pub(super) first: Option<(usize, BranchChange)>,
+}
+
+impl Refused {
+    pub(super) fn join(&mut self, other: Refused) {
+        self.points += other.points;
+        if let Some((at, change)) = other.first
+            && self.first.as_ref().is_none_or(|&(first, _)| at < first)
+        {
+            self.first = Some((at, change));
+        }
+    }
+}
+
+/// Computes some points; `outputs` are their part of the columns.
+pub(super) fn run_piece<T: Element>(
+    mapped: &Mapped<T>,
+    state: &mut State<T>,
+    points: Range<usize>,
+    inputs: &[In<'_, T>],
+    outputs: &mut [Out<'_, T>],
+) -> Refused {
+    let mut refused = Vec::new();
+    let mut first = None;
+    let mut chunk = Chunk { mapped, start: points.start, first: 0, len: mapped.points };
+    chunk.run_whole(state, points.len(), inputs, outputs, &mut refused, &mut first);
+    // What is left, and programs of other steps, with all columns in the state.
+    let mut rows = mapped.program.0.code_with_columns().map(|code| Elsewhere::new(code, usize::MAX, []));
+    while chunk.start < points.end {
+        chunk.len = mapped.points.min(points.end - chunk.start);
+        mapped.inputs.iter().zip(inputs).for_each(|(place, column)| chunk.bring(place, column, state.values_mut()));
+        match &mut rows {
+            Some(rows) => replay_rows(&mapped.program, state, rows),
+            None => mapped.program.replay(state).expect("the state is the program's, which has no guards of its own"),
+        }
+        let values = state.values();
+        mapped.outputs.iter().zip(outputs.iter_mut()).for_each(|(place, column)| chunk.take(place, column, values));
+        chunk.refuse(|_| None, values, &mut refused, &mut first);
+        chunk.go_on();
+    }
+    for &point in &refused {
+        for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
+            column.fill(point * place.each, place.each, T::from_f64(f64::NAN));
+        }
+    }
+    Refused { points: refused.len(), first }
+}
+
+/// Points that are computed side by side.
+struct Chunk<'a, T> {
+    mapped: &'a Mapped<T>,
+    /// Where they begin in the columns of inputs, and in those of outputs.
+    start: usize,
+    first: usize,
+    len: usize,
+}
+
+impl<T: Element> Chunk<'_, T> {
+    fn go_on(&mut self) {
+        self.start += self.len;
+        self.first += self.len;
+    }
+
+    /// Computes all whole chunks of so many points, if it is machine code, that does whole vectors, that computes them.
+    fn run_whole(
+        &mut self,
+        state: &mut State<T>,
+        points: usize,
+        inputs: &[In<'_, T>],
+        outputs: &mut [Out<'_, T>],
+        refused: &mut Vec<usize>,
+        first: &mut Option<(usize, BranchChange)>,
+    ) {
+        let Some(code) = self.mapped.program.0.code_with_columns() else { return };
+        let (chunks, all) = (points / self.len, points / self.len * self.len);
+        if chunks == 0 || !self.len.is_multiple_of(LANES) {
+            return;
+        }
+        let apart = |place: &Place, column: &In<'_, T>| place.column.is_some() && column.slice(0, 0).is_some();
+        let reads = self
+            .mapped
+            .inputs
+            .iter()
+            .zip(inputs)
+            .filter_map(|(place, column)| Some((place.column?, Column::Read(column.slice(self.start, all)?))));
+        let mut columns: Vec<_> = reads.collect();
+        let mut copied_out = Vec::new();
+        for (place, column) in self.mapped.outputs.iter().zip(outputs) {
+            match (place.column, column) {
+                (Some(number), Out::Slice(rows)) => columns.push((number, Column::Write(&mut rows[..all]))),
+                (_, column) => copied_out.push((place, column)),
+            }
+        }
+        let copied_in: Vec<_> =
+            self.mapped.inputs.iter().zip(inputs).filter(|(place, column)| !apart(place, column)).collect();
+        let mut elsewhere = Elsewhere::new(code, chunks, columns);
+        for _ in 0..chunks {
+            copied_in.iter().for_each(|(place, column)| self.bring(place, column, state.values_mut()));
+            replay_rows(&self.mapped.program, state, &mut elsewhere);
+            let values = state.values();
+            copied_out.iter_mut().for_each(|(place, column)| self.take(place, column, values));
+            let side = |input: usize| {
+                let (place, column) = (&self.mapped.inputs[input], &inputs[input]);
+                place.column.and_then(|_| column.slice(self.start, self.len))
+            };
+            self.refuse(side, values, refused, first);
+            self.go_on();
+        }
+    }
+
+    /// Copies the chunk's part of a column of inputs.
+    fn bring(&self, place: &Place, column: &In<'_, T>, values: &mut [T]) {
+        if let (Some(offset), each) = (place.offset, place.each) {
+            let room = &mut values[offset..offset + self.mapped.points * each];
+            column.read(self.start * each, &mut room[..self.len * each]);
+            // Lanes without a point compute the last one again.
+            for i in self.len * each..room.len() {
+                room[i] = room[i - each];
+            }
+        }
+    }
+
+    /// Copies the chunk's part of a column of outputs.
+    fn take(&self, place: &Place, column: &mut Out<'_, T>, values: &[T]) {
+        let offset = place.offset.expect("an output has a place");
+        if place.shared {
+            let value = &values[offset..offset + place.each];
+            (0..self.len).for_each(|i| column.write((self.first + i) * place.each, value));
+        } else {
+            column.write(self.first * place.each, &values[offset..offset + self.len * place.each]);
+        }
+    }
+
+    /// Adds to `refused` the points that take another branch, and what changes for the first of all.
+    fn refuse<'c>(
+        &self,
+        input: impl Fn(usize) -> Option<&'c [T]>,
+        values: &'c [T],
+        refused: &mut Vec<usize>,
+        first: &mut Option<(usize, BranchChange)>,
+    ) {
+        let guards = &self.mapped.guards;
+        let sides = |guard: &PointGuard| {
+            guard.sides.map(|side| {
+                let stands = || &values[side.place..side.place + if side.each { self.len } else { 1 }];
+                side.input.and_then(&input).unwrap_or_else(stands)
+            })
+        };
+        let hold = |guard: &PointGuard| {
+            let [a, b] = sides(guard);
+            hold(guard.check.comparison, a, b)
+        };
+        if guards.iter().all(hold) {
+            return;
+        }
+        for point in 0..self.len {
+            let change = guards.iter().find_map(|guard| {
+                let [a, b] = sides(guard).map(|side| side[point.min(side.len() - 1)]);
+                let now = guard.check.comparison.ask(a, b);
+                (now != guard.check.comparison).then_some((&guard.check, now, [a, b]))
+            });
+            if let Some((check, now, [a, b])) = change {
+                refused.push(self.first + point);
+                // Only of the first one is it said what changed, which allocates.
+                first.get_or_insert_with(|| (self.start + point, changed(check, now, a, b)));
+            }
+        }
+    }
+}
+
+/// Whether a comparison comes out as recorded for all points. Most do, so there is no early end.
+fn hold<T: Reading>(comparison: Comparison, a: &[T], b: &[T]) -> bool {
+    use Comparison::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual, Order};
+    match comparison {
+        Less(wanted) => all(a, b, |a, b| (a < b) == wanted),
+        LessEqual(wanted) => all(a, b, |a, b| (a <= b) == wanted),
+        Greater(wanted) => all(a, b, |a, b| (a > b) == wanted),
+        GreaterEqual(wanted) => all(a, b, |a, b| (a >= b) == wanted),
+        Equal(wanted) => all(a, b, |a, b| (a == b) == wanted),
+        NotEqual(wanted) => all(a, b, |a, b| (a != b) == wanted),
+        Order(wanted) => all(a, b, |a, b| a.partial_cmp(&b) == wanted),
+    }
+}
+
+/// Whether something holds for all pairs, or for all numbers of one side with the one of the other.
+fn all<T: Copy>(a: &[T], b: &[T], is: impl Fn(T, T) -> bool) -> bool {
+    match (a, b) {
+        (_, &[b]) => a.iter().fold(true, |all, &a| all & is(a, b)),
+        (&[a], _) => b.iter().fold(true, |all, &b| all & is(a, b)),
+        _ => a.iter().zip(b).fold(true, |all, (&a, &b)| all & is(a, b)),
+    }
+}
