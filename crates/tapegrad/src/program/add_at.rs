@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_nobody_needs_is_left_alone() {
+        let tape = Tape::new();
+        let x = tape.input(Tensor::from_fn([3, 4], |i| i as f64));
+        let at = tape.index_input(crate::ir::Indices::new([3, 1], &[1, 3, 2]).unwrap());
+        let y = (x * 2.0).add_along_axis(1, at, tape.input([[1.0], [2.0], [3.0]])).powi(0);
+        let passes = crate::pass::Passes { dce: false, ..crate::pass::Passes::default() };
+        let program: Program<f64> = tape.compile_with(&[y], &CompileOptions::default().passes(passes)).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(y), [1.0; 12]);
+    }
+
+    #[test]
     fn sums_have_the_bits_they_had_with_zeros_written_out() {
         // Zeros of both signs, infinities and NaN; the product's sums are read by a group of its own.
         let tape = Tape::new();

@@ -302,6 +302,9 @@ fn what_cannot_be_repeated_is_refused_by_name_shape_and_line() {
     let empty = tape.input(Tensor::zeros([0]));
     let nothing = tape.try_scan(&[empty], &[], 3, none, |s, _| [s[0]]);
     refused(nothing, RecordErrorKind::Shape, &["states that hold numbers, found shape [0]"]);
+    let huge = outside.broadcast_to([1 << 61]);
+    let too_many = tape.try_scan(&[outside], &[huge], 3, none, |s, c| [s[0] + c[0].sum()]);
+    refused(too_many, RecordErrorKind::Shape, &["at most 2^30 are supported"]);
     let other = Tape::new();
     refused(other.try_scan(&[x], &[], 3, none, |s, _| [s[0]]), RecordErrorKind::Foreign, &["another tape"]);
 }
