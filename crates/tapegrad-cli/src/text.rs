@@ -44,6 +44,12 @@ pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(|character| character.width().unwrap_or(0)).sum()
 }
 
+/// A figure of a size that is not known beforehand: six decimals, or seven digits and an exponent where these would be too few or too many.
+pub(crate) fn figure(number: f64) -> String {
+    let plain = number == 0.0 || !number.is_finite() || (1e-3..1e6).contains(&number.abs());
+    if plain { format!("{number:.6}") } else { format!("{number:.6e}") }
+}
+
 fn push_printable(out: &mut String, character: char) {
     if character.is_control() || reorders_text(character) || matches!(character, '\u{2028}' | '\u{2029}') {
         out.extend(character.escape_default());
@@ -121,6 +127,15 @@ mod tests {
         assert_eq!(nearest("sigmiod", names), Some("sigmoid"));
         assert_eq!(nearest("banana", names), None);
         assert_eq!(nearest("x", ["y"]), None);
+    }
+
+    #[test]
+    fn figures_of_any_size_have_digits() {
+        let cases = [(0.0, "0.000000"), (0.25, "0.250000"), (1.5e-9, "1.500000e-9"), (4.9e199, "4.900000e199")];
+        for (number, text) in cases {
+            assert_eq!(figure(number), text);
+        }
+        assert_eq!(figure(f64::INFINITY), "inf");
     }
 
     #[test]

@@ -108,7 +108,8 @@ pub(crate) fn largest<T: PartialOrd + Copy>(row: &[T]) -> usize {
 fn squared_deviation(data: &[f64], columns: usize) -> f64 {
     let n = (data.len() / columns) as f64;
     let of_column = |c: usize| {
-        let column = || data.iter().skip(c).step_by(columns);
+        // Counted from the first, so that equal numbers have no deviation by rounding.
+        let column = || data.iter().skip(c).step_by(columns).map(|x| x - data[c]);
         let mean = column().map(|x| x / n).sum::<f64>();
         column().map(|x| (x - mean).powi(2)).sum::<f64>()
     };
@@ -158,5 +159,10 @@ mod tests {
         assert_eq!(metrics.r2, Some(1.0 - 10.0 / 52.0));
         let constant = Dataset::real([[0.0], [0.0]], [[1.0], [1.0]]).unwrap();
         assert_eq!(tally(Loss::Mse, &constant, &[&[1.0, 1.0]]).r2, None);
+        for rows in [6, 10] {
+            let constant =
+                Dataset::real(tapegrad::Tensor::zeros([rows, 1]), tapegrad::Tensor::full([rows, 1], 0.1)).unwrap();
+            assert_eq!(tally(Loss::Mse, &constant, &[&vec![0.2; rows][..]]).r2, None);
+        }
     }
 }

@@ -49,8 +49,8 @@ pub fn exponential(rate: f64, decay: f64) -> impl Fn(usize) -> f64 + Copy {
     move |step| rate * (-decay * step as f64).exp()
 }
 
-/// $\eta / (1 + kt)$ with `decay` $k$: for $k = 1$ the harmonic $\eta/1, \eta/2, \eta/3, \dots$, the fastest decay whose
-/// sum still diverges (Robbins and Monro, 1951).
+/// $\eta / (1 + kt)$ with `decay` $k$: for $k = 1$ the harmonic $\eta/1, \eta/2, \eta/3, \dots$, whose sum diverges while
+/// that of its squares converges, as Robbins and Monro (1951) ask.
 pub fn inverse_time(rate: f64, decay: f64) -> impl Fn(usize) -> f64 + Copy {
     move |step| rate / (1.0 + decay * step as f64)
 }

@@ -5,6 +5,7 @@ use crate::args::PredictArgs;
 use crate::failure::Failure;
 use crate::model::{Model, Output, read_model};
 use crate::table::{Features, Truth, Wanted, read_features};
+use crate::text::figure;
 use std::io::{self, Write};
 use tapegrad::Tensor;
 use tapegrad_nn::Standardizer;
@@ -107,10 +108,34 @@ impl Predictions {
                 format!("accuracy {:.3} ({right} of {} rows)", right as f64 / wanted.len() as f64, wanted.len())
             }
             (Predictions::Numbers(found), Truth::Numbers(wanted)) => {
-                let squares = found.iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-                format!("rmse {:.6} ({} rows)", (squares / wanted.len() as f64).sqrt(), wanted.len())
+                format!("rmse {} ({} rows)", figure(rmse(found, wanted)), wanted.len())
             }
             _ => unreachable!("the truth was read as the model's output is"),
         }
+    }
+}
+
+/// The root of the mean squared difference, of differences whose squares may be beyond all numbers.
+fn rmse(found: &[f64], wanted: &[f64]) -> f64 {
+    let differences = || found.iter().zip(wanted).map(|(a, b)| (a - b).abs());
+    let largest = differences().fold(0.0, f64::max);
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    let squares = differences().map(|difference| (difference / largest).powi(2)).sum::<f64>();
+    largest * (squares / wanted.len() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_that_overflow_or_vanish_have_a_mean() {
+        for scale in [1e-200, 1.0, 1e200] {
+            let found = rmse(&[3.0 * scale, 0.0], &[0.0, -4.0 * scale]) / scale;
+            assert!((found - 12.5_f64.sqrt()).abs() < 1e-14, "{found}");
+        }
+        assert_eq!(rmse(&[1.0], &[1.0]), 0.0);
     }
 }

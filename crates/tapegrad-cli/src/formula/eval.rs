@@ -112,12 +112,17 @@ impl Algebra for Floats<'_> {
     }
 
     fn pow_int(&mut self, a: f64, n: i32) -> f64 {
-        a.powi(n)
+        whole_power(a, n)
     }
 
     fn call(&mut self, function: usize, arguments: &[f64]) -> f64 {
         self.functions[function](arguments)
     }
+}
+
+/// $a^n$. A negative power is no quotient of 1: that would be 0 as soon as $a^{-n}$ is beyond the largest number.
+pub(crate) fn whole_power(a: f64, n: i32) -> f64 {
+    if n < 0 { a.powf(f64::from(n)) } else { a.powi(n) }
 }
 
 #[cfg(test)]
@@ -152,6 +157,8 @@ mod tests {
         assert_eq!(value("(-2)^3", x, y), -8.0);
         assert_eq!(value("e^0 + π - pi", x, y), 1.0);
         assert_eq!(value("1e-3", x, y), 1e-3);
+        assert!((value("10^-310", x, y) / 1e-310 - 1.0).abs() < 1e-12, "no quotient by what overflows");
+        assert_eq!(value("(-2)^-3", x, y), -0.125);
     }
 
     /// A random formula with brackets only where a pair of operators needs them, and its value.

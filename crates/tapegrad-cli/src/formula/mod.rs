@@ -27,6 +27,7 @@ mod token;
 
 pub use binding::{Binding, parse_bindings};
 pub use error::FormulaError;
+pub(crate) use eval::whole_power;
 pub use eval::{Algebra, Floats};
 pub use parse::parse;
 

@@ -15,14 +15,18 @@ use tempfile::NamedTempFile;
 /// # Errors
 ///
 /// If any step fails, or if `path` is there and is no regular file. What was there stays, and
-/// the temporary file goes.
+/// the temporary file goes; unless all that failed is forcing the directory to the disk. Then the new file is there, whole, and
+/// the error says so: a loss of power may still bring back the old one.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let (target, mut temporary) = begin(path)?;
     let fail = |error: io::Error| Problem::new(format!("cannot be written: {error}")).in_file(path);
     temporary.write_all(bytes).map_err(fail)?;
     temporary.as_file().sync_all().map_err(fail)?;
     temporary.persist(&target).map_err(|error| fail(error.error))?;
-    sync_directory(directory_of(&target)).map_err(fail)
+    sync_directory(directory_of(&target)).map_err(|error| {
+        Problem::new(format!("is written, but not for certain on the disk: its directory cannot be synced: {error}"))
+            .in_file(path)
+    })
 }
 
 /// Finds out, before a long training, whether [`write_atomically`] could write to `path`.

@@ -16,7 +16,7 @@ use std::path::Path;
 /// # Errors
 ///
 /// If the model's parts do not fit together, or the file cannot be written. In both cases the
-/// file that was at `path` is still there, unchanged.
+/// file that was at `path` is still there, unchanged, but for the one that [`write_atomically`] names.
 pub fn write_model(path: &Path, model: &Model) -> Result<(), ModelError> {
     let bytes = to_bytes(model).map_err(|problem| Problem::new(problem).in_file(path))?;
     write_atomically(path, &bytes)

@@ -52,7 +52,7 @@ pub enum Truth {
 /// For a file that cannot be read, lacks a feature, has rows of different lengths, or a wanted
 /// cell that is not a finite number or a label that the model does not know.
 pub fn read_features(path: &Path, wanted: Wanted<'_>) -> Result<Features, TableError> {
-    let mut rows = Rows::open(path, wanted.header)?;
+    let mut rows = Rows::open(path, wanted.header, wanted.features)?;
     let (columns, by_position) = feature_columns(&rows, wanted.features).map_err(|problem| rows.error(problem))?;
     // Where columns are known by their position only, all of them are features, whatever they were called in training.
     let target_column = rows.names().iter().position(|name| name == wanted.target).filter(|_| !by_position);
@@ -102,6 +102,8 @@ fn feature_columns(rows: &Rows, features: &[String]) -> Result<(Vec<usize>, bool
 struct TruthColumn<'a> {
     column: usize,
     codes: HashMap<&'a str, u32>,
+    /// The codes by number, if all labels are numbers.
+    numbers: HashMap<u64, u32>,
     labels: &'a [String],
     found: Truth,
 }
@@ -109,8 +111,10 @@ struct TruthColumn<'a> {
 impl<'a> TruthColumn<'a> {
     fn new(column: usize, labels: &'a [String]) -> Self {
         let codes = labels.iter().map(String::as_str).zip(0..).collect();
+        let numbers: Option<Vec<f64>> = labels.iter().map(|label| number_label(label)).collect();
+        let numbers = numbers.unwrap_or_default().into_iter().map(f64::to_bits).zip(0..).collect();
         let found = if labels.is_empty() { Truth::Numbers(Vec::new()) } else { Truth::Classes(Vec::new()) };
-        TruthColumn { column, codes, labels, found }
+        TruthColumn { column, codes, numbers, labels, found }
     }
 
     /// Takes the target of the current row; `false` if the cell is empty.
@@ -123,8 +127,7 @@ impl<'a> TruthColumn<'a> {
             Truth::Numbers(values) => values.push(rows.number(self.column)?),
             Truth::Classes(found) => {
                 // A label that was written `1` in training may be written `1.0` here.
-                let canonical = number_label(text).map(|number| number.to_string());
-                let code = self.codes.get(text).or_else(|| self.codes.get(canonical?.as_str()));
+                let code = self.codes.get(text).or_else(|| self.numbers.get(&number_label(text)?.to_bits()));
                 match code {
                     Some(&code) => found.push(code),
                     None => {
@@ -166,6 +169,8 @@ mod tests {
         assert_eq!(truth("a,y\n1,1.0\n2,0\n", &["0", "1"]), Some(Truth::Classes(vec![1, 0])));
         assert_eq!(truth("a,y\n1,0.5\n2,-2\n", &[]), Some(Truth::Numbers(vec![0.5, -2.0])));
         assert_eq!(truth("a,y\n1,q\n2,\n", &["p", "q"]), None);
+        assert_eq!(truth("a,y\n1,1\n2,0\n", &["0.0", "1e0"]), Some(Truth::Classes(vec![1, 0])));
+        assert!(read("a,y\n1,2134\n", &["a"], &["02134", "10001"]).is_err());
         assert_eq!(
             read("a,y\n1,r\n", &["a"], &["p", "q"]).unwrap_err(),
             "row 2, column `y`: the model knows no class `r`, only `p`, `q`"
@@ -181,6 +186,14 @@ mod tests {
         );
         // Trained on a file without header whose first column was the target.
         assert_eq!(read("9,2\n9,4\n", &["column 2"], &[]).unwrap().values, [2.0, 4.0]);
+    }
+
+    #[test]
+    fn names_that_are_numbers_are_found() {
+        let features = read("0,1,2\n7,8,9\n1,2,3\n", &["0", "1", "2"], &[]).unwrap();
+        assert_eq!(features.values, [7.0, 8.0, 9.0, 1.0, 2.0, 3.0]);
+        let unclear = read("0,1,2\n7,8,9\n", &["a", "b", "c"], &[]).unwrap_err();
+        assert!(unclear.contains("say --header or --no-header"), "{unclear}");
     }
 
     #[test]

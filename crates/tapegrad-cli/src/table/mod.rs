@@ -16,8 +16,8 @@
 //!   splits the first line into most fields; `,` on a tie); fields may be quoted with `"`; blank
 //!   lines are skipped.
 //! - The first row is a header if it holds no number. Where it holds numbers beside names over numbers,
-//!   that is not clear; the file is refused, and the caller has to say. Columns without a name are called
-//!   `column 1`, `column 2`, ...
+//!   that is not clear; the file is refused, and the caller has to say. Nor is it where the numbers of the first row are 0, 1, 2, ...,
+//!   or its class is that of no other row. Columns without a name are called `column 1`, `column 2`, ...
 //! - Every column but the target must hold finite numbers. The target is the last column, or the
 //!   one named; [`Task`] says when it is a number and when a class.
 

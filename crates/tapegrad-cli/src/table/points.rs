@@ -17,7 +17,7 @@ impl Points {
     ///
     /// For a file that cannot be read, or has no header or no rows.
     pub fn open(path: &Path) -> Result<Points, TableError> {
-        Rows::open(path, Some(true)).map(|rows| Points { rows })
+        Rows::open(path, Some(true), &[]).map(|rows| Points { rows })
     }
 
     /// The names of all columns.

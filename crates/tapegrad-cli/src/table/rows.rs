@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::{MAX_COLUMNS, MAX_RECORD_BYTES};
 use crate::text::shown;
 use csv::ByteRecord;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -32,8 +32,9 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens `path` and reads as far as the first two rows.
     ///
-    /// `header` says whether the first row is one; without it the first two rows decide.
-    pub(super) fn open(path: &Path, header: Option<bool>) -> Result<Rows, TableError> {
+    /// `header` says whether the first row is one; without it the first two rows decide. A row that has all the names
+    /// `wanted`, if any, is one also if these are numbers.
+    pub(super) fn open(path: &Path, header: Option<bool>, wanted: &[String]) -> Result<Rows, TableError> {
         let fail = |problem: String| TableError::new(path, problem);
         let cannot_read = |error: io::Error| fail(format!("cannot be read: {error}"));
         let mut file = File::open(path).map_err(|error| match error.kind() {
@@ -69,7 +70,7 @@ impl Rows {
             record: ByteRecord::new(),
             line: 0,
         };
-        rows.read_head(header)?;
+        rows.read_head(header, wanted)?;
         Ok(rows)
     }
 
@@ -81,6 +82,11 @@ impl Rows {
     /// Whether the first row was taken for a header.
     pub(super) fn has_header(&self) -> bool {
         self.has_header
+    }
+
+    /// The line of the file, from 1, where the current row starts.
+    pub(super) fn line(&self) -> u64 {
+        self.line
     }
 
     /// An error about the file as a whole.
@@ -139,7 +145,7 @@ impl Rows {
         }
     }
 
-    fn read_head(&mut self, header: Option<bool>) -> Result<(), TableError> {
+    fn read_head(&mut self, header: Option<bool>, wanted: &[String]) -> Result<(), TableError> {
         while self.ahead.len() < 2 && self.read_record()? {
             if self.record.len() > MAX_COLUMNS {
                 let problem = format!("{} columns, at most {MAX_COLUMNS} can be read", self.record.len());
@@ -153,6 +159,12 @@ impl Rows {
         let second = self.ahead.get(1).map(|(_, record)| record);
         self.has_header = match header {
             Some(given) => given,
+            None if names_all(first, wanted) => true,
+            None if counts(first) => {
+                let problem =
+                    "counts 0, 1, 2, ... as made-up names do, or is a row of numbers: say --header or --no-header";
+                return Err(self.error(problem).at_line(*line));
+            }
             None => is_header(first, second).map_err(|column| {
                 let text = String::from_utf8_lossy(&first[column]).into_owned();
                 self.error(format!(
@@ -252,6 +264,20 @@ fn separator_of(prefix: &[u8]) -> u8 {
     counts.iter().find(|&&(_, count)| count == most).map_or(b',', |&(separator, _)| separator)
 }
 
+/// Whether a row has all these names, and there are any.
+fn names_all(row: &ByteRecord, names: &[String]) -> bool {
+    let cells: HashSet<&str> = row.iter().map(|cell| str::from_utf8(cell).unwrap_or_default().trim()).collect();
+    !names.is_empty() && names.iter().all(|name| cells.contains(name.as_str()))
+}
+
+/// Whether the numbers of a row are 0, 1, 2 and so on, as the names that a program makes up for columns.
+fn counts(row: &ByteRecord) -> bool {
+    let text = |cell| str::from_utf8(cell).unwrap_or_default().trim();
+    let mut numbers = row.iter().map(text).filter(|cell| cell.parse::<f64>().is_ok()).zip(0_usize..);
+    row.iter().map(text).filter(|cell| cell.parse::<f64>().is_ok()).count() >= 3
+        && numbers.all(|(cell, number)| cell == number.to_string())
+}
+
 /// Whether `first` is a header; `Err` names the column that makes it impossible to say.
 fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> Result<bool, usize> {
     let text = |cell: &[u8]| str::from_utf8(cell).map(|text| text.trim().to_owned()).unwrap_or_default();
@@ -314,6 +340,15 @@ mod tests {
         assert_eq!(is_header(&record("1,2"), None), Ok(false));
         assert_eq!(is_header(&record("1,,3"), Some(&record("1,2,3"))), Ok(false));
         assert_eq!(is_header(&record("1,nan,3"), Some(&record("1,2,3"))), Ok(false));
+    }
+
+    #[test]
+    fn names_made_by_counting_are_recognised() {
+        assert!(counts(&record("0,1,2,species")) && counts(&record(",0,1,2")));
+        assert!(!counts(&record("0,1,1,0")) && !counts(&record("0,1,yes")) && !counts(&record("0.0,1.0,2.0")));
+        let wanted = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert!(names_all(&record("1,0,y"), &wanted(&["0", "1"])));
+        assert!(!names_all(&record("1,2,y"), &wanted(&["0", "1"])) && !names_all(&record("1,2,y"), &[]));
     }
 
     #[test]

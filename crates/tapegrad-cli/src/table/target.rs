@@ -11,6 +11,9 @@ pub const MAX_CLASSES: usize = 1000;
 /// The most distinct integers that are taken for classes when nothing else is said.
 const MAX_INTEGER_CLASSES: usize = 20;
 
+/// The most spellings that these may have: `1` and `1.0` are one.
+const MAX_SPELLINGS: usize = 5 * MAX_INTEGER_CLASSES;
+
 /// What the target column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Task {
@@ -29,7 +32,8 @@ pub enum Task {
 pub enum Target {
     /// Classes: each code is an index into `labels`.
     Classes {
-        /// The distinct labels: numbers in rising order if all are numbers, else in the order of their text.
+        /// The distinct labels, as they are written where they stand first: in rising order if all are numbers, else in the
+        /// order of their text.
         labels: Vec<String>,
         /// The class of each row.
         codes: Vec<u32>,
@@ -42,7 +46,11 @@ pub enum Target {
 #[derive(Debug)]
 pub(super) enum TargetColumn {
     Undecided,
-    Numbers { values: Vec<f64>, may_be_classes: bool },
+    /// Numbers; with the spellings of few whole numbers, which may be classes.
+    Numbers {
+        values: Vec<f64>,
+        classes: Option<Interner>,
+    },
     Labels(Interner),
 }
 
@@ -51,7 +59,7 @@ impl TargetColumn {
         match task {
             Task::Auto => TargetColumn::Undecided,
             Task::Classification => TargetColumn::Labels(Interner::default()),
-            Task::Regression => TargetColumn::Numbers { values: Vec::new(), may_be_classes: false },
+            Task::Regression => TargetColumn::Numbers { values: Vec::new(), classes: None },
         }
     }
 
@@ -60,13 +68,22 @@ impl TargetColumn {
         if let TargetColumn::Undecided = self {
             let first_is_number = rows.text(column)?.parse::<f64>().is_ok();
             *self = if first_is_number {
-                TargetColumn::Numbers { values: Vec::new(), may_be_classes: true }
+                TargetColumn::Numbers { values: Vec::new(), classes: Some(Interner::default()) }
             } else {
                 TargetColumn::Labels(Interner::default())
             };
         }
         match self {
-            TargetColumn::Numbers { values, .. } => values.push(rows.number(column)?),
+            TargetColumn::Numbers { values, classes } => {
+                let value = rows.number(column)?;
+                values.push(value);
+                if let Some(interner) = classes {
+                    let whole = value.fract() == 0.0 && interner.push(rows.text(column)?);
+                    if !whole || interner.spellings() > MAX_SPELLINGS {
+                        *classes = None;
+                    }
+                }
+            }
             TargetColumn::Labels(interner) => {
                 let label = rows.text(column)?;
                 let refuse = |problem: String| Err(rows.cell_error(column, problem));
@@ -93,10 +110,9 @@ impl TargetColumn {
     pub(super) fn finish(self) -> Result<Target, String> {
         let target = match self {
             TargetColumn::Undecided => Target::Numbers(Vec::new()),
-            TargetColumn::Numbers { values, may_be_classes: true } => {
-                integer_classes(&values).unwrap_or(Target::Numbers(values))
+            TargetColumn::Numbers { values, classes } => {
+                classes.and_then(Interner::few).unwrap_or(Target::Numbers(values))
             }
-            TargetColumn::Numbers { values, may_be_classes: false } => Target::Numbers(values),
             TargetColumn::Labels(interner) => interner.finish(),
         };
         match &target {
@@ -136,58 +152,63 @@ impl Interner {
         true
     }
 
+    fn spellings(&self) -> usize {
+        self.codes_by_label.len()
+    }
+
     fn finish(self) -> Target {
-        let mut found: Vec<(String, u32)> = self.codes_by_label.into_iter().collect();
-        let numbers: Option<Vec<f64>> = found.iter().map(|(label, _)| number_label(label)).collect();
-        if let Some(numbers) = numbers {
+        let mut spellings: Vec<(String, u32)> = self.codes_by_label.into_iter().collect();
+        spellings.sort_by_key(|&(_, code)| code);
+        let numbers: Option<Vec<f64>> = spellings.iter().map(|(label, _)| number_label(label)).collect();
+        let mut order: Vec<usize> = (0..spellings.len()).collect();
+        match &numbers {
+            // Stable: of several spellings of a number the first met is its label.
+            Some(numbers) => order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b])),
+            None => order.sort_by(|&a, &b| spellings[a].0.cmp(&spellings[b].0)),
+        }
+        let mut labels = Vec::new();
+        let mut new_codes = vec![0; spellings.len()];
+        let mut before = None;
+        for old in order {
+            let number = numbers.as_ref().map(|numbers| numbers[old]);
             // `1` and `1.0` are one class.
-            let mut values = vec![0.0; found.len()];
-            for (&(_, code), &number) in found.iter().zip(&numbers) {
-                values[code as usize] = number;
+            if number.is_none() || number != before {
+                labels.push(std::mem::take(&mut spellings[old].0));
             }
-            return classes_of_numbers(self.codes.iter().map(|&code| values[code as usize]).collect());
+            new_codes[old] = labels.len() as u32 - 1;
+            before = number;
         }
-        found.sort();
-        let mut new_codes = vec![0; found.len()];
-        for (new, &(_, old)) in (0..).zip(&found) {
-            new_codes[old as usize] = new;
-        }
-        Target::Classes {
-            labels: found.into_iter().map(|(label, _)| label).collect(),
-            codes: self.codes.iter().map(|&code| new_codes[code as usize]).collect(),
+        Target::Classes { labels, codes: self.codes.iter().map(|&code| new_codes[code as usize]).collect() }
+    }
+
+    /// The classes of a column of few distinct whole numbers; `None` if it is not one.
+    fn few(self) -> Option<Target> {
+        let rows = self.codes.len();
+        match self.finish() {
+            Target::Classes { labels, codes } if labels.len() <= MAX_INTEGER_CLASSES && 2 * labels.len() <= rows => {
+                Some(Target::Classes { labels, codes })
+            }
+            _ => None,
         }
     }
 }
 
-/// The finite number that a label spells; a negative zero is a zero.
+/// The number that a label spells, if another spelling of the same number would mean the same; a negative zero is a zero.
+///
+/// `02134` is no number but a name made of digits, and of more than fifteen digits different numbers are one 64-bit float, unless they are
+/// whole and below 2⁵³.
 pub(super) fn number_label(label: &str) -> Option<f64> {
-    label.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number + 0.0)
-}
-
-/// The classes of a column of few distinct integers; `None` if it is not one.
-fn integer_classes(values: &[f64]) -> Option<Target> {
-    let mut distinct: Vec<f64> = Vec::new();
-    for &value in values {
-        if value.fract() != 0.0 {
-            return None;
-        }
-        if !distinct.contains(&value) {
-            distinct.push(value);
-            if distinct.len() > MAX_INTEGER_CLASSES {
-                return None;
-            }
-        }
-    }
-    (2 * distinct.len() <= values.len()).then(|| classes_of_numbers(values.iter().map(|value| value + 0.0).collect()))
-}
-
-fn classes_of_numbers(values: Vec<f64>) -> Target {
-    let mut distinct = values.clone();
-    distinct.sort_by(f64::total_cmp);
-    distinct.dedup();
-    let code = |value: &f64| distinct.partition_point(|other| other < value) as u32;
-    let codes = values.iter().map(code).collect();
-    Target::Classes { labels: distinct.iter().map(f64::to_string).collect(), codes }
+    let number = label.parse::<f64>().ok().filter(|number| number.is_finite())?;
+    let unsigned = label.trim_start_matches(['+', '-']);
+    let mantissa = unsigned.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let significant = digits.trim_matches('0').len();
+    let whole = mantissa.len() == unsigned.len() && digits.len() == mantissa.len();
+    let exact = significant <= 15 || (whole && number.abs() < (1_u64 << 53) as f64);
+    // What is not 0 and too small for a number of full precision.
+    let vanishes = significant > 0 && number.abs() < f64::MIN_POSITIVE;
+    let padded = mantissa.len() > 1 && mantissa.starts_with('0') && mantissa.as_bytes()[1].is_ascii_digit();
+    (exact && !vanishes && !padded).then_some(number + 0.0)
 }
 
 #[cfg(test)]
@@ -214,18 +235,34 @@ mod tests {
     #[test]
     fn number_labels_are_ordered_by_value_and_equal_ones_are_one_class() {
         let (names, codes) = labels(&["10", "9", "9.0", "-0", "0", "1e1"]);
-        assert_eq!(names, ["0", "9", "10"]);
+        assert_eq!(names, ["-0", "9", "10"], "as they are written first");
         assert_eq!(codes, [2, 1, 1, 0, 0, 2]);
     }
 
     #[test]
+    fn labels_that_differ_stay_apart() {
+        let (names, _) = labels(&["9007199254740993", "9007199254740992", "7"]);
+        assert_eq!(names, ["7", "9007199254740992", "9007199254740993"]);
+        assert_eq!(labels(&["10001", "02134", "2134"]).0, ["02134", "10001", "2134"]);
+        assert_eq!(labels(&["1e-400", "0"]).0, ["0", "1e-400"]);
+        assert_eq!(labels(&["0.1", "0.1000000000000000000001"]).0, ["0.1", "0.1000000000000000000001"]);
+        assert_eq!(labels(&["9007199254740991", "1"]).0, ["1", "9007199254740991"]);
+        assert_eq!(labels(&["0.5", ".50", "0"]).0, ["0", "0.5"]);
+    }
+
+    #[test]
     fn few_integers_are_classes_and_other_numbers_are_not() {
-        assert!(integer_classes(&[0.0, 1.0, 1.0, 0.0]).is_some());
-        assert!(integer_classes(&[0.0, 1.0, 2.0]).is_none(), "each value once: a count, not a class");
-        assert!(integer_classes(&[0.5, 1.0, 0.5, 1.0]).is_none());
-        let many: Vec<f64> = (0..21).flat_map(|value| [f64::from(value); 3]).collect();
-        assert!(integer_classes(&many).is_none());
-        assert!(integer_classes(&many[..60]).is_some());
+        let classes = |cells: &[String]| {
+            let mut interner = Interner::default();
+            assert!(cells.iter().all(|cell| interner.push(cell)));
+            interner.few().is_some()
+        };
+        let cells = |values: &[u32]| values.iter().map(u32::to_string).collect::<Vec<_>>();
+        assert!(classes(&cells(&[0, 1, 1, 0])));
+        assert!(!classes(&cells(&[0, 1, 2])), "each value once: a count, not a class");
+        let many: Vec<u32> = (0..21).flat_map(|value| [value; 3]).collect();
+        assert!(!classes(&cells(&many)));
+        assert!(classes(&cells(&many[..60])));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Table {
 /// For a file that cannot be read or is not such a table: no rows, rows of different lengths,
 /// a cell that is not a finite number, an unknown target column, a target with one value only.
 pub fn read_table(path: &Path, options: ReadOptions<'_>) -> Result<Table, TableError> {
-    let mut rows = Rows::open(path, options.header)?;
+    let mut rows = Rows::open(path, options.header, &[])?;
     let columns = rows.names().len();
     if columns < 2 {
         return Err(rows.error(format!(
@@ -53,8 +53,11 @@ pub fn read_table(path: &Path, options: ReadOptions<'_>) -> Result<Table, TableE
     };
     let mut target = TargetColumn::new(options.task);
     let mut values = Vec::new();
-    let mut row_count = 0;
+    let (mut row_count, mut first_line) = (0, 0);
     while rows.advance()? {
+        if row_count == 0 {
+            first_line = rows.line();
+        }
         for column in 0..columns {
             if column == target_column {
                 target.push(&rows, column)?;
@@ -67,7 +70,25 @@ pub fn read_table(path: &Path, options: ReadOptions<'_>) -> Result<Table, TableE
     let mut features = rows.names().to_vec();
     let target_name = features.remove(target_column);
     let target = target.finish().map_err(|problem| rows.error(problem).in_column(&target_name))?;
+    if options.header.is_none()
+        && !rows.has_header()
+        && let Some(label) = first_alone(&target)
+    {
+        let problem = format!("{} is in no other row: is it a name? say --header or --no-header", shown(label));
+        return Err(rows.error(problem).at_line(first_line).in_column(&target_name));
+    }
     Ok(Table { features, values, rows: row_count, target_name, target })
+}
+
+/// The label of the first row, if no other row has it while all other labels are in several: a name with numbers beside it for names.
+fn first_alone(target: &Target) -> Option<&str> {
+    let Target::Classes { labels, codes } = target else { return None };
+    let mut counts = vec![0; labels.len()];
+    codes.iter().for_each(|&code| counts[code as usize] += 1);
+    let first = *codes.first()? as usize;
+    let alone = counts.iter().enumerate().all(|(label, &count)| (count == 1) == (label == first));
+    // A number is no name.
+    (alone && labels[first].parse::<f64>().is_err()).then_some(labels[first].as_str())
 }
 
 fn find_target(names: &[String], wanted: &str) -> Result<usize, String> {
@@ -145,6 +166,21 @@ mod tests {
         let table = read("1,2,x\n3,4,y\n").unwrap();
         assert_eq!((table.features.join("|"), table.rows), ("column 1|column 2".into(), 2));
         assert_eq!(table.target_name, "column 3");
+    }
+
+    #[test]
+    fn a_header_of_numbers_is_for_the_user_to_explain() {
+        let rows = "5.1,3.5,1.4,setosa\n4.9,3.0,1.4,setosa\n7.0,3.2,4.7,virginica\n6.4,3.2,4.5,virginica\n";
+        let counted =
+            "row 1: counts 0, 1, 2, ... as made-up names do, or is a row of numbers: say --header or --no-header";
+        assert_eq!(refusal(format!("0,1,2,species\n{rows}")), counted);
+        let alone = "row 1, column `column 4`: `species` is in no other row: is it a name? say --header or --no-header";
+        assert_eq!(refusal(format!("10,20,30,species\n{rows}")), alone);
+        for (header, labels) in [(Some(true), 2), (Some(false), 3)] {
+            let options = ReadOptions { header, ..Default::default() };
+            let table = read_bytes(format!("0,1,2,species\n{rows}").as_bytes(), options).unwrap();
+            assert!(matches!(table.target, Target::Classes { labels: found, .. } if found.len() == labels));
+        }
     }
 
     #[test]

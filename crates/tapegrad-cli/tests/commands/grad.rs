@@ -39,6 +39,77 @@ fn json_holds_arrays_in_the_order_of_the_variables() {
 }
 
 #[test]
+fn right_gradients_of_any_scale_are_confirmed() {
+    let cases: [&[&str]; 16] = [
+        &["1/x", "x=1e-6"],
+        &["1/x", "x=1e-30"],
+        &["1/x", "x=1e30"],
+        &["sin(x)", "x=100000"],
+        &["sin(1e9*x)", "x=1"],
+        &["ln(x)", "x=1e-6"],
+        &["sqrt(x)", "x=1e-8"],
+        &["exp(-t/tau)", "t=1e-9", "tau=1e-9"],
+        &["tanh(1e6*x)", "x=0"],
+        &["exp(-1e10*x^2)", "x=1e-5"],
+        &["q/(4*pi*eps*r)", "q=1.6e-19", "eps=8.85e-12", "r=5.3e-11"],
+        &["x*y", "x=1e-30", "y=1e30"],
+        &["x + y", "x=1", "y=1e20"],
+        &["1e-9*x", "x=0"],
+        &["exp(x/1e20)", "x=0"],
+        &["1e10*x^-4", "x=1e78"],
+    ];
+    for arguments in cases {
+        let out = grad(arguments).success();
+        assert!(out.contains("finite differences agree"), "{arguments:?}: {out}");
+        let json = grad(&[arguments, &["--json", "--hessian"]].concat()).success();
+        assert!(!json.contains("\"agree\":false"), "{arguments:?}: {json}");
+    }
+}
+
+#[test]
+fn wrong_gradients_of_any_scale_are_not() {
+    for arguments in [
+        &["1e-7*stop_gradient(x)", "x=1"],
+        &["stop_gradient(1/x)", "x=1e-6"],
+        &["x + 1e-4*stop_gradient(x)", "x=3e20"],
+        &["sin(x) + 1e-3*stop_gradient(x)", "x=1e5"],
+    ] {
+        let out = grad(arguments).success();
+        assert!(out.contains("finite differences do not agree for d/dx"), "{arguments:?}: {out}");
+        let json = grad(&[&arguments[..], &["--json"]].concat()).success();
+        assert!(json.contains("\"agree\":false"), "{arguments:?}: {json}");
+    }
+}
+
+#[test]
+fn what_differences_cannot_tell_is_neither_right_nor_wrong() {
+    for arguments in [
+        &["cbrt(x)", "x=0"],
+        &["abs(x)", "x=0"],
+        &["exp(x) - 1 - x", "x=1e-13"],
+        &["sin(1e14*x)", "x=1"],
+        &["1e20 + sin(x)", "x=0.5"],
+        &["floor(x)", "x=3"],
+    ] {
+        let out = grad(arguments).success();
+        assert!(out.contains("finite differences do not settle d/dx"), "{arguments:?}: {out}");
+        let json = grad(&[&arguments[..], &["--json"]].concat()).success();
+        assert!(json.contains("\"agree\":null"), "{arguments:?}: {json}");
+    }
+}
+
+#[test]
+fn negative_powers_do_not_vanish_where_their_reciprocals_overflow() {
+    let value = |arguments: &[&str]| {
+        let out = grad(arguments).success();
+        out.lines().next().and_then(|line| line.split_whitespace().last()?.parse::<f64>().ok()).expect("a value")
+    };
+    assert!((value(&["1e10*x^-4", "x=1e78"]) / 1e-302 - 1.0).abs() < 1e-6);
+    assert!((value(&["1e300*x", "x=10^-310"]) / 1e-10 - 1.0).abs() < 1e-10);
+    assert!((value(&["1e300*10^-310*x", "x=1"]) / 1e-10 - 1.0).abs() < 1e-10);
+}
+
+#[test]
 fn the_graph_is_printed_in_the_dot_language() {
     let out = grad(&["sin(x)", "x=1", "--dot"]).success();
     assert!(out.starts_with("digraph") && out.trim_end().ends_with('}'), "{out}");
@@ -113,6 +184,9 @@ fn rows_outside_the_domain_are_nan_and_touch_no_other() {
     let points = scratch.file("points.csv", "x\n4\n-1\n4\n");
     let out = grad(&["sqrt(x)", "--map", text(&points)]).success();
     assert_eq!(out, "value,d/dx\n2,0.25\nNaN,NaN\n2,0.25\n");
+    // The derivative of the logarithm is a formula with a domain of its own.
+    let out = grad(&["ln(x)", "--map", text(&points)]).success();
+    assert_eq!(out.lines().nth(2), Some("NaN,-1"));
 }
 
 #[test]

@@ -71,6 +71,25 @@ fn a_number_is_predicted_with_its_rmse() {
 }
 
 #[test]
+fn errors_of_any_size_have_digits() {
+    let scratch = Scratch::new();
+    for scale in ["e-9", "e200"] {
+        let rows: String = (0..20).map(|row| format!("{row},{}.5{scale}\n", (row * 7) % 20)).collect();
+        let table = scratch.file("table.csv", format!("x,y\n{rows}"));
+        let model = scratch.path("model.safetensors");
+        let train = ["train", text(&table), "--epochs=2", "--quiet", "--test-fraction=0", "--save", text(&model)];
+        let out = run(&train).success();
+        let trained = last_line(&out).strip_prefix("training rmse ").map(str::to_owned).expect("an rmse");
+        let size = trained.parse::<f64>().expect("a number") / format!("1{scale}").parse::<f64>().expect("a number");
+        assert!((1.0..20.0).contains(&size), "{trained}");
+        let again = run(&["predict", text(&model), text(&table)]).err;
+        let found = again.strip_prefix("rmse ").and_then(|rest| rest.split(' ').next()).expect("an rmse");
+        let ratio = found.parse::<f64>().expect("a number") / trained.parse::<f64>().expect("a number");
+        assert!((ratio - 1.0).abs() < 1e-4, "{found}, {trained}");
+    }
+}
+
+#[test]
 fn all_rows_can_be_learned_from() {
     let out = run(&["train", &data("xor.csv"), "--test-fraction=0"]).success();
     assert_eq!(last_line(&out), "training accuracy 1.000");
@@ -216,6 +235,58 @@ fn every_loss_and_optimizer_trains() {
         let out = run(&["train", &iris, "--activation", activation, "--epochs=50"]).success();
         assert!(accuracy(&out) >= 0.8, "{activation}: {out}");
     }
+}
+
+#[test]
+fn labels_that_differ_in_their_text_are_different_classes() {
+    let scratch = Scratch::new();
+    for (labels, task) in [
+        (["9007199254740992", "9007199254740993", "7"], "auto"),
+        (["9007199254740992", "9007199254740993", "7"], "classification"),
+        (["02134", "10001", "2134"], "classification"),
+    ] {
+        let rows: String = (0..60).map(|row| format!("{row},{}\n", labels[row / 20])).collect();
+        let table = scratch.file("table.csv", format!("x,y\n{rows}"));
+        let model = scratch.path("model.safetensors");
+        let train = ["train", text(&table), "--task", task, "--quiet", "--save", text(&model)];
+        assert!(run(&train).success().contains("3 classes"), "{labels:?}");
+        let out = run(&["predict", text(&model), text(&table)]).success();
+        assert!(out.lines().skip(1).all(|line| labels.contains(&line.split(',').next().unwrap_or(""))), "{out}");
+        assert!(labels.iter().all(|label| out.contains(&format!("\n{label},"))), "{out}");
+    }
+}
+
+#[test]
+fn a_header_of_numbers_is_found_by_the_model_that_knows_it() {
+    let scratch = Scratch::new();
+    let rows = "5.1,3.5,1.4\n4.9,3.0,1.4\n7.0,3.2,4.7\n";
+    let labelled: String = rows.lines().zip(["a", "a", "b"]).map(|(row, label)| format!("{row},{label}\n")).collect();
+    let table = scratch.file("table.csv", format!("0,1,2,label\n{labelled}{labelled}"));
+    let model = scratch.path("model.safetensors");
+    let train = ["train", text(&table), "--header", "--epochs=1", "--quiet", "--save", text(&model)];
+    assert!(run(&train).success().contains("2 classes"));
+    let unlabelled = scratch.file("unlabelled.csv", format!("0,1,2\n{rows}"));
+    assert_eq!(run(&["predict", text(&model), text(&unlabelled)]).success().lines().count(), 4);
+    let refusal = run(&["train", text(&table)]).refusal();
+    assert!(refusal.contains("row 1") && refusal.ends_with("say --header or --no-header"), "{refusal}");
+}
+
+#[test]
+fn a_class_that_is_left_alone_is_named_as_the_user_does() {
+    let scratch = Scratch::new();
+    let table = scratch.file("table.csv", "a,y\n1,cat\n2,cat\n3,cat\n4,cat\n5,dog\n");
+    let refusals =
+        (1..=20).map(|seed| run(&["train", text(&table), "--quiet", "--epochs=1", &format!("--seed={seed}")]).err);
+    let refusals: Vec<String> = refusals.filter(|err| !err.is_empty()).collect();
+    assert!(!refusals.is_empty() && refusals.iter().all(|err| err.contains("are of class `cat`")), "{refusals:?}");
+}
+
+#[test]
+fn the_largest_numbers_can_be_learned_from() {
+    let scratch = Scratch::new();
+    let rows: String = (0..20).map(|row| format!("{}1.7e308,{row}.5\n", if row % 3 == 0 { "-" } else { "" })).collect();
+    let table = scratch.file("table.csv", format!("x,y\n{rows}"));
+    run(&["train", text(&table), "--quiet", "--epochs=2"]).success();
 }
 
 #[test]

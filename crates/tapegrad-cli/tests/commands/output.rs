@@ -1,6 +1,6 @@
 //! Where results go, and what happens when nobody wants them.
 
-use crate::common::{command, data, ran, run};
+use crate::common::{Scratch, command, data, ran, run, text};
 use std::io::Read;
 use std::process::Stdio;
 
@@ -19,6 +19,23 @@ fn a_closed_pipe_ends_the_command_in_silence() {
         assert!(child.wait().expect("it ends").success(), "{arguments:?}");
         assert!(!err.contains("panicked") && !err.contains("error"), "{arguments:?}: {err}");
     }
+}
+
+#[test]
+fn a_model_is_saved_whoever_listens() {
+    let scratch = Scratch::new();
+    let model = scratch.path("model.safetensors");
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    // Nobody reads before the command has begun.
+    drop(reader);
+    let mut child = command()
+        .args(["train", &data("xor.csv"), "--quiet", "--epochs=1", "--save", text(&model)])
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command starts");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(scratch.names(), ["model.safetensors"]);
 }
 
 #[cfg(target_os = "linux")]

@@ -7,8 +7,8 @@ use tapegrad::Tensor;
 /// Shifts and scales each column to mean 0 and standard deviation 1 as learned from some rows, usually the training part.
 ///
 /// The standard deviation is that of the rows themselves (divided by n, as in scikit-learn). A constant column is shifted
-/// but not scaled: its `std` is 1. So is one that varies by no more than rounding, unless its numbers are large, or by less than the
-/// smallest normal number.
+/// but not scaled: its `std` is 1. So is one that varies by no more than rounding (four units in the last place of its largest number; if
+/// that number is above 1, `std` is that), or by less than the smallest normal number.
 ///
 /// # Examples
 ///
@@ -79,7 +79,11 @@ impl Standardizer {
     /// # Errors
     /// If the number of columns is not the one learned.
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor, DataError> {
-        self.each(rows, |x, mean, std| (x - mean) / std)
+        self.each(rows, |x, mean, std| {
+            let away = x - mean;
+            // Of two large numbers the difference may be beyond all.
+            if away.is_finite() { away / std } else { x / std - mean / std }
+        })
     }
 
     /// The rows \[n, d\] that standardise to `rows`.
@@ -87,7 +91,10 @@ impl Standardizer {
     /// # Errors
     /// If the number of columns is not the one learned.
     pub fn invert(&self, rows: &Tensor) -> Result<Tensor, DataError> {
-        self.each(rows, |x, mean, std| x * std + mean)
+        self.each(rows, |x, mean, std| {
+            let back = x * std + mean;
+            if back.is_finite() { back } else { 2.0 * (x * (0.5 * std) + 0.5 * mean) }
+        })
     }
 
     fn each(&self, rows: &Tensor, f: impl Fn(f64, f64, f64) -> f64) -> Result<Tensor, DataError> {
@@ -102,20 +109,28 @@ impl Standardizer {
     }
 }
 
-/// Mean and standard deviation in two passes, over numbers scaled to at most 1 so that no square overflows.
+/// How many units in the last place of a column's largest number its standard deviation must exceed.
+const ULPS: f64 = 4.0;
+
+/// Mean and standard deviation in two passes, over numbers scaled to at most 1 so that no square overflows, and counted from the first one:
+/// what lies close together far from 0 has exact differences, and its mean is right to the last place.
 fn moments<I: Iterator<Item = f64>>(column: impl Fn() -> I) -> (f64, f64) {
     let (lo, hi) = column().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (x.min(lo), x.max(hi)));
     if lo == hi {
         return (lo, 1.0);
     }
-    let (scale, n) = (hi.max(-lo), column().count() as f64);
-    let mean = column().map(|x| x / scale / n).sum::<f64>();
-    let variance = column().map(|x| (x / scale - mean).powi(2) / n).sum::<f64>();
-    let std = variance.sqrt();
-    // The mean of n numbers is off by up to n roundings; what varies by less does not vary, and must not be blown up. Nor has the quotient
-    // by a number that is not normal any digits.
-    let std = if std <= n * f64::EPSILON { scale.max(1.0) } else { std * scale };
-    (mean * scale, if std.is_normal() { std } else { 1.0 })
+    let (largest, n) = (hi.max(-lo), column().count() as f64);
+    let first = column().next().unwrap_or_default();
+    // Halves, for the difference of two large numbers may be beyond all; of the smallest numbers, half is not exact.
+    let half = if largest > 1.0 { 0.5 } else { 1.0 };
+    let away = |x: f64| half * x - half * first;
+    let scale = column().map(|x| away(x).abs()).fold(0.0, f64::max);
+    let mean = column().map(|x| away(x) / scale / n).sum::<f64>();
+    let variance = column().map(|x| (away(x) / scale - mean).powi(2) / n).sum::<f64>();
+    let std = variance.sqrt() * scale / half;
+    // What varies by rounding alone does not vary, and must not be blown up. Nor has the quotient by a number that is not normal any digits.
+    let std = if std <= ULPS * f64::EPSILON * largest { largest.max(1.0) } else { std };
+    (((half * first) + mean * scale) / half, if std.is_normal() { std } else { 1.0 })
 }
 
 #[cfg(test)]
@@ -155,6 +170,24 @@ mod tests {
         let small = Tensor::from([[1.0], [1.0 + 1e-9]]);
         let scaled = Standardizer::fit(&small).unwrap().apply(&small).unwrap();
         assert!((scaled[[1, 0]] - 1.0).abs() < 1e-6, "a small variation is one");
+    }
+
+    #[test]
+    fn what_varies_far_from_zero_is_standardised() {
+        // Nanoseconds of one day in 2023: numbers of 61 bits, a unit in the last place is 256.
+        let rows = Tensor::from_fn([20_000, 1], |i| 1.7e18 + ((i * 7919) % 20_000) as f64 * 1024.0);
+        let standardizer = Standardizer::fit(&rows).unwrap();
+        let scaled = standardizer.apply(&rows).unwrap();
+        let sum: f64 = scaled.data().iter().sum();
+        let squares: f64 = scaled.data().iter().map(|s| s * s).sum();
+        assert!((sum / 20_000.0).abs() < 1e-4 && (squares / 20_000.0 - 1.0).abs() < 1e-6, "{standardizer:?}");
+        let wide = Tensor::from([[-1.7e308], [1.7e308]]);
+        assert_eq!(Standardizer::fit(&wide).unwrap().apply(&wide).unwrap().data(), &[-1.0, 1.0]);
+        let uneven = Tensor::from([[-1.7e308], [1.7e308], [1.7e308], [1.7e308]]);
+        let standardizer = Standardizer::fit(&uneven).unwrap();
+        let scaled = standardizer.apply(&uneven).unwrap();
+        assert!((scaled[[0, 0]] + 3_f64.sqrt()).abs() < 1e-14, "{scaled}");
+        assert!((standardizer.invert(&scaled).unwrap()[[0, 0]] / -1.7e308 - 1.0).abs() < 1e-14);
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub(crate) struct Ladder<T> {
 
 struct Rung<T> {
     rows: usize,
-    x: Var,
+    /// The features, unless the network does not look at them.
+    x: Option<Var>,
     prediction: Var,
     measured: Option<Measured>,
     program: Program<T>,
@@ -94,6 +95,7 @@ impl<T: Element> Ladder<T> {
             let wanted: Vec<Var> = wanted.into_iter().flatten().collect();
             let program = tape.compile_with::<T>(&wanted, &options)?;
             let state = program.state();
+            let x = state.try_get(x).is_ok().then_some(x);
             rungs.push(Rung { rows, x, prediction, measured, program, state });
         }
         let largest = rungs[0].rows * features.max(outputs);
@@ -155,7 +157,9 @@ impl<T: Element> Ladder<T> {
                     i % features
                 )));
             }
-            rung.state.set(rung.x, &self.buffer)?;
+            if let Some(x) = rung.x {
+                rung.state.set(x, &self.buffer)?;
+            }
             if let (Some(measured), Some(targets)) = (rung.measured, targets) {
                 match targets {
                     Targets::Classes { labels, .. } => rung.state.set_index(measured.target, &labels[start..end])?,

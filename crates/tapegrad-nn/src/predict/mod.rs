@@ -14,6 +14,7 @@ pub(crate) use ladder::{Ladder, Objective, check_features, output_columns};
 use crate::error::ModelError;
 use crate::layer::Module;
 use crate::metrics::largest;
+use std::collections::HashSet;
 use std::fmt;
 use tapegrad::{BindError, CompileError, Element, ReplayError, Tape, Tensor, Var};
 
@@ -92,7 +93,8 @@ impl<T: Element> Predictor<T> {
         Ok(classes)
     }
 
-    /// The weights with their names, in the order of [`Module::params`], for saving.
+    /// The weights with their names, in the order of [`Module::params`], for saving. No two names are the same: one that several have gets a
+    /// number from the second on, `layer0.w.2`.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, Tensor)> {
         let state = self.ladder.state();
@@ -109,10 +111,30 @@ impl<T> fmt::Debug for Predictor<T> {
     }
 }
 
-/// The parameters of a network with their names, or `param{i}` where they have none.
+/// The parameters of a network with their names, or `param{i}` where they have none. A name that occurs again is made different by a number
+/// behind it, `layer0.w`, `layer0.w.2`, …: what is saved by name must not be lost.
 pub(crate) fn named_params(model: &dyn Module) -> Vec<(String, Var)> {
-    let name = |(i, param): (usize, Var)| (param.name().unwrap_or_else(|| format!("param{i}")), param);
-    model.params().into_iter().enumerate().map(name).collect()
+    let params = model.params();
+    let given: Vec<String> =
+        params.iter().enumerate().map(|(i, param)| param.name().unwrap_or_else(|| format!("param{i}"))).collect();
+    // Names that somebody gave are kept where they stand first.
+    let mut taken: HashSet<String> = given.iter().cloned().collect();
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut names = Vec::with_capacity(params.len());
+    for (name, &param) in given.iter().zip(&params) {
+        let mut unique = name.clone();
+        if !seen.insert(name) {
+            let mut number = 2_usize;
+            while !taken.insert({
+                unique = format!("{name}.{number}");
+                unique.clone()
+            }) {
+                number += 1;
+            }
+        }
+        names.push((unique, param));
+    }
+    names
 }
 
 /// Why rows could not be predicted.
@@ -161,7 +183,7 @@ impl From<ReplayError> for PredictError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::layer::{Activation, Mlp};
+    use crate::layer::{Activation, Mlp, Sequential};
     use crate::random::Rng;
 
     fn net(tape: &Tape) -> Mlp {
@@ -199,6 +221,17 @@ mod tests {
         assert_eq!(names, ["layer0.w", "layer0.b", "layer1.w", "layer1.b"]);
         assert_eq!(weights[0].1.data(), first);
         assert!(predictor.predict(&Tensor::zeros([1, 3])).is_ok());
+    }
+
+    #[test]
+    fn no_two_weights_have_one_name() {
+        let tape = Tape::new();
+        let mlp = |sizes: [usize; 2]| Mlp::builder(sizes).build(&tape, &mut Rng::seed(1)).unwrap();
+        let net = Sequential::new().then(mlp([3, 2])).then(mlp([2, 2])).then(mlp([2, 1]));
+        let _ = net.params()[3].named("layer0.w.2");
+        let predictor = Predictor::<f64>::new(&tape, &net, 3).unwrap();
+        let names: Vec<String> = predictor.weights().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["layer0.w", "layer0.b", "layer0.w.3", "layer0.w.2", "layer0.w.4", "layer0.b.2"]);
     }
 
     #[test]

@@ -54,7 +54,6 @@ pub struct Training<'a, T> {
     validation: Option<&'a Dataset>,
     main: Step<T>,
     remainder: Option<Remainder<T>>,
-    lr: Var,
     rate: f64,
     order: Vec<usize>,
     shuffle: Rng,
@@ -100,14 +99,12 @@ impl<'a, T: Element> Training<'a, T> {
             Ladder::record(tape, model, training.feature_count(), Some((trainer.objective, training.targets())))?;
         let predictor = Predictor::new(tape, model, training.feature_count())?;
         let watch = trainer.early.map(|settings| Watch::new(settings, &params, &main.state)).transpose()?;
-        let lr = recorder.lr;
         Ok(Training {
             trainer,
             training,
             validation,
             main,
             remainder,
-            lr,
             rate: f64::NAN,
             order: vec![0; training.len()],
             shuffle: Rng::seed(trainer.seed).stream(SHUFFLE),
@@ -160,9 +157,9 @@ impl<'a, T: Element> Training<'a, T> {
             return Err(TrainError::Setting(message));
         }
         self.rate = rate;
-        self.main.state.set_scalar(self.lr, T::from_f64(rate))?;
+        self.main.set_rate(rate)?;
         if let Some(remainder) = &mut self.remainder {
-            remainder.step.state.set_scalar(self.lr, T::from_f64(rate))?;
+            remainder.step.set_rate(rate)?;
         }
         Ok(())
     }
@@ -180,9 +177,7 @@ impl<'a, T: Element> Training<'a, T> {
         let mut total = 0.0;
         for (step, part) in self.order.chunks(batch).enumerate() {
             let loss = match &mut self.remainder {
-                Some(remainder) if part.len() < batch => {
-                    remainder.run(&mut self.main, self.training.targets(), part)?
-                }
+                Some(remainder) if part.len() < batch => remainder.run(&mut self.main, self.training, part)?,
                 _ => self.main.run(part)?,
             };
             if !loss.is_finite() {

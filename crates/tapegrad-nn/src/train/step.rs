@@ -23,9 +23,11 @@ pub(super) struct Step<T> {
     program: Program<T>,
     pub(super) state: State<T>,
     loss: Var,
-    /// The inputs that hold features and targets: all rows, or those of one batch.
-    x: Var,
+    /// The inputs that hold features and targets: all rows, or those of one batch. A network need not look at the features.
+    x: Option<Var>,
     y: Var,
+    /// The learning rate. A user's optimiser need not look at it.
+    lr: Option<Var>,
     /// The input that says which rows are meant, unless all are.
     batch: Option<Var>,
 }
@@ -94,11 +96,20 @@ impl Recorder<'_> {
         self.optimizer_state.record(&*self.trainer.optimizer, self.tape, &grads, self.lr);
         let program = self.tape.compile::<T>(&[loss])?;
         let state = program.state();
-        Ok(Step { program, state, loss, x, y, batch })
+        let used = |input: Var| state.try_get(input).is_ok().then_some(input);
+        let (x, lr) = (used(x), used(self.lr));
+        Ok(Step { program, state, loss, x, y, lr, batch })
     }
 }
 
 impl<T: Element> Step<T> {
+    pub(super) fn set_rate(&mut self, rate: f64) -> Result<(), TrainError> {
+        if let Some(lr) = self.lr {
+            self.state.set_scalar(lr, T::from_f64(rate))?;
+        }
+        Ok(())
+    }
+
     /// Replays the step over these rows (over all, if the program is of all); the loss before the update.
     pub(super) fn run(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
         if let Some(batch) = self.batch {
@@ -110,14 +121,16 @@ impl<T: Element> Step<T> {
 }
 
 impl<T: Element> Remainder<T> {
-    /// Replays the step over these rows with the parameters of `main`, and gives them back.
-    pub(super) fn run(&mut self, main: &mut Step<T>, targets: &Targets, rows: &[usize]) -> Result<f64, TrainError> {
+    /// Replays the step over these rows of the data set with the parameters of `main`, and gives them back.
+    pub(super) fn run(&mut self, main: &mut Step<T>, data: &Dataset, rows: &[usize]) -> Result<f64, TrainError> {
         let step = &mut self.step;
-        copy_rows(&mut self.numbers, main.state.get(main.x), main.state.get(main.x).len() / all_rows(targets), rows);
-        step.state.set(step.x, &self.numbers)?;
-        match targets {
+        if let Some(x) = step.x {
+            copy_rows(&mut self.numbers, data.features(), rows);
+            step.state.set(x, &self.numbers)?;
+        }
+        match data.targets() {
             Targets::Real(t) => {
-                copy_rows(&mut self.numbers, main.state.get(main.y), t.shape().dims()[1], rows);
+                copy_rows(&mut self.numbers, t, rows);
                 step.state.set(step.y, &self.numbers)?;
             }
             Targets::Classes { labels, .. } => {
@@ -133,16 +146,10 @@ impl<T: Element> Remainder<T> {
     }
 }
 
-fn all_rows(targets: &Targets) -> usize {
-    match targets {
-        Targets::Real(t) => t.shape().dims()[0],
-        Targets::Classes { labels, .. } => labels.len(),
-    }
-}
-
-fn copy_rows<T: Copy>(to: &mut Vec<T>, from: &[T], columns: usize, rows: &[usize]) {
+fn copy_rows<T: Element>(to: &mut Vec<T>, from: &Tensor, rows: &[usize]) {
+    let columns = from.shape().dims()[1];
     to.clear();
     for &row in rows {
-        to.extend_from_slice(&from[row * columns..(row + 1) * columns]);
+        to.extend(from.data()[row * columns..(row + 1) * columns].iter().map(|&x| T::from_f64(x)));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 use tapegrad::{Element, Tape, Tensor, Var};
-use tapegrad_nn::optim::{Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd};
+use tapegrad_nn::optim::{Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd, Update, Updated};
 use tapegrad_nn::random::{Rng, SHUFFLE, WEIGHTS};
 use tapegrad_nn::train::Stopped;
 use tapegrad_nn::{
@@ -314,4 +314,55 @@ fn a_module_of_ones_own_is_trained() {
     let trained = trainer.fit::<f32>(&tape, &net, &data, None).unwrap();
     assert!(trained.training.r2.unwrap() > 0.5, "{}", trained.training);
     assert_eq!(trained.predictor.weights()[0].0, "param0");
+}
+
+/// One number for every row.
+struct Baseline {
+    b: Var,
+}
+
+impl Module for Baseline {
+    fn forward(&self, x: Var) -> Var {
+        self.b.broadcast_to([x.shape().dims()[0], 1])
+    }
+    fn params(&self) -> Vec<Var> {
+        vec![self.b]
+    }
+}
+
+/// Gradient descent with a rate of its own.
+struct Fixed;
+
+impl Optimizer for Fixed {
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
+    fn update(&self, at: &Update<'_>) -> Updated {
+        Updated { param: at.param - 0.1 * at.grad, slots: Vec::new() }
+    }
+}
+
+#[test]
+fn a_network_need_not_look_at_its_rows_nor_an_optimiser_at_its_rate() {
+    let data = Dataset::real(Tensor::zeros([5, 1]), [[1.0], [2.0], [3.0], [4.0], [5.0]]).unwrap();
+    for batch in [2, 5] {
+        let tape = Tape::new();
+        let net = Baseline { b: tape.param([[0.0]]) };
+        let trainer = Trainer::new(Loss::Mse, Reduction::Mean, Sgd::new(), 0.01).batch_size(batch).epochs(500);
+        let mut trained = trainer.fit::<f64>(&tape, &net, &data, Some(&data)).unwrap();
+        let found = trained.predictor.predict(&Tensor::zeros([17, 1])).unwrap();
+        assert_eq!(found.shape().dims(), &[17, 1]);
+        assert!(found.data().iter().all(|y| (y - 3.0).abs() < 0.1), "batches of {batch}: {found}");
+    }
+    let trained: Vec<f64> = [Box::new(Fixed) as Box<dyn Optimizer>, Box::new(Sgd::new())]
+        .into_iter()
+        .map(|optimizer| {
+            let tape = Tape::new();
+            let net = Dense::from_weights(&tape, &[[0.5]].into(), None).unwrap();
+            let data = Dataset::real([[1.0], [2.0], [3.0]], [[1.0], [2.0], [3.0]]).unwrap();
+            let trainer = Trainer::new(Loss::Mse, Reduction::Mean, optimizer, 0.1).batch_size(2).epochs(3);
+            f64::from_bits(bits(&trainer.fit::<f64>(&tape, &net, &data, None).unwrap())[0])
+        })
+        .collect();
+    assert!((trained[0] - trained[1]).abs() < 1e-14 && trained[0] != 0.5, "{trained:?}");
 }

@@ -88,7 +88,8 @@ fn check(network: &mut Trained, weights: &Weights, out: &mut dyn Write) -> Resul
         let mut moved = weights.clone();
         let loss_at = |x: f64| {
             moved.numbers_mut().enumerate().filter(|(i, _)| *i == index).for_each(|(_, number)| *number = x);
-            network.loss_at(&moved).unwrap_or(f64::NAN)
+            let loss = network.loss_at(&moved).unwrap_or(f64::NAN);
+            (loss, 4.0 * f64::EPSILON * loss.abs())
         };
         measured.push(derivative(loss_at, at).slope);
     }

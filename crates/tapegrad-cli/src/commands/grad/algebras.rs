@@ -1,6 +1,6 @@
 //! Owns the two arithmetics a formula is run with here: recording on a tape, and plain numbers.
 
-use crate::formula::Algebra;
+use crate::formula::{Algebra, whole_power};
 use tapegrad::ir::OpDef;
 use tapegrad::ops::record_elementwise;
 use tapegrad::{Tape, Var};
@@ -44,7 +44,8 @@ impl Algebra for Recorder<'_> {
     }
 
     fn pow_int(&mut self, a: Var, n: i32) -> Var {
-        a.powi(n)
+        // As `whole_power`.
+        if n < 0 { a.powf(self.tape.constant(f64::from(n))) } else { a.powi(n) }
     }
 
     fn call(&mut self, function: usize, arguments: &[Var]) -> Var {
@@ -90,7 +91,7 @@ impl Algebra for Plain<'_> {
     }
 
     fn pow_int(&mut self, a: f64, n: i32) -> f64 {
-        a.powi(n)
+        whole_power(a, n)
     }
 
     fn call(&mut self, function: usize, arguments: &[f64]) -> f64 {

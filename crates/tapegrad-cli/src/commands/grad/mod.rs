@@ -5,6 +5,7 @@ mod algebras;
 mod derivatives;
 mod functions;
 mod map;
+mod noise;
 mod report;
 
 use crate::args::GradArgs;

@@ -1,6 +1,6 @@
 //! Owns how the derivatives of a formula are shown: as text, or as one JSON object.
 
-use crate::commands::difference::Measured;
+use crate::commands::difference::{Finding, Measured};
 use crate::text::columns;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -11,6 +11,8 @@ pub(super) struct Report {
     pub(super) variables: Vec<String>,
     pub(super) value: f64,
     pub(super) gradient: Vec<f64>,
+    /// How far rounding may have put each number of it off.
+    pub(super) gradient_noise: Vec<f64>,
     /// The gradient as finite differences of the value.
     pub(super) measured_gradient: Vec<Measured>,
     pub(super) hessian: Option<Hessian>,
@@ -20,37 +22,46 @@ pub(super) struct Report {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hessian {
     pub(super) rows: Vec<Vec<f64>>,
+    /// How far rounding may have put each number off.
+    pub(super) noise: Vec<Vec<f64>>,
     /// The same as finite differences of the gradient.
     pub(super) measured: Vec<Vec<Measured>>,
 }
 
-/// The relative difference up to which a derivative and its measurement count as the same.
-const TOLERANCE: f64 = 1e-6;
-
-/// Whether a measurement confirms a derivative; where nothing could be measured there is no answer.
-fn confirms(measured: Measured, derivative: f64) -> Option<bool> {
-    let scale = derivative.abs().max(measured.slope.abs()).max(1.0);
-    // What the measurement says of its own error counts up to a point: at a jump it is anything.
-    let margin = TOLERANCE * scale + (10.0 * measured.uncertainty).min(1e-3 * scale);
-    measured.slope.is_finite().then(|| (measured.slope - derivative).abs() <= margin)
+/// For each derivative how far its measurement is from it, and what that says.
+fn findings<'a>(
+    derivatives: &'a [f64],
+    noise: &'a [f64],
+    measured: &'a [Measured],
+) -> impl Iterator<Item = (f64, Finding)> + 'a {
+    let pairs = derivatives.iter().zip(noise).zip(measured);
+    pairs.map(|((&derivative, &noise), measured)| {
+        ((measured.slope - derivative).abs(), measured.finding(derivative, noise))
+    })
 }
 
 impl Report {
     /// What the measurements say: the largest difference, and the derivatives not confirmed.
     fn verdict(&self) -> Verdict {
         let names = &self.variables;
-        let first = names.iter().map(|x| format!("d/d{x}")).zip(self.gradient.iter().zip(&self.measured_gradient));
+        let first = names.iter().map(|x| format!("d/d{x}")).zip(findings(
+            &self.gradient,
+            &self.gradient_noise,
+            &self.measured_gradient,
+        ));
         let second = self.hessian.iter().flat_map(|hessian| {
-            names.iter().zip(hessian.rows.iter().zip(&hessian.measured)).flat_map(move |(x, (row, measured))| {
-                names.iter().map(move |y| format!("d2/d{x}d{y}")).zip(row.iter().zip(measured))
+            let rows = hessian.rows.iter().zip(&hessian.noise).zip(&hessian.measured);
+            names.iter().zip(rows).flat_map(move |(x, ((row, noise), measured))| {
+                names.iter().map(move |y| format!("d2/d{x}d{y}")).zip(findings(row, noise, measured))
             })
         });
         let mut verdict = Verdict::default();
-        for (name, (&derivative, &measured)) in first.chain(second) {
-            match confirms(measured, derivative) {
-                Some(true) => verdict.largest = verdict.largest.max((measured.slope - derivative).abs()),
-                Some(false) => verdict.differ.push(name),
-                None => verdict.unmeasured.push(name),
+        for (name, (difference, finding)) in first.chain(second) {
+            match finding {
+                Finding::Confirmed => verdict.largest = verdict.largest.max(difference),
+                Finding::Contradicted => verdict.differ.push(name),
+                Finding::NotSettled => verdict.unsettled.push(name),
+                Finding::NoValue => verdict.unmeasured.push(name),
             }
         }
         verdict
@@ -65,23 +76,39 @@ impl Report {
             writeln!(out, "{}{}", label(&format!("d/d{name}")), number(*derivative))?;
         }
         if let Some(hessian) = &self.hessian {
-            let heads: String = self.variables.iter().map(|name| padded(&format!("d/d{name}"), 24)).collect();
-            writeln!(out, "{}{}", label("hessian"), heads.trim_end())?;
-            for (name, row) in self.variables.iter().zip(&hessian.rows) {
-                let cells: String = row.iter().map(|cell| padded(&number(*cell), 24)).collect();
-                writeln!(out, "{}{}", label(&format!("d/d{name}")), cells.trim_end())?;
+            let heads: Vec<String> = self.variables.iter().map(|name| format!("d/d{name}")).collect();
+            let rows: Vec<Vec<String>> =
+                hessian.rows.iter().map(|row| row.iter().map(|&x| number(x)).collect()).collect();
+            let width = rows.iter().flatten().chain(&heads).map(|cell| columns(cell)).max().unwrap_or(0) + 2;
+            let line = |cells: &[String]| cells.iter().map(|cell| padded(cell, width)).collect::<String>();
+            writeln!(out, "{}{}", label("hessian"), line(&heads).trim_end())?;
+            for (head, row) in heads.iter().zip(&rows) {
+                writeln!(out, "{}{}", label(head), line(row).trim_end())?;
             }
         }
         if self.variables.is_empty() {
             return Ok(());
         }
-        let Verdict { largest, differ, unmeasured } = self.verdict();
-        if differ.is_empty() && unmeasured.is_empty() {
+        let verdict = self.verdict();
+        if verdict.agree() == Some(true) {
+            let largest = verdict.largest;
             let digits = if largest == 0.0 { "0".to_owned() } else { format!("{largest:.1e}") };
             return writeln!(out, "finite differences agree, the largest difference is {digits}");
         }
+        let Verdict { differ, unsettled, unmeasured, .. } = verdict;
         if !differ.is_empty() {
-            writeln!(out, "finite differences do not agree for {}: is this a kink or a jump?", differ.join(", "))?;
+            let names = differ.join(", ");
+            writeln!(
+                out,
+                "finite differences do not agree for {names}: does `stop_gradient` or `floor` hold something fixed?"
+            )?;
+        }
+        if !unsettled.is_empty() {
+            let names = unsettled.join(", ");
+            writeln!(
+                out,
+                "finite differences do not settle {names}: is this a kink, a jump or a pole, or lost in rounding?"
+            )?;
         }
         if !unmeasured.is_empty() {
             let names = unmeasured.join(", ");
@@ -102,7 +129,7 @@ impl Report {
             finite_differences: Differences {
                 gradient: slopes(&self.measured_gradient),
                 hessian: self.hessian.as_ref().map(|h| h.measured.iter().map(|row| slopes(row)).collect()),
-                agree: verdict.differ.is_empty() && verdict.unmeasured.is_empty(),
+                agree: verdict.agree(),
             },
         };
         serde_json::to_writer(&mut *out, &json).map_err(io::Error::from)?;
@@ -114,7 +141,19 @@ impl Report {
 struct Verdict {
     largest: f64,
     differ: Vec<String>,
+    unsettled: Vec<String>,
     unmeasured: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether all derivatives are confirmed; `None` where one of them is neither that nor contradicted.
+    fn agree(&self) -> Option<bool> {
+        match (self.differ.is_empty(), self.unsettled.is_empty() && self.unmeasured.is_empty()) {
+            (false, _) => Some(false),
+            (true, true) => Some(true),
+            (true, false) => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -132,7 +171,8 @@ struct Differences {
     gradient: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hessian: Option<Vec<Vec<f64>>>,
-    agree: bool,
+    /// `null` where that is not settled.
+    agree: Option<bool>,
 }
 
 /// A text with spaces after it, up to a number of columns.
@@ -154,14 +194,16 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let exact = |slope| Measured { slope, uncertainty: 0.0 };
+        let exact = Measured::exact;
         Report {
             variables: vec!["x".into(), "longer".into()],
             value: 1.5,
             gradient: vec![-0.0, 2e-9],
-            measured_gradient: vec![exact(0.0), exact(2.5e-9)],
+            gradient_noise: vec![0.0; 2],
+            measured_gradient: vec![exact(0.0), exact(2.000000001e-9)],
             hessian: Some(Hessian {
                 rows: vec![vec![1.0, 0.25], vec![0.25, -3.0]],
+                noise: vec![vec![0.0; 2]; 2],
                 measured: vec![vec![exact(1.0), exact(0.25)], vec![exact(0.25), exact(-3.0)]],
             }),
         }
@@ -185,10 +227,10 @@ mod tests {
             "value      1.5",
             "d/dx       0",
             "d/dlonger  2e-9",
-            "hessian    d/dx                    d/dlonger",
-            "d/dx       1                       0.25",
-            "d/dlonger  0.25                    -3",
-            "finite differences agree, the largest difference is 5.0e-10",
+            "hessian    d/dx       d/dlonger",
+            "d/dx       1          0.25",
+            "d/dlonger  0.25       -3",
+            "finite differences agree, the largest difference is 1.0e-18",
             "",
         ]
         .join("\n");
@@ -200,13 +242,35 @@ mod tests {
         let mut wrong = report();
         wrong.gradient[0] = 0.01;
         wrong.hessian.as_mut().unwrap().rows[1][0] = 0.26;
-        let last = "finite differences do not agree for d/dx, d2/dlongerdx: is this a kink or a jump?";
+        let last = "finite differences do not agree for d/dx, d2/dlongerdx: does `stop_gradient` or `floor` hold something fixed?";
         assert_eq!(text(&wrong).lines().last(), Some(last));
         assert!(json(&wrong).ends_with("\"agree\":false}}\n"));
         wrong = report();
-        wrong.measured_gradient[0].slope = f64::NAN;
+        wrong.gradient[1] = 0.0;
+        assert!(json(&wrong).ends_with("\"agree\":false}}\n"), "a small derivative is one");
+    }
+
+    #[test]
+    fn what_is_not_settled_is_not_called_wrong() {
+        let mut unsettled = report();
+        unsettled.gradient[0] = f64::INFINITY;
+        let last = "finite differences do not settle d/dx: is this a kink, a jump or a pole, or lost in rounding?";
+        assert_eq!(text(&unsettled).lines().last(), Some(last));
+        assert!(json(&unsettled).ends_with("\"agree\":null}}\n"));
+        unsettled = report();
+        unsettled.measured_gradient[0] = Measured::NOTHING;
         let last = "finite differences have no value for d/dx: is this the edge of the domain?";
-        assert_eq!(text(&wrong).lines().last(), Some(last));
+        assert_eq!(text(&unsettled).lines().last(), Some(last));
+        assert!(json(&unsettled).ends_with("\"agree\":null}}\n"));
+    }
+
+    #[test]
+    fn numbers_of_any_length_stand_apart() {
+        let mut long = report();
+        long.hessian.as_mut().unwrap().rows[1] = vec![-1e-4 / 3.0, 8e-10];
+        let text = text(&long);
+        let row: Vec<&str> = text.lines().nth(5).unwrap().split_whitespace().collect();
+        assert!(row.len() == 3 && row[1].len() >= 24 && row[2] == "8e-10", "{row:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::args::{OptimizerArg, TrainArgs};
 use crate::failure::Failure;
 use crate::model::{self, Model, Output, check_destination, write_model};
 use crate::table::{ReadOptions, Table, Target, read_table};
-use crate::text::{shown, shown_path};
+use crate::text::{figure, shown, shown_path};
 use clap::ValueEnum;
 use prepare::Prepared;
 use progress::Progress;
@@ -43,7 +43,8 @@ pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let table = read_table(&args.data, options)?;
     let prepared = Prepared::new(&table, args)?;
     let sizes = sizes(&table, args, &prepared.output)?;
-    describe(args, &table, &prepared, &sizes, out)?;
+    // A model to be saved is what the training is for, whoever reads what is said of it.
+    heard(describe(args, &table, &prepared, &sizes, out), args)?;
 
     let mut model = Model {
         output: prepared.output.clone(),
@@ -56,13 +57,21 @@ pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let measured = learn(args, &prepared, &sizes, &mut model)?;
     if let Some(path) = &args.save {
         write_model(path, &model).map_err(Failure::other)?;
-        writeln!(out, "saved {}", shown_path(path))?;
+        heard(writeln!(out, "saved {}", shown_path(path)).map_err(Failure::from), args)?;
     }
     writeln!(out, "training {}", quality(&measured.training, &prepared.output))?;
     if let Some(held_out) = &measured.held_out {
         writeln!(out, "held-out {}", quality(held_out, &prepared.output))?;
     }
     Ok(())
+}
+
+/// What came of writing a result: that nobody reads is no reason to stop before a model is saved.
+fn heard(written: Result<(), Failure>, args: &TrainArgs) -> Result<(), Failure> {
+    match written {
+        Err(Failure::ClosedPipe) if args.save.is_some() => Ok(()),
+        other => other,
+    }
 }
 
 struct Measured {
@@ -201,9 +210,9 @@ fn describe(
 /// `accuracy 0.973` for classes, `rmse 1.25` in the target's own unit for a number.
 fn quality(metrics: &Metrics, output: &Output) -> String {
     match (output, metrics.accuracy, metrics.rmse) {
-        (Output::Number { scaling }, _, Some(rmse)) => format!("rmse {:.6}", rmse * scaling.std[0]),
+        (Output::Number { scaling }, _, Some(rmse)) => format!("rmse {}", figure(rmse * scaling.std[0])),
         (_, Some(accuracy), _) => format!("accuracy {accuracy:.3}"),
-        _ => format!("loss {:.6}", metrics.loss),
+        _ => format!("loss {}", figure(metrics.loss)),
     }
 }
 

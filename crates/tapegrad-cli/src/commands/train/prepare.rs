@@ -45,6 +45,16 @@ impl Prepared {
             let (training, held_out) = data.split(args.test_fraction, &mut rng).map_err(blame)?;
             (training, Some(held_out))
         };
+        if let (Target::Classes { labels, .. }, Targets::Classes { labels: codes, .. }) =
+            (&table.target, training.targets())
+            && codes.iter().all(|code| *code == codes[0])
+        {
+            let problem = format!(
+                "all rows to learn from are of class {}: there is nothing to tell apart",
+                shown(&labels[codes[0]])
+            );
+            return Err(Failure::Input(super::about(&args.data, &problem)));
+        }
         let scales = Standardizer::fit(training.features()).map_err(blame)?;
         let (output, targets) = match (&table.target, loss) {
             (Target::Classes { labels, .. }, Loss::BceWithLogits) => {
