@@ -4,6 +4,8 @@
 use tapegrad::ops::try_einsum;
 use tapegrad::{Element, Tape, Tensor, Var};
 
+const INF: f64 = f64::INFINITY;
+
 fn gradient(x: impl Into<Tensor>, f: impl Fn(Var) -> Var) -> Vec<f64> {
     let tape = Tape::new();
     let x = tape.input(x.into());
@@ -93,6 +95,59 @@ fn norms_of_subnormal_numbers_have_the_derivative_of_others() {
     for size in [1.401_298_464_324_817e-45, 2f64.powi(-140), 2f64.powi(-130), 2f64.powi(-100), 1.0, 2f64.powi(100)] {
         check::<f32>(size);
     }
+}
+
+#[test]
+fn norms_of_negative_order_neither_overflow_nor_underflow() {
+    fn check<T: Element>(p: f64, size: f64) {
+        let tape = Tape::new();
+        let x = tape.input([size, 2.0 * size]);
+        // In terms of the ratio of both.
+        let (ratio, sum) = (2f64.powf(p), 1.0 + 2f64.powf(p));
+        let wanted = [sum.powf(1.0 / p), sum.powf(1.0 / p - 1.0), sum.powf(1.0 / p - 1.0) * ratio / 2.0];
+        let eps = if T::is_f32() { 1e-5 } else { 1e-14 };
+        let near = |got: f64, wanted: f64, what: &str| {
+            assert!(
+                (got - wanted).abs() <= eps * wanted,
+                "{what} of order {p} at {size} in {}: {got}, not {wanted}",
+                T::NAME
+            );
+        };
+        let norm = x.norm(p);
+        // Halves of the smallest number there is are rounded, and so are slopes on the way of high orders.
+        let value = run::<T>(&tape, norm)[0] / size;
+        if size < if T::is_f32() { 1e-38 } else { 1e-307 } {
+            assert!((value - wanted[0]).abs() <= 0.5, "{value}");
+            if p < -2.0 {
+                return;
+            }
+        } else {
+            near(value, wanted[0], "norm");
+        }
+        let slopes = run::<T>(&tape, tape.grad(norm, &[x])[0]);
+        slopes.iter().zip(&wanted[1..]).for_each(|(&got, &wanted)| near(got, wanted, "slope"));
+        let distance = x.reshape([1, 2]).cdist(tape.constant([[0.0, 0.0]]), p);
+        let slopes = run::<T>(&tape, tape.grad(distance.sum(), &[x])[0]);
+        slopes.iter().zip(&wanted[1..]).for_each(|(&got, &wanted)| near(got, wanted, "slope of cdist"));
+    }
+    for p in [-0.5, -1.0, -2.0, -10.0, -50.0] {
+        for size in [5e-324, 1e-310, 1e-300, 1e-200, 1e-7, 1.0, 1e7, 1e200, 8e307] {
+            check::<f64>(p, size);
+        }
+        for size in [2f64.powi(-149), 2f64.powi(-140), 2f64.powi(-100), 1.0, 2f64.powi(16), 2f64.powi(100)] {
+            check::<f32>(p, size);
+        }
+    }
+    let tape = Tape::new();
+    let unit = tape.input([1e7, 2e7]).normalize(-50.0, 0, 1e-12).value();
+    assert!((unit.data()[0] - 1.0).abs() < 1e-12 && (unit.data()[1] - 2.0).abs() < 1e-12, "{unit}");
+    // A 0 is the smallest there is; what is infinite does not count, unless there is nothing else; NaN stays.
+    let norm = |x: [f64; 3]| tape.input(x).norm(-2.0).item();
+    assert_eq!(norm([0.0, 3.0, 1e300]), 0.0);
+    assert_eq!(norm([INF, 2.0, INF]), 2.0);
+    assert_eq!(norm([INF, -INF, INF]), INF);
+    assert!(norm([1.0, f64::NAN, 0.0]).is_nan());
+    assert_eq!(tape.input(Tensor::zeros([0, 0])).norm_over(-2.0, &[1]).shape().dims(), [0]);
 }
 
 #[test]
