@@ -151,6 +151,41 @@ fn norms_of_negative_order_neither_overflow_nor_underflow() {
 }
 
 #[test]
+fn a_determinant_is_nan_where_something_that_is_not_finite_is_multiplied_by_zero() {
+    let tape = Tape::new();
+    for lost in [f64::NAN, INF, -INF] {
+        for a in [
+            Tensor::from([[1.0, lost], [0.0, 1.0]]),
+            Tensor::from([[0.0, lost], [0.0, 1.0]]),
+            Tensor::from([[2.0, 1.0, lost], [0.0, 1.0, 1.0], [1.0, 0.5, 1.0]]),
+            Tensor::from([[0.0, 0.0, 1.0], [1.0, lost, 0.0], [0.0, 1.0, 0.0]]),
+            Tensor::from([[INF, lost], [1.0, 1.0]]),
+        ] {
+            let x = tape.input(a);
+            let (sign, log) = x.slogdet();
+            for (value, what) in [(x.det(), "det"), (sign, "sign"), (log, "log")] {
+                assert!(value.item().is_nan(), "{what} of {}", x.value());
+                assert!(run::<f64>(&tape, value)[0].is_nan() && run::<f32>(&tape, value)[0].is_nan(), "{what}");
+            }
+        }
+    }
+    // The sign of what is no number is none.
+    let (sign, log) = tape.input([[f64::NAN, 1.0], [1.0, 1.0]]).slogdet();
+    assert!(sign.item().is_nan() && log.item().is_nan());
+    // What is not multiplied by 0 counts.
+    for (a, wanted) in
+        [([[INF, 1.0], [1.0, 1.0]], INF), ([[1.0, INF], [1.0, 1.0]], -INF), ([[-INF, 0.0], [0.0, 2.0]], -INF)]
+    {
+        let x = tape.input(a);
+        let (sign, log) = x.slogdet();
+        assert_eq!((x.det().item(), sign.item(), log.item()), (wanted, wanted.signum(), INF), "{}", x.value());
+    }
+    // One matrix of a stack has nothing to do with another.
+    let stack = tape.input([[[1.0, f64::NAN], [0.0, 1.0]], [[3.0, 1.0], [0.0, 1.0]]]).det().value();
+    assert!(stack.data()[0].is_nan() && stack.data()[1] == 3.0, "{stack}");
+}
+
+#[test]
 fn a_running_logarithm_of_sums_passes_over_leading_nothing() {
     let nothing = f64::NEG_INFINITY;
     assert_eq!(gradient([nothing, nothing, 0.0], |x| x.logcumsumexp(0).slice(0, 2..3)), [0.0, 0.0, 1.0]);
