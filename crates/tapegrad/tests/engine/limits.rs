@@ -1,8 +1,8 @@
 //! Values and derivatives at the ends of the range: what is NaN, infinite, subnormal, or near the largest number.
 #![allow(clippy::unwrap_used)]
 
-use tapegrad::ops::try_einsum;
-use tapegrad::{Element, Tape, Tensor, Var};
+use tapegrad::ops::{Conv, PadMode, Pool, try_einsum};
+use tapegrad::{Element, RecordError, Tape, Tensor, Var};
 
 const INF: f64 = f64::INFINITY;
 
@@ -183,6 +183,48 @@ fn a_determinant_is_nan_where_something_that_is_not_finite_is_multiplied_by_zero
     // One matrix of a stack has nothing to do with another.
     let stack = tape.input([[[1.0, f64::NAN], [0.0, 1.0]], [[3.0, 1.0], [0.0, 1.0]]]).det().value();
     assert!(stack.data()[0].is_nan() && stack.data()[1] == 3.0, "{stack}");
+}
+
+#[test]
+fn sizes_beyond_counting_are_refused_under_the_name_that_was_called() {
+    fn refused(call: Result<Var, RecordError>, op: &str) {
+        assert_eq!(call.unwrap_err().op(), op);
+    }
+    const HUGE: usize = usize::MAX;
+    let tape = Tape::new();
+    let (x, v) = (tape.input(Tensor::zeros([2, 8])), tape.input([1.0, 2.0]));
+    for mode in [PadMode::Constant(0.0), PadMode::Edge] {
+        refused(x.try_pad(&[(1 << 61, 0), (0, 0)], mode), "pad");
+        refused(x.try_pad(&[(0, isize::MAX - 2), (0, 0)], mode), "pad");
+    }
+    for offset in [1 << 40, -(1 << 40), isize::MAX, isize::MIN] {
+        refused(v.try_diag(offset), "diag");
+    }
+    let (image, kernel) = (tape.input([[[1.0, 2.0, 3.0, 4.0]]]), tape.input([[[1.0, -1.0, 2.0]]]));
+    let conv = Conv::default();
+    for padding in [(HUGE, 1), (HUGE, 0), (0, HUGE), (1 << 62, 1 << 62), (1 << 63, 0)] {
+        refused(image.try_conv(kernel, &conv.clone().padding(&[padding])), "conv");
+    }
+    refused(image.try_conv(kernel, &conv.clone().dilation(&[1 << 63])), "conv");
+    refused(image.try_conv(kernel, &conv.clone().dilation(&[HUGE])), "conv");
+    refused(image.try_conv(kernel, &conv.clone().groups(HUGE)), "conv");
+    for pool in [
+        Pool::new(&[3]).dilation(&[1 << 63]),
+        Pool::new(&[HUGE]).padding(&[HUGE / 2]),
+        Pool::new(&[2]).dilation(&[HUGE]).ceil(true),
+    ] {
+        refused(image.try_max_pool(&pool), "max_pool");
+        refused(image.try_avg_pool(&pool), "avg_pool");
+    }
+    // A single window may be as far from the next as one likes, and a single element from the next one.
+    let windows = v.try_unfold(0, 2, HUGE).unwrap();
+    assert_eq!((windows.shape().dims(), windows.value().data()), (&[1, 2][..], &[1.0, 2.0][..]));
+    let far = conv.stride(&[HUGE]).padding(&[(1, 0)]);
+    assert_eq!(image.conv(kernel, &far).value().data(), [3.0]);
+    let one = tape.input([[[2.0]]]);
+    assert_eq!(image.conv(one, &Conv::default().dilation(&[HUGE])).value().data(), [2.0, 4.0, 6.0, 8.0]);
+    assert_eq!(image.max_pool(&Pool::new(&[2]).stride(&[HUGE]).ceil(true)).value().data(), [2.0]);
+    assert_eq!(image.avg_pool(&Pool::new(&[1]).stride(&[1]).dilation(&[HUGE])).value().data(), [1.0, 2.0, 3.0, 4.0]);
 }
 
 #[test]
