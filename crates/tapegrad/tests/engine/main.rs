@@ -24,6 +24,7 @@ mod layering;
 mod limits;
 mod lines;
 mod map;
+mod map_limits;
 mod metamorphic;
 mod mistakes;
 mod op_errors;
