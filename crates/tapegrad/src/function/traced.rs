@@ -5,7 +5,8 @@ use super::{inputs, second_derivatives};
 use crate::error::{CompileError, ReplayError};
 use crate::exec::{State, replay, straight};
 use crate::ir::{Tape, Var};
-use crate::program::{CompileOptions, Program};
+use crate::pass::Passes;
+use crate::program::{CompileOptions, Program, Tier};
 use std::fmt;
 use std::ops::Range;
 use tapegrad_jit::Bound;
@@ -136,25 +137,35 @@ impl Slopes {
     }
 }
 
-impl Recorded {
-    fn new(
-        f: &impl Fn(&[Var]) -> Var,
-        x: &[f64],
-        options: &CompileOptions,
-        second: bool,
-    ) -> Result<Self, CompileError> {
+/// One way through the function, before it is compiled.
+struct Recording {
+    tape: Tape,
+    x: Vec<Var>,
+    y: Var,
+    gradient: Vec<Var>,
+    hessian: Option<Vec<Var>>,
+}
+
+impl Recording {
+    fn new(f: &impl Fn(&[Var]) -> Var, x: &[f64], second: bool) -> Self {
         let tape = Tape::new();
         let x = inputs(&tape, x);
         let y = f(&x);
         let gradient = tape.grad(y, &x);
         let hessian = second.then(|| second_derivatives(&tape, &gradient, &x));
-        let outputs = [y].into_iter().chain(gradient.iter().chain(hessian.iter().flatten()).copied());
+        Recording { tape, x, y, gradient, hessian }
+    }
+
+    fn compile(&self, options: &CompileOptions) -> Result<Recorded, CompileError> {
+        let Recording { tape, x, y, gradient, hessian } = self;
+        let outputs = [*y].into_iter().chain(gradient.iter().chain(hessian.iter().flatten()).copied());
         let outputs: Vec<Var> = outputs.collect();
         let program = tape.compile_with::<f64>(&outputs, options)?;
         let state = program.state();
         let place = |var: Var| state.place(var).expect("an output has a place");
-        let places = |vars: Vec<Var>| Runs::new(vars.into_iter().map(|var| Some(place(var))));
-        let (value, slopes) = (place(y), Slopes::new(places(hessian.unwrap_or(gradient))));
+        let slopes = hessian.as_ref().unwrap_or(gradient);
+        let slopes = Slopes::new(Runs::new(slopes.iter().map(|&var| Some(place(var)))));
+        let (value, second) = (place(*y), hessian.is_some());
         let inputs = Runs::new(x.iter().map(|&var| state.place(var)));
         if !second
             && let (Some(inputs), Slopes::There(gradient)) = (inputs.row(), &slopes)
@@ -165,7 +176,9 @@ impl Recorded {
         }
         Ok(Recorded::Replayed(Box::new(Replayed { program, state, inputs, value, second, slopes })))
     }
+}
 
+impl Recorded {
     /// Whether all branches come out as recorded; if so, the results stand where they are read, and the slopes are those wanted:
     /// gradients are not replayed with second derivatives nobody asked for.
     fn evaluate(&mut self, x: &[f64], second: bool) -> bool {
@@ -251,7 +264,8 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     /// allocates nothing.
     ///
     /// # Errors
-    /// If the recording cannot be compiled.
+    /// If the recording cannot be compiled, or a comparison in it comes out otherwise when replayed at `x`, because its sides are equal
+    /// but for rounding. (Then what was recorded has been compiled once more, without machine code and passes, which round otherwise.)
     ///
     /// # Panics
     /// If the function does, or does not return a scalar recorded from what it is given.
@@ -305,10 +319,17 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             self.hits += 1;
             self.recorded[..=found].rotate_right(1);
         } else {
-            let mut new = Recorded::new(&self.function, x, &self.options, second)?;
+            let recording = Recording::new(&self.function, x, second);
+            let mut new = recording.compile(&self.options)?;
             self.misses += 1;
-            // Rounding alone may decide a comparison otherwise on replay; then there is nothing that could be replayed.
-            if !new.evaluate(x, second) {
+            let mut holds = new.evaluate(x, second);
+            if !holds {
+                // Rounding alone decides a comparison otherwise, as machine code fuses products into sums. As it was recorded, it rounds
+                // as it did then.
+                new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
+                holds = new.evaluate(x, second);
+            }
+            if !holds {
                 return Err(CompileError::new(
                     "a comparison comes out otherwise when replayed at the point it was recorded at: its sides are equal \
                      but for rounding",
@@ -364,7 +385,6 @@ impl<F> fmt::Debug for Traced<F> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::program::Tier;
 
     #[test]
     fn a_gradient_stands_in_a_row_whatever_is_computed_first() {

@@ -29,7 +29,10 @@ impl Reading for Plain {
 
 struct LogAbs;
 impl Reading for LogAbs {
-    fn read(_: f64, pivots: impl Iterator<Item = f64>) -> f64 {
+    fn read(sign: f64, pivots: impl Iterator<Item = f64>) -> f64 {
+        if sign.is_nan() {
+            return sign;
+        }
         pivots.map(|pivot| pivot.abs().ln()).sum()
     }
 }
@@ -37,7 +40,15 @@ impl Reading for LogAbs {
 struct Sign;
 impl Reading for Sign {
     fn read(sign: f64, pivots: impl Iterator<Item = f64>) -> f64 {
-        let of = |pivot: f64| if pivot == 0.0 { 0.0 } else { 1.0_f64.copysign(pivot) };
+        let of = |pivot: f64| {
+            if pivot == 0.0 {
+                0.0
+            } else if pivot.is_nan() {
+                pivot
+            } else {
+                1.0_f64.copysign(pivot)
+            }
+        };
         pivots.fold(sign, |product, pivot| product * of(pivot))
     }
 }

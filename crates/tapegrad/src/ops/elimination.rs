@@ -51,7 +51,8 @@ impl System<'_> {
     }
 
     /// Makes `a` upper triangular by exchanging and adding rows, and exchanging columns where pivoting is complete. Gives the
-    /// sign of the exchanges.
+    /// sign of the exchanges, or NaN where a row with an element that is not finite was left out because it would have been
+    /// multiplied by 0: a product of all pivots does not know of it otherwise.
     pub(super) fn eliminate(&mut self, pivoting: Pivoting) -> f64 {
         let (n, m) = (self.n, self.m);
         let mut sign = 1.0;
@@ -68,15 +69,18 @@ impl System<'_> {
                 self.columns.swap(k, column);
             }
             let diagonal = self.a[k * n + k];
-            if diagonal == 0.0 {
-                continue;
-            }
+            let mut skipped = false;
             for row in k + 1..n {
-                let factor = self.a[row * n + k] / diagonal;
-                if factor != 0.0 {
+                let factor = if diagonal == 0.0 { 0.0 } else { self.a[row * n + k] / diagonal };
+                if factor == 0.0 {
+                    skipped = true;
+                } else {
                     subtract(self.a, n, row, k, factor, k);
                     subtract(self.b, m, row, k, factor, 0);
                 }
+            }
+            if skipped && self.a[k * n + k + 1..(k + 1) * n].iter().any(|x| !x.is_finite()) {
+                sign = f64::NAN;
             }
         }
         sign

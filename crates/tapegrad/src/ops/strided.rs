@@ -6,7 +6,7 @@
 //! ```
 
 use super::attributes;
-use crate::error::{Issue, RecordErrorKind};
+use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{
     Attrs, CustomKernel, DType, Kernel, LeafValue, MAX_RANK, OpDef, Operand, Rule, Sample, Shape, Strided, Tensor,
     TensorType, Var,
@@ -162,9 +162,19 @@ pub(crate) fn in_place(shape: &Shape) -> Strided {
     Strided { whole: shape.clone(), offset: 0, dims: shape.dims().into(), strides }
 }
 
+/// The stride of so many elements that are `by` positions apart. That of a single one does not matter, and `by` may be anything.
+pub(crate) fn apart(stride: isize, by: usize, count: usize) -> isize {
+    if count > 1 { stride * by.cast_signed() } else { stride }
+}
+
 impl Var {
     #[track_caller]
     pub(crate) fn strided(self, arrangement: Strided) -> Var {
-        Var::record(&STRIDED, &[self], Attrs::Strided(Arc::new(arrangement)))
+        self.try_strided(arrangement).or_raise()
+    }
+
+    #[track_caller]
+    pub(crate) fn try_strided(self, arrangement: Strided) -> Result<Var, RecordError> {
+        Var::try_record(&STRIDED, &[self], Attrs::Strided(Arc::new(arrangement)))
     }
 }

@@ -6,6 +6,7 @@ use super::extract::Extract;
 use super::lanes;
 use super::layout::Role;
 use super::options::CompileOptions;
+use super::plan::check_size;
 use super::step::GuardCheck;
 use super::tier::Lanes;
 use crate::error::CompileError;
@@ -182,6 +183,8 @@ impl Tape {
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
         let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
+        let widest = sizes.iter().copied().max().unwrap_or(1).max(1);
+        check_size(points.saturating_mul(widest)).map_err(|error| error.at(at))?;
         let mut program = None;
         let mut chunk = points;
         let generators = options.generators();

@@ -269,6 +269,7 @@ fn page() -> String {
          - What is picked (`index`, `slice`, `gather`, `take_along_axis`, `unfold`, `diagonal` and the like) leaves an honest 0 behind as the cotangent of what was\n\
          \u{20}\u{20}not; where the derivative behind that is infinite the gradient is 0 · ∞, NaN, as in PyTorch and JAX: the gradient of the second\n\
          \u{20}\u{20}of $\\sqrt{(0, 4)}$ is (NaN, ¼). Pick first. `put_along_axis` hides what it replaces.\n\n\
+         A determinant is NaN where elimination would multiply an element that is not finite by 0, as its formula does.\n\n\
          ## Functions of one number\n\nThe value, and behind the semicolon the derivative.\n\n\
          | function | −∞ | −0 | 0 | ∞ | NaN |\n|---|---|---|---|---|---|\n",
     );
@@ -297,6 +298,10 @@ fn page() -> String {
     let slope = tape.grad(x.max_over(&[0]), &[x])[0].value();
     let list: Vec<String> = slope.data().iter().map(|&x| shown(x)).collect();
     writeln!(page, "| `max_over` of 3, 1, 3 | 3 | {} |", list.join(", ")).unwrap();
+    let x = tape.input([[1.0, NAN], [0.0, 1.0]]);
+    let slope = tape.grad(x.det(), &[x])[0].value();
+    assert!(x.slogdet().0.item().is_nan() && x.slogdet().1.item().is_nan() && slope.data().iter().all(|x| x.is_nan()));
+    writeln!(page, "| `det` of ((1, NaN), (0, 1)), `slogdet` | {} | NaN each |", shown(x.det().item())).unwrap();
     page
 }
 

@@ -210,6 +210,31 @@ fn numbers_of_inputs_and_nan_are_branches_too() {
 }
 
 #[test]
+fn rounding_does_not_keep_a_traced_function_from_a_point() {
+    // On a circle, where a fused product decides otherwise than a plain one; which is fused is the compiler's choice.
+    for tier in [Tier::Auto, Tier::Template, Tier::Optimised, Tier::Interpreter] {
+        let circle = |x: &[Var]| if x[0] * x[0] + x[1] * x[1] >= 1.0 { x[0] * 2.0 } else { x[1] };
+        let mut f = Traced::new(circle).with_options(CompileOptions::default().tier(tier));
+        for point in [[0.96, 0.28], [0.28, 0.96], [0.6, 0.8], [0.8, 0.6]] {
+            let mut fresh = Traced::new(circle).with_options(CompileOptions::default().tier(tier));
+            let wanted = if point[0] * point[0] + point[1] * point[1] >= 1.0 {
+                (point[0] * 2.0, [2.0, 0.0])
+            } else {
+                (point[1], [0.0, 1.0])
+            };
+            for _ in 0..2 {
+                let found = fresh.call(&point).unwrap();
+                assert_eq!((found.value, found.gradient), (wanted.0, &wanted.1[..]), "{tier:?} at {point:?}");
+                // Beside other programs, one of which may take the point for its own.
+                assert_eq!(f.call(&point).unwrap().gradient.len(), 2);
+                assert_eq!(f.hessian(&point).unwrap(), [0.0; 4]);
+            }
+            assert_eq!((fresh.programs(), fresh.hits(), fresh.misses()), (1, 1, 1));
+        }
+    }
+}
+
+#[test]
 fn a_traced_function_crosses_threads() {
     let mut traced = Traced::new(|x| x[0].exp());
     traced.call(&[0.0]).unwrap();

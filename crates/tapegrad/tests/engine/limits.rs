@@ -1,8 +1,10 @@
 //! Values and derivatives at the ends of the range: what is NaN, infinite, subnormal, or near the largest number.
 #![allow(clippy::unwrap_used)]
 
-use tapegrad::ops::try_einsum;
-use tapegrad::{Element, Tape, Tensor, Var};
+use tapegrad::ops::{Conv, PadMode, Pool, try_einsum};
+use tapegrad::{Element, RecordError, Tape, Tensor, Var};
+
+const INF: f64 = f64::INFINITY;
 
 fn gradient(x: impl Into<Tensor>, f: impl Fn(Var) -> Var) -> Vec<f64> {
     let tape = Tape::new();
@@ -93,6 +95,136 @@ fn norms_of_subnormal_numbers_have_the_derivative_of_others() {
     for size in [1.401_298_464_324_817e-45, 2f64.powi(-140), 2f64.powi(-130), 2f64.powi(-100), 1.0, 2f64.powi(100)] {
         check::<f32>(size);
     }
+}
+
+#[test]
+fn norms_of_negative_order_neither_overflow_nor_underflow() {
+    fn check<T: Element>(p: f64, size: f64) {
+        let tape = Tape::new();
+        let x = tape.input([size, 2.0 * size]);
+        // In terms of the ratio of both.
+        let (ratio, sum) = (2f64.powf(p), 1.0 + 2f64.powf(p));
+        let wanted = [sum.powf(1.0 / p), sum.powf(1.0 / p - 1.0), sum.powf(1.0 / p - 1.0) * ratio / 2.0];
+        let eps = if T::is_f32() { 1e-5 } else { 1e-14 };
+        let near = |got: f64, wanted: f64, what: &str| {
+            assert!(
+                (got - wanted).abs() <= eps * wanted,
+                "{what} of order {p} at {size} in {}: {got}, not {wanted}",
+                T::NAME
+            );
+        };
+        let norm = x.norm(p);
+        // Halves of the smallest number there is are rounded, and so are slopes on the way of high orders.
+        let value = run::<T>(&tape, norm)[0] / size;
+        if size < if T::is_f32() { 1e-38 } else { 1e-307 } {
+            assert!((value - wanted[0]).abs() <= 0.5, "{value}");
+            if p < -2.0 {
+                return;
+            }
+        } else {
+            near(value, wanted[0], "norm");
+        }
+        let slopes = run::<T>(&tape, tape.grad(norm, &[x])[0]);
+        slopes.iter().zip(&wanted[1..]).for_each(|(&got, &wanted)| near(got, wanted, "slope"));
+        let distance = x.reshape([1, 2]).cdist(tape.constant([[0.0, 0.0]]), p);
+        let slopes = run::<T>(&tape, tape.grad(distance.sum(), &[x])[0]);
+        slopes.iter().zip(&wanted[1..]).for_each(|(&got, &wanted)| near(got, wanted, "slope of cdist"));
+    }
+    for p in [-0.5, -1.0, -2.0, -10.0, -50.0] {
+        for size in [5e-324, 1e-310, 1e-300, 1e-200, 1e-7, 1.0, 1e7, 1e200, 8e307] {
+            check::<f64>(p, size);
+        }
+        for size in [2f64.powi(-149), 2f64.powi(-140), 2f64.powi(-100), 1.0, 2f64.powi(16), 2f64.powi(100)] {
+            check::<f32>(p, size);
+        }
+    }
+    let tape = Tape::new();
+    let unit = tape.input([1e7, 2e7]).normalize(-50.0, 0, 1e-12).value();
+    assert!((unit.data()[0] - 1.0).abs() < 1e-12 && (unit.data()[1] - 2.0).abs() < 1e-12, "{unit}");
+    // A 0 is the smallest there is; what is infinite does not count, unless there is nothing else; NaN stays.
+    let norm = |x: [f64; 3]| tape.input(x).norm(-2.0).item();
+    assert_eq!(norm([0.0, 3.0, 1e300]), 0.0);
+    assert_eq!(norm([INF, 2.0, INF]), 2.0);
+    assert_eq!(norm([INF, -INF, INF]), INF);
+    assert!(norm([1.0, f64::NAN, 0.0]).is_nan());
+    assert_eq!(tape.input(Tensor::zeros([0, 0])).norm_over(-2.0, &[1]).shape().dims(), [0]);
+}
+
+#[test]
+fn a_determinant_is_nan_where_something_that_is_not_finite_is_multiplied_by_zero() {
+    let tape = Tape::new();
+    for lost in [f64::NAN, INF, -INF] {
+        for a in [
+            Tensor::from([[1.0, lost], [0.0, 1.0]]),
+            Tensor::from([[0.0, lost], [0.0, 1.0]]),
+            Tensor::from([[2.0, 1.0, lost], [0.0, 1.0, 1.0], [1.0, 0.5, 1.0]]),
+            Tensor::from([[0.0, 0.0, 1.0], [1.0, lost, 0.0], [0.0, 1.0, 0.0]]),
+            Tensor::from([[INF, lost], [1.0, 1.0]]),
+        ] {
+            let x = tape.input(a);
+            let (sign, log) = x.slogdet();
+            for (value, what) in [(x.det(), "det"), (sign, "sign"), (log, "log")] {
+                assert!(value.item().is_nan(), "{what} of {}", x.value());
+                assert!(run::<f64>(&tape, value)[0].is_nan() && run::<f32>(&tape, value)[0].is_nan(), "{what}");
+            }
+        }
+    }
+    // The sign of what is no number is none.
+    let (sign, log) = tape.input([[f64::NAN, 1.0], [1.0, 1.0]]).slogdet();
+    assert!(sign.item().is_nan() && log.item().is_nan());
+    // What is not multiplied by 0 counts.
+    for (a, wanted) in
+        [([[INF, 1.0], [1.0, 1.0]], INF), ([[1.0, INF], [1.0, 1.0]], -INF), ([[-INF, 0.0], [0.0, 2.0]], -INF)]
+    {
+        let x = tape.input(a);
+        let (sign, log) = x.slogdet();
+        assert_eq!((x.det().item(), sign.item(), log.item()), (wanted, wanted.signum(), INF), "{}", x.value());
+    }
+    // One matrix of a stack has nothing to do with another.
+    let stack = tape.input([[[1.0, f64::NAN], [0.0, 1.0]], [[3.0, 1.0], [0.0, 1.0]]]).det().value();
+    assert!(stack.data()[0].is_nan() && stack.data()[1] == 3.0, "{stack}");
+}
+
+#[test]
+fn sizes_beyond_counting_are_refused_under_the_name_that_was_called() {
+    fn refused(call: Result<Var, RecordError>, op: &str) {
+        assert_eq!(call.unwrap_err().op(), op);
+    }
+    const HUGE: usize = usize::MAX;
+    let tape = Tape::new();
+    let (x, v) = (tape.input(Tensor::zeros([2, 8])), tape.input([1.0, 2.0]));
+    for mode in [PadMode::Constant(0.0), PadMode::Edge] {
+        refused(x.try_pad(&[(1 << 61, 0), (0, 0)], mode), "pad");
+        refused(x.try_pad(&[(0, isize::MAX - 2), (0, 0)], mode), "pad");
+    }
+    for offset in [1 << 40, -(1 << 40), isize::MAX, isize::MIN] {
+        refused(v.try_diag(offset), "diag");
+    }
+    let (image, kernel) = (tape.input([[[1.0, 2.0, 3.0, 4.0]]]), tape.input([[[1.0, -1.0, 2.0]]]));
+    let conv = Conv::default();
+    for padding in [(HUGE, 1), (HUGE, 0), (0, HUGE), (1 << 62, 1 << 62), (1 << 63, 0)] {
+        refused(image.try_conv(kernel, &conv.clone().padding(&[padding])), "conv");
+    }
+    refused(image.try_conv(kernel, &conv.clone().dilation(&[1 << 63])), "conv");
+    refused(image.try_conv(kernel, &conv.clone().dilation(&[HUGE])), "conv");
+    refused(image.try_conv(kernel, &conv.clone().groups(HUGE)), "conv");
+    for pool in [
+        Pool::new(&[3]).dilation(&[1 << 63]),
+        Pool::new(&[HUGE]).padding(&[HUGE / 2]),
+        Pool::new(&[2]).dilation(&[HUGE]).ceil(true),
+    ] {
+        refused(image.try_max_pool(&pool), "max_pool");
+        refused(image.try_avg_pool(&pool), "avg_pool");
+    }
+    // A single window may be as far from the next as one likes, and a single element from the next one.
+    let windows = v.try_unfold(0, 2, HUGE).unwrap();
+    assert_eq!((windows.shape().dims(), windows.value().data()), (&[1, 2][..], &[1.0, 2.0][..]));
+    let far = conv.stride(&[HUGE]).padding(&[(1, 0)]);
+    assert_eq!(image.conv(kernel, &far).value().data(), [3.0]);
+    let one = tape.input([[[2.0]]]);
+    assert_eq!(image.conv(one, &Conv::default().dilation(&[HUGE])).value().data(), [2.0, 4.0, 6.0, 8.0]);
+    assert_eq!(image.max_pool(&Pool::new(&[2]).stride(&[HUGE]).ceil(true)).value().data(), [2.0]);
+    assert_eq!(image.avg_pool(&Pool::new(&[1]).stride(&[1]).dilation(&[HUGE])).value().data(), [1.0, 2.0, 3.0, 4.0]);
 }
 
 #[test]

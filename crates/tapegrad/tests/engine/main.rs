@@ -25,6 +25,7 @@ mod limits;
 mod lines;
 mod map;
 mod map_columns;
+mod map_limits;
 mod metamorphic;
 mod mistakes;
 mod op_errors;

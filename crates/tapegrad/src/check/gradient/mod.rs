@@ -206,6 +206,47 @@ mod tests {
     }
 
     #[test]
+    fn infinite_derivatives_contradictions_and_rounding_inside_are_not_called_wrong() {
+        use std::f64::consts::PI;
+        let cases: [(fn(&Tape, &[Var]) -> Var, Tensor); 6] = [
+            (|_, x| crate::ops::Powers::cbrt(x[0]), Tensor::from(0.0)),
+            (|_, x| (x[0] * 1000.0).floor() * 0.001, Tensor::from(0.300_512_345_67)),
+            (|_, x| x[0].square() + (x[0] * 1e4).floor() * 1e-4, Tensor::from(0.300_512_345_67)),
+            (|_, x| (x[0] * (200.0 * PI)).sin(), Tensor::from(0.3)),
+            (|_, x| (x[0] + 1e9) - 1e9, Tensor::from(0.7)),
+            (|_, x| (x[0] + 1e16) - 1e16, Tensor::from(1.0)),
+        ];
+        for (i, (f, x)) in cases.into_iter().enumerate() {
+            for options in [GradcheckOptions::default(), each(), GradcheckOptions::default().seed(3)] {
+                if let Err(error) = gradcheck(f, std::slice::from_ref(&x), options) {
+                    assert!(error.mismatch().is_none(), "case {i}: {error}");
+                    assert!(error.to_string().contains("do not settle"), "case {i}: {error}");
+                    assert_ne!(i, 3, "the derivative of the sine can be seen: {error}");
+                }
+            }
+        }
+        // An infinite one where the derivative is finite is wrong.
+        let infinite = |_: &Tape, x: &[Var]| (x[0] - x[0].stop_gradient()).sqrt() + x[0] * 2.0;
+        let error = gradcheck(infinite, &[Tensor::from(1.0)], each()).unwrap_err();
+        assert!(error.mismatch().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_variance_of_large_numbers_is_not_called_wrong_and_a_wrong_one_is() {
+        let numbers =
+            |seed: usize| Tensor::from_fn([10], |i| 1000.0 + ((i * 37 + seed * 59) % 101) as f64 / 25.0 - 2.0);
+        for seed in 0..50 {
+            let f = |_: &Tape, x: &[Var]| x[0].square().sum() * 0.1 - (x[0].sum() * 0.1).square();
+            if let Err(error) = gradcheck(f, &[numbers(seed)], GradcheckOptions::default().seed(seed as u64)) {
+                assert!(error.mismatch().is_none(), "{seed}: {error}");
+            }
+            let wrong = |_: &Tape, x: &[Var]| x[0].square().sum() * 0.1 - (x[0].sum() * 0.1).stop_gradient().square();
+            let error = gradcheck(wrong, &[numbers(seed)], GradcheckOptions::default().seed(seed as u64)).unwrap_err();
+            assert!(error.mismatch().is_some(), "{seed}: {error}");
+        }
+    }
+
+    #[test]
     fn assignments_are_not_carried_out() {
         let f = |tape: &Tape, x: &[Var]| {
             let w = tape.param(2.0);

@@ -32,7 +32,7 @@ const PIECES_PER_THREAD: usize = 8;
 /// A program that is computed for many points at a time, with the memory to do so. Made by [`Tape::compile_map`].
 ///
 /// A point is one value of each mapped input; all other inputs, and the parameters, are the same for all points
-/// ([`Map::set`]). A clone shares the program and has memory and threads of its own.
+/// ([`Map::set`], [`Map::set_index`]). A clone shares the program and has memory and threads of its own.
 #[derive(Clone, Debug)]
 pub struct Map<T> {
     mapped: Arc<Mapped<T>>,
@@ -138,6 +138,15 @@ impl<T: Element> Map<T> {
             return Err(BindError::new("a mapped input is set by the columns given to `run`"));
         }
         self.states.iter_mut().try_for_each(|state| state.set(var, data))
+    }
+
+    /// Sets an index input, which is the same for all points.
+    ///
+    /// # Errors
+    /// If the number of indices does not fit, an index is not below the number of rows it picks from, or the value is not
+    /// an index input that the outputs depend on. Nothing is changed then.
+    pub fn set_index(&mut self, var: Var, data: &[usize]) -> Result<(), BindError> {
+        self.states.iter_mut().try_for_each(|state| state.set_index(var, data))
     }
 
     /// Computes all points: `inputs` are the columns of the mapped inputs and `outputs` those of the outputs, both in the

@@ -4,7 +4,7 @@ use super::{Call, twins};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, MAX_RANK, Shape, Var};
 use crate::ops::layout::{PERMUTE, resolve_axis};
-use crate::ops::strided::in_place;
+use crate::ops::strided::{apart, in_place};
 use smallvec::SmallVec;
 
 twins! {
@@ -242,9 +242,9 @@ impl Var {
         let mut arrangement = in_place(&shape);
         let stride = arrangement.strides[axis];
         arrangement.dims[axis] = (whole - size) / step + 1;
-        arrangement.strides[axis] = stride * step.cast_signed();
+        arrangement.strides[axis] = apart(stride, step, arrangement.dims[axis]);
         arrangement.dims.push(size);
         arrangement.strides.push(stride);
-        Ok(self.strided(arrangement))
+        self.try_strided(arrangement).map_err(|error| error.within("unfold"))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Call, PadMode, twins};
 use crate::error::{Issue, OrRaise, RecordError};
 use crate::ir::{Shape, Var};
-use crate::ops::strided::in_place;
+use crate::ops::strided::{apart, in_place};
 
 /// How a kernel moves over its input. A list shorter than the number of spatial axes stands for ones (or no padding) in the
 /// places it lacks.
@@ -69,34 +69,35 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Positions from the first element of a window to behind its last.
-    pub(super) fn reach(self) -> usize {
-        (self.size - 1) * self.dilation + 1
+    /// Positions from the first element of a window to behind its last, if it has any and they can be counted.
+    pub(super) fn reach(self) -> Option<usize> {
+        self.size.checked_sub(1)?.checked_mul(self.dilation)?.checked_add(1)
     }
 }
 
 impl Var {
     /// Windows along the last axes: shape `[…, space]` gives `[…, windows, sizes]`. They must fit.
     #[track_caller]
-    pub(super) fn windows(self, windows: &[Window]) -> Var {
+    pub(super) fn windows(self, windows: &[Window]) -> Result<Var, RecordError> {
         let shape = self.shape();
         let mut arrangement = in_place(&shape);
         let first = shape.rank() - windows.len();
         for (axis, window) in (first..).zip(windows) {
             let stride = arrangement.strides[axis];
-            arrangement.dims[axis] = (shape.dims()[axis] - window.reach()) / window.step + 1;
-            arrangement.strides[axis] = stride * window.step.cast_signed();
+            let reach = window.reach().expect("windows that fit can be counted");
+            arrangement.dims[axis] = (shape.dims()[axis] - reach) / window.step + 1;
+            arrangement.strides[axis] = apart(stride, window.step, arrangement.dims[axis]);
             arrangement.dims.push(window.size);
-            arrangement.strides.push(stride * window.dilation.cast_signed());
+            arrangement.strides.push(apart(stride, window.dilation, window.size));
         }
-        self.strided(arrangement)
+        self.try_strided(arrangement)
     }
 
     /// [`Var::conv`], returning the error.
     ///
     /// # Errors
-    /// If the weight does not fit the input or the groups, a stride or dilation is 0, or the kernel does not fit the padded
-    /// input.
+    /// If the weight does not fit the input or the groups, a stride or dilation is 0, the kernel does not fit the padded
+    /// input, or there are more elements than can be counted.
     #[track_caller]
     pub fn try_conv(self, weight: Var, how: &Conv) -> Result<Var, RecordError> {
         let call = Call::new("conv", ["x", "weight"], [self, weight]);
@@ -105,7 +106,7 @@ impl Var {
         let space = w.rank().saturating_sub(2);
         let fits = (1..=2).contains(&space)
             && x.rank() == w.rank()
-            && x.dims()[1] == w.dims()[1] * groups
+            && w.dims()[1].checked_mul(groups) == Some(x.dims()[1])
             && w.dims()[0].is_multiple_of(groups);
         if !fits {
             return call.fails(Issue::shape(format!(
@@ -119,17 +120,26 @@ impl Var {
             let one = |list: &[usize]| list.get(axis).copied().unwrap_or(1);
             let window = Window { size: w.dims()[2 + axis], step: one(&how.stride), dilation: one(&how.dilation) };
             let (before, after) = how.padding.get(axis).copied().unwrap_or((0, 0));
-            let length = x.dims()[2 + axis] + before + after;
-            if window.size == 0 || window.step == 0 || window.dilation == 0 || window.reach() > length {
+            let length = x.dims()[2 + axis].checked_add(before).and_then(|sum| sum.checked_add(after));
+            let (Some(length), Ok(padded_before), Ok(padded_after)) =
+                (length, isize::try_from(before), isize::try_from(after))
+            else {
+                let message =
+                    format!("padding of {before} and {after} makes spatial axis {axis} longer than can be counted");
+                return call.fails(Issue::shape(message));
+            };
+            let fits = window.reach().is_some_and(|reach| reach <= length);
+            if window.size == 0 || window.step == 0 || window.dilation == 0 || !fits {
                 return call.fails(Issue::shape(format!(
                     "a kernel of {} positions {} apart, moved by {}, does not fit {length} positions of spatial axis {axis}",
                     window.size, window.dilation, window.step
                 )));
             }
             windows.push(window);
-            widths.push((before.cast_signed(), after.cast_signed()));
+            widths.push((padded_before, padded_after));
         }
-        let seen = self.pad(&widths, PadMode::Constant(0.0)).windows(&windows);
+        let seen = self.try_pad(&widths, PadMode::Constant(0.0)).and_then(|padded| padded.windows(&windows));
+        let seen = seen.map_err(|error| error.within("conv"))?;
         // [batch, groups, in, …out, …kernel] → [batch, groups, places, in · kernel]
         let (batch, channels, out_channels) = (x.dims()[0], w.dims()[1], w.dims()[0]);
         let places = &seen.shape().dims()[2..2 + space].to_vec()[..];
@@ -145,7 +155,7 @@ impl Var {
         let rows =
             seen.reshape_to(&split).permute(&channel_last).reshape_to(&Shape::from([batch, groups, count, depth]));
         let columns = weight.reshape_to(&Shape::from([1, groups, out_channels / groups, depth])).transpose();
-        let product = rows.matmul(columns).transpose();
+        let product = rows.try_matmul(columns).map_err(|error| error.within("conv"))?.transpose();
         Ok(product.reshape_to(&[batch, out_channels].iter().chain(places).copied().collect()))
     }
 }

@@ -56,7 +56,7 @@ impl Var {
     /// [`Var::diag`], returning the error.
     ///
     /// # Errors
-    /// If the value is neither a vector nor a matrix.
+    /// If the value is neither a vector nor a matrix, or the matrix would have more elements than can be counted.
     #[track_caller]
     pub fn try_diag(self, offset: isize) -> Result<Var, RecordError> {
         let call = Call::new("diag", ["x"], [self]);
@@ -64,7 +64,14 @@ impl Var {
         match *shape.dims() {
             [_, _] => Ok(self.diagonal(offset, 0, 1)),
             [len] => {
-                let side = len + offset.unsigned_abs();
+                let side = len.checked_add(offset.unsigned_abs());
+                let countable = |side: &usize| side.checked_mul(*side).is_some_and(|n| isize::try_from(n).is_ok());
+                let Some(side) = side.filter(countable) else {
+                    let message = format!(
+                        "a matrix with a vector of {len} numbers {offset} places above its diagonal has more elements than can be counted"
+                    );
+                    return call.fails(Issue::shape(message));
+                };
                 let (row, column, _) = begin(side, side, offset);
                 let placed = Strided {
                     whole: Shape::from([side, side]),
@@ -72,7 +79,8 @@ impl Var {
                     dims: smallvec![len],
                     strides: smallvec![side.cast_signed() + 1],
                 };
-                Ok(Var::record(&STRIDED_ADD, &[self], Attrs::Strided(Arc::new(placed))))
+                let matrix = Var::try_record(&STRIDED_ADD, &[self], Attrs::Strided(Arc::new(placed)));
+                matrix.map_err(|error| error.within("diag"))
             }
             _ => call.fails(Issue::shape(format!("expected a vector or a matrix, found shape {shape}"))),
         }

@@ -1,5 +1,5 @@
-//! Norms and distances. Powers are taken of elements divided by the largest, so that nothing overflows or underflows; the
-//! divisor cancels, so it is a constant to the derivative.
+//! Norms and distances. Powers are taken of elements divided by the largest, or by the smallest where the order is negative, so
+//! that nothing overflows or underflows; the divisor cancels, so it is a constant to the derivative.
 
 use super::{Call, twins};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
@@ -58,8 +58,14 @@ impl Var {
             1.0 => size.sum_over(axes),
             f64::INFINITY => size.max_over(axes),
             f64::NEG_INFINITY => size.min_over(axes),
-            _ if p < 0.0 => size.powf(self.scalar(p)).sum_over(axes).powf(self.scalar(1.0 / p)),
             _ if empty => zero.broadcast_to(reduced),
+            _ if p < 0.0 => {
+                // Where there is a 0, the norm is 0, whatever it is divided by.
+                let smallest = size.stop_gradient().min_over(axes).reshape_to(&kept).finite_or_zero();
+                let scale = smallest.equal(zero).select(one, if p >= -2.0 { smallest.invertible() } else { smallest });
+                let sum = (size / scale).powf(self.scalar(p)).sum_over(axes).reshape_to(&kept);
+                (scale * sum.powf(self.scalar(1.0 / p))).reshape_to(&reduced)
+            }
             _ => {
                 let largest = size.stop_gradient().max_keep(axes).finite_or_zero();
                 let scale = largest.equal(zero).select(one, if p <= 2.0 { largest.invertible() } else { largest });

@@ -35,8 +35,8 @@ impl Var {
     /// [`Var::pad`], returning the error.
     ///
     /// # Errors
-    /// If there are more widths than axes, an axis would become shorter than nothing, or it is too short to be reflected or
-    /// wrapped that far.
+    /// If there are more widths than axes, an axis would become shorter than nothing, it is too short to be reflected or
+    /// wrapped that far, or what comes out has more elements than can be counted.
     #[track_caller]
     pub fn try_pad(self, widths: &[(isize, isize)], mode: PadMode) -> Result<Var, RecordError> {
         let call = Call::new("pad", ["x"], [self]);
@@ -69,7 +69,7 @@ impl Var {
                 return call.fails(Issue::shape(message));
             }
             let axis = axis.cast_signed();
-            padded = padded.extended(axis, more_before, more_after, mode);
+            padded = padded.extended(axis, more_before, more_after, mode).map_err(|error| error.within("pad"))?;
             if before < 0 || after < 0 {
                 // What is added is made of the whole axis, so it is cut off last.
                 let start = before.min(0).unsigned_abs();
@@ -81,32 +81,32 @@ impl Var {
 
     /// With `before` and `after` more positions along one axis.
     #[track_caller]
-    fn extended(self, axis: isize, before: usize, after: usize, mode: PadMode) -> Var {
+    fn extended(self, axis: isize, before: usize, after: usize, mode: PadMode) -> Result<Var, RecordError> {
         let shape = self.shape();
         let size = shape.dims()[axis.unsigned_abs()];
         let resized = |to: usize| -> Shape {
             shape.dims().iter().enumerate().map(|(a, &d)| if a == axis.unsigned_abs() { to } else { d }).collect()
         };
         let piece = |width: usize, front: bool| match mode {
-            PadMode::Constant(c) => self.scalar(c).broadcast_to(resized(width)),
+            PadMode::Constant(c) => self.scalar(c).try_broadcast_to(resized(width)),
             PadMode::Edge => {
                 let at = if front { 0 } else { size - 1 };
-                self.slice(axis, at..at + 1).broadcast_to(resized(width))
+                self.slice(axis, at..at + 1).try_broadcast_to(resized(width))
             }
             PadMode::Reflect => {
                 let range = if front { 1..width + 1 } else { size - 1 - width..size - 1 };
-                self.slice(axis, range).flip(&[axis])
+                Ok(self.slice(axis, range).flip(&[axis]))
             }
-            PadMode::Wrap => self.slice(axis, if front { size - width..size } else { 0..width }),
+            PadMode::Wrap => Ok(self.slice(axis, if front { size - width..size } else { 0..width })),
         };
         let mut parts = Vec::with_capacity(3);
         if before > 0 {
-            parts.push(piece(before, true));
+            parts.push(piece(before, true)?);
         }
         parts.push(self);
         if after > 0 {
-            parts.push(piece(after, false));
+            parts.push(piece(after, false)?);
         }
-        if parts.len() == 1 { self } else { Var::concat(&parts, axis) }
+        if parts.len() == 1 { Ok(self) } else { Var::try_concat(&parts, axis) }
     }
 }

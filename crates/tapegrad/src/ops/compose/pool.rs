@@ -85,8 +85,8 @@ twins! {
 /// Windows along one axis, with the padding before and after that they need, and their number.
 struct Along {
     window: Window,
-    before: usize,
-    after: usize,
+    before: isize,
+    after: isize,
     count: usize,
 }
 
@@ -108,38 +108,44 @@ impl Var {
             let step = pool.stride.as_ref().map_or(size, |stride| or_one(stride));
             let window = Window { size, step, dilation: or_one(&pool.dilation) };
             let padding = pool.padding.get(axis).copied().unwrap_or(0);
-            let fits = size > 0
-                && step > 0
-                && window.dilation > 0
-                && padding <= size / 2
-                && (window.reach() <= length + 2 * padding || pool.ceil && length > 0);
-            if !fits {
+            let along = || {
+                if step == 0 || window.dilation == 0 || padding > size / 2 {
+                    return None;
+                }
+                let (reach, behind) = (window.reach()?, length.checked_add(padding)?);
+                let padded = behind.checked_add(padding)?;
+                if reach > padded && !(pool.ceil && length > 0) {
+                    return None;
+                }
+                let spare = padded.saturating_sub(reach);
+                let mut count = if pool.ceil { spare.div_ceil(step) } else { spare / step } + 1;
+                // A window that begins behind the end is none.
+                if pool.ceil && (count - 1).checked_mul(step).is_none_or(|start| start >= behind) {
+                    count -= 1;
+                }
+                let after = ((count - 1) * step).checked_add(reach)?.saturating_sub(behind);
+                Some(Along { window, before: padding.try_into().ok()?, after: after.try_into().ok()?, count })
+            };
+            let Some(along) = along() else {
                 let message = format!(
                     "windows of {size} positions {} apart, moved by {step}, with padding {padding}, do not fit {length} positions; \
                      padding is at most half a window",
                     window.dilation
                 );
                 return call.fails(Issue::shape(message));
-            }
-            let spare = (length + 2 * padding).saturating_sub(window.reach());
-            let mut count = if pool.ceil { spare.div_ceil(step) } else { spare / step } + 1;
-            // A window that begins behind the end is none.
-            if pool.ceil && (count - 1) * step >= length + padding {
-                count -= 1;
-            }
-            let after = ((count - 1) * step + window.reach()).saturating_sub(length + padding);
-            found.push(Along { window, before: padding, after, count });
+            };
+            found.push(along);
         }
         Ok(found)
     }
 
     /// The windows, their elements last.
     #[track_caller]
-    fn pooled(self, layout: &[Along], fill: f64) -> Var {
-        let widths: Vec<(isize, isize)> =
-            layout.iter().map(|a| (a.before.cast_signed(), a.after.cast_signed())).collect();
+    fn pooled(self, op: &'static str, layout: &[Along], fill: f64) -> Result<Var, RecordError> {
+        let widths: Vec<(isize, isize)> = layout.iter().map(|a| (a.before, a.after)).collect();
         let windows: Vec<Window> = layout.iter().map(|a| a.window).collect();
-        self.pad(&widths, PadMode::Constant(fill)).windows(&windows)
+        let padded = self.try_pad(&widths, PadMode::Constant(fill));
+        padded.and_then(|padded| padded.windows(&windows)).map_err(|error| error.within(op))
     }
 
     /// [`Var::max_pool`], returning the error.
@@ -150,7 +156,7 @@ impl Var {
     pub fn try_max_pool(self, pool: &Pool) -> Result<Var, RecordError> {
         let layout = self.layout("max_pool", pool)?;
         let axes: Vec<isize> = (1..=layout.len().cast_signed()).map(|a| -a).collect();
-        Ok(self.pooled(&layout, f64::NEG_INFINITY).max_over(&axes))
+        Ok(self.pooled("max_pool", &layout, f64::NEG_INFINITY)?.max_over(&axes))
     }
 
     /// [`Var::avg_pool`], returning the error.
@@ -161,7 +167,7 @@ impl Var {
     pub fn try_avg_pool(self, pool: &Pool) -> Result<Var, RecordError> {
         let layout = self.layout("avg_pool", pool)?;
         let axes: Vec<isize> = (1..=layout.len().cast_signed()).map(|a| -a).collect();
-        let sum = self.pooled(&layout, 0.0).sum_over(&axes);
+        let sum = self.pooled("avg_pool", &layout, 0.0)?.sum_over(&axes);
         if let Some(divisor) = pool.divisor {
             return Ok(sum / divisor);
         }
@@ -170,11 +176,12 @@ impl Var {
         let first = shape.rank() - layout.len();
         let mut counts = vec![1.0];
         for (along, &length) in layout.iter().zip(&shape.dims()[first..]) {
-            let (least, most) =
-                if pool.count_padding { (0, length + 2 * along.before) } else { (along.before, length + along.before) };
+            let before = along.before.unsigned_abs();
+            let (least, most) = if pool.count_padding { (0, length + 2 * before) } else { (before, length + before) };
             let at = |place: usize| {
-                let positions = (0..along.window.size).map(|i| place * along.window.step + i * along.window.dilation);
-                positions.filter(|p| (least..most).contains(p)).count() as f64
+                let Window { size, step, dilation } = along.window;
+                let before = |end: usize| end.saturating_sub(place * step).div_ceil(dilation).min(size);
+                (before(most) - before(least)) as f64
             };
             let along: Vec<f64> = (0..along.count).map(at).collect();
             counts = counts.iter().flat_map(|c| along.iter().map(move |a| c * a)).collect();
