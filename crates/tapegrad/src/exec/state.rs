@@ -189,9 +189,15 @@ impl<T: Element> State<T> {
             );
             return Err(BindError::new(message));
         }
-        let range = input.offset..input.offset + input.len;
+        let (range, reals) = (input.offset..input.offset + input.len, input.reals);
         for (to, &index) in self.indices[range].iter_mut().zip(data) {
             *to = u32::try_from(index).expect("just checked");
+        }
+        if let Some(start) = reals {
+            for (to, &index) in self.values[start..start + data.len()].iter_mut().zip(data) {
+                *to = T::from_f64(f64::from(u32::try_from(index).expect("just checked")));
+            }
+            self.inputs_set = true;
         }
         Ok(())
     }

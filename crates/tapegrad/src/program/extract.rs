@@ -5,7 +5,7 @@ use super::add_at::absorb;
 use super::compile::{Inner, MOST_CUSTOM_OPERANDS, Program};
 use super::join::join;
 use super::lanes::{self, Wanted};
-use super::layout::{Gradients, Layout, Role, Slot};
+use super::layout::{Gradients, IndexInput, Layout, Role, Slot};
 use super::legalise::{copy, legalise};
 use super::meant::{self, Meant};
 use super::memory::{self, Pack, align};
@@ -17,7 +17,7 @@ use super::verify;
 use super::view::Strides;
 use crate::error::CompileError;
 use crate::ir::leaf::{CONST, PARAM};
-use crate::ir::{Attrs, DType, Graph, Guard, Kernel, NodeId, Reading, registry};
+use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, registry};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -139,9 +139,20 @@ impl Extract {
             let shape = self.graph.shape(id).clone();
             Slot { role, offset, len: shape.numel(), shape, name: name.map(str::to_owned) }
         };
+        let mut index_image = Vec::new();
         for (&user, &id) in self.leaves.iter().zip(leaves) {
+            let (place, name) = (lowered.leaves[&id], self.graph.name(id));
+            if let Some(LeafValue::Index(indices)) = self.graph.leaf_value(id) {
+                let (offset, len, name) = (index_image.len(), indices.data().len(), name.map(str::to_owned));
+                // Nobody reads those that have no bound.
+                let bound = Some(lowered.bounds[&id]).filter(|&bound| bound < usize::MAX);
+                let bounds = bound.map(|bound| (0..len, bound)).into_iter().collect();
+                layout.indices.insert(user, IndexInput { offset, len, bounds, reals: Some(place), name });
+                index_image.extend_from_slice(indices.data());
+                continue;
+            }
             let role = if self.graph.node(id).op.is(&PARAM) { Role::Param } else { Role::Input };
-            layout.slots.insert(user, slot(role, id, lowered.leaves[&id], self.graph.name(id)));
+            layout.slots.insert(user, slot(role, id, place, name));
         }
         for (((&user, &id), &offset), name) in users.iter().zip(outs).zip(&lowered.outputs).zip(&self.names) {
             if !layout.slots.contains_key(user) {
@@ -174,8 +185,8 @@ impl Extract {
             arena,
             live: lowered.live,
             scratch: arena,
-            index_image: Vec::new(),
-            index_arena: 0,
+            index_arena: index_image.len(),
+            index_image,
         };
         finish(inner, None).map(Some)
     }

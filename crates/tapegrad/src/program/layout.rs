@@ -32,6 +32,8 @@ pub(crate) struct IndexInput {
     pub(crate) len: usize,
     /// Below what the indices at these positions must be.
     pub(crate) bounds: Vec<(Range<usize>, usize)>,
+    /// Where the same stand in the arena as reals, if machine code for the whole program reads them there.
+    pub(crate) reals: Option<usize>,
     pub(crate) name: Option<String>,
 }
 

@@ -211,7 +211,7 @@ impl<'a> Plan<'a> {
                 self.index_image.resize(self.index_end, 0);
                 self.index_image.extend_from_slice(value.data());
                 let name = graph.name(id).map(str::to_owned);
-                self.index_inputs.insert(id, IndexInput { offset: self.index_end, len, bounds, name });
+                self.index_inputs.insert(id, IndexInput { offset: self.index_end, len, bounds, reals: None, name });
             }
             self.index_end += len;
         }

@@ -198,6 +198,7 @@ impl<T: Float> fmt::Display for Program<T> {
         for index in indices {
             let name = index.name.as_ref().map_or(String::new(), |n| format!(" {n:?}"));
             write!(f, "index{name} [{}] i@{}", index.len, index.offset)?;
+            index.reals.map_or(Ok(()), |place| write!(f, ", as reals @{place}"))?;
             for (positions, bound) in &index.bounds {
                 write!(f, ", below {bound}")?;
                 if *positions != (0..index.len) {

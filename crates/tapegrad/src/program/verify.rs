@@ -4,7 +4,7 @@
 //! 2. A fused instruction, and every other step, writes what it does not read; only an instruction with an opcode of its own
 //!    may write exactly where it reads (an update in place), and a matrix product may add to what stands in its place. A
 //!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
-//! 3. Inputs and constants are never written; parameters only from step `updates` on, and each by one step.
+//! 3. Inputs, also what indices are as reals, and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
 //! 5. A piece of a decoded group of scalars is of one kind, or an instruction with three operands; calls in it do not depend on each
 //!    other. The constants of the group are registers that nothing else writes.
@@ -38,6 +38,17 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             Role::Input => kept.push(Kept { range: slot.range(), from: usize::MAX, written: None }),
             Role::Param => kept.push(Kept { range: slot.range(), from: program.updates, written: None }),
             Role::Output => {}
+        }
+    }
+    for (_, input) in &program.layout.indices {
+        if let Some(start) = input.reals {
+            if start + input.len > program.arena {
+                return Err(format!("{} lies outside the arena", input.describe()));
+            }
+            kept.push(Kept { range: start..start + input.len, from: usize::MAX, written: None });
+        }
+        if input.offset + input.len > program.index_arena {
+            return Err(format!("{} lies outside the index buffer", input.describe()));
         }
     }
     // What has no elements is never written, and begins where another begins: the order by ends would not be that by starts.

@@ -4,8 +4,10 @@
 //! weights' rows is another. Elementwise operations, products and layout operations say which axes are the same; nothing
 //! is concluded from equal sizes. Rows are the axis whose elements, side by side in lanes, leave the least work.
 
+use super::along::axis_of;
 use crate::ir::leaf::PARAM;
 use crate::ir::{Attrs, Graph, Kernel, NodeId};
+use crate::ops::TAKE_ALONG_AXIS;
 use tapegrad_jit::LANES;
 
 /// The axes of all nodes, joined into classes.
@@ -214,6 +216,25 @@ fn classes(graph: &Graph) -> Classes {
                 }
             }
             (Kernel::Reshape, _) => reshape(&mut c, graph, id),
+            (Kernel::Indexed { .. }, _) => {
+                let Some((along, _)) = axis_of(graph, id) else { continue };
+                let [from, index] = node.inputs[..] else { continue };
+                for axis in 0..rank {
+                    let (own, from, index) = (c.at(id, axis), c.at(from, axis), c.at(index, axis));
+                    // What is numbered is no rows. What is picked, or added up, has as many elements as the index.
+                    if axis != along {
+                        c.same(&[from, index], own);
+                    } else if node.op.is(&TAKE_ALONG_AXIS) {
+                        c.fix(from);
+                        c.same(&[index], own);
+                    } else {
+                        c.fix(own);
+                        if !c.any[from] && !c.any[index] {
+                            c.join(from, index);
+                        }
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -1,10 +1,12 @@
 //! From nodes to values: every tensor becomes its cells, one value for each element (of one row, where it has rows).
 
+use super::along::axis_of;
 use super::axes::Rows;
 use super::code::{CodeList, Val};
 use super::formulas::Formulas;
 use crate::ir::{Attrs, Graph, Kernel, Node, NodeId, Reading, Shape};
 use crate::num::Prim;
+use crate::ops::TAKE_ALONG_AXIS;
 use std::collections::HashMap;
 use tapegrad_jit::Op;
 
@@ -18,10 +20,10 @@ pub(super) struct Cells {
 /// The node cannot be turned into cells.
 pub(super) struct Unsuitable;
 
-type Result<T> = std::result::Result<T, Unsuitable>;
+pub(super) type Result<T> = std::result::Result<T, Unsuitable>;
 
 pub(super) struct Builder<'a> {
-    graph: &'a Graph,
+    pub(super) graph: &'a Graph,
     pub(super) rows: &'a Rows,
     pub(super) code: CodeList,
     cells: HashMap<NodeId, Cells>,
@@ -30,7 +32,7 @@ pub(super) struct Builder<'a> {
 }
 
 /// Runs through all positions of `dims` in row-major order.
-fn positions(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
+pub(super) fn positions(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     (0..dims.iter().product()).map(|mut i: usize| {
         let mut at = vec![0; dims.len()];
         for axis in (0..dims.len()).rev() {
@@ -43,7 +45,7 @@ fn positions(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
 
 impl Cells {
     /// The value at a position. Where something was repeated along the rows, its first repetition is the one.
-    fn at(&self, position: &[usize]) -> Val {
+    pub(super) fn at(&self, position: &[usize]) -> Val {
         let index = self.dims.iter().zip(position).fold(0, |index, (&d, &p)| index * d + p);
         self.values[index]
     }
@@ -191,6 +193,11 @@ impl<'a> Builder<'a> {
                 };
                 Ok(positions(&dims).map(pick).collect())
             }
+            (Kernel::Indexed { .. }, _) => match axis_of(graph, id) {
+                Some((axis, below)) if node.op.is(&TAKE_ALONG_AXIS) => self.take_along(id, axis, below),
+                Some((axis, _)) => self.add_along(id, axis),
+                None => Err(Unsuitable),
+            },
             _ => Err(Unsuitable),
         }
     }

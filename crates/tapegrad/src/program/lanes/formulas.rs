@@ -38,6 +38,13 @@ impl Formulas {
         Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near }
     }
 
+    /// How many instructions an operation is, at most.
+    pub(super) fn len(&mut self, e: &Elementwise) -> usize {
+        let Formulas { known, lower, .. } = self;
+        let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
+        forms.plain.steps().iter().filter(|step| matches!(step, FormulaStep::Apply(..))).count()
+    }
+
     /// The value of an operation; nothing if an operand is missing.
     pub(in super::super) fn apply(&mut self, code: &mut CodeList, e: &Elementwise, args: &[Val]) -> Option<Val> {
         let Formulas { known, lower, near, find_near } = self;

@@ -10,10 +10,11 @@
 //!
 //! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
 //! is left of them: a layer is the multiplications it takes, over as many rows of the batch as a vector register holds,
-//! and the batch is one loop over forward and backward pass together. Programs that are too large, pick rows by index or
+//! and the batch is one loop over forward and backward pass together. Programs that are too large, move rows by index or
 //! call a user's kernel are not for this, nor are those whose products are faster as steps (`cost`); [`lower`] then returns nothing and
 //! the program is one of steps.
 
+mod along;
 mod axes;
 mod blocks;
 mod cells;
@@ -27,7 +28,7 @@ mod text;
 use super::step::Move;
 use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
-use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
+use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::called;
 use crate::ops::{COS, POWF, SIN};
 use blocks::{Arena, Assembled, Sink, Update, assemble};
@@ -60,8 +61,10 @@ pub(super) struct Lowered<T> {
     pub(super) image: Vec<T>,
     /// Numbers with a place of their own, without gaps and padding.
     pub(super) live: usize,
-    /// Where leaves stand.
+    /// Where leaves stand; indices as reals.
     pub(super) leaves: HashMap<NodeId, usize>,
+    /// Below what the numbers of index inputs must be.
+    pub(super) bounds: HashMap<NodeId, usize>,
     pub(super) outputs: Vec<usize>,
     pub(super) guards: Vec<usize>,
     /// Inputs brought into columns: to be done when they change.
@@ -125,13 +128,14 @@ pub(super) fn lower_points<T: Reading>(wanted: &Wanted<'_>, rows: &Rows) -> Opti
 /// `elsewhere`: whether columns of leaves and outputs may stand elsewhere in a run.
 fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, elsewhere: bool) -> Option<Lowered<T>> {
     let graph = wanted.graph;
-    let custom = |op: &OpDef| op.kernel.custom().is_some();
+    let custom = |op: &OpDef| op.kernel.custom().is_some() && !along::is_along(op);
     if graph.may_have(|op, _, _| custom(op)) && graph.order().iter().any(|&id| custom(graph.op(id))) {
         return None;
     }
     if work(graph, Some(rows)) > if is_scalar(graph) { limits.scalars } else { limits.work } {
         return None;
     }
+    let bounds = along::bounds(graph)?;
     let mut l = Lowering {
         graph,
         rows,
@@ -187,7 +191,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
     let source = Source { elem, arena: arena.end + LANES, private, columns, functions: called::<T>(), blocks };
-    Some(Lowered { source, live: arena.live, image, leaves, outputs, guards, prepare, finish })
+    Some(Lowered { source, live: arena.live, image, leaves, bounds, outputs, guards, prepare, finish })
 }
 
 /// Larger tensors are left to the kernels made for them.
@@ -213,6 +217,7 @@ fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
             }
             Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
             Kernel::Elementwise(_) | Kernel::Broadcast | Kernel::Concat => per_row(id),
+            Kernel::Indexed { .. } => per_row(id).saturating_mul(along::work(graph, id)),
             _ => 0,
         }
     };
@@ -247,9 +252,6 @@ impl<T: Reading> Lowering<'_, T> {
     /// Gives a leaf its place and its cells.
     fn leaf(&mut self, id: NodeId) -> Option<()> {
         let graph = self.graph;
-        if graph.ty(id).dtype == DType::Index {
-            return None;
-        }
         let (shape, row) = (graph.shape(id), self.rows.axis[id.index()]);
         let cells = shape.numel() / row.map_or(1, |_| self.rows.count.max(1));
         if cells > self.limits.work || shape.numel() > MOST_ELEMENTS {
@@ -259,6 +261,7 @@ impl<T: Reading> Lowering<'_, T> {
             (Attrs::Scalar(c), _) => Tensor::from(*c),
             (Attrs::Tensor(t), _) => (**t).clone(),
             (_, Some(LeafValue::Real(t))) => t.clone(),
+            (_, Some(LeafValue::Index(indices))) => Tensor::from_fn(shape, |i| f64::from(indices.data()[i])),
             _ => return None,
         };
         let constant = graph.node(id).op.is(&CONST);
