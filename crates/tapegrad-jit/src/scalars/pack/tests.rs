@@ -1,6 +1,6 @@
 //! What is packed and what is a loop, and that both have the bits of one instruction after another.
 
-use super::groups::{Source, find};
+use super::groups::{ORDERS, Source, find, in_order};
 use super::*;
 use crate::ir::{Effort, ScalarOp, ScalarSource, TileFunction};
 use crate::scalars::last_use;
@@ -395,4 +395,45 @@ fn four_numbers_may_be_one_in_the_first_turn_only() {
     };
     let code: Code = of(u).chain(of(w)).collect();
     check(&code, 28 * turns as usize, 28 * turns as usize);
+}
+
+#[test]
+fn the_order_in_which_packs_spread_is_that_with_the_least_work() {
+    // The terms of a valley share numbers with their neighbours'.
+    let (code, arena, kept) = valley(80, 16);
+    let source = ScalarSource { arena, kept, code: &code };
+    let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
+    let mut places = Places::default();
+    let region = Region::new(&code, &last, arena, &mut places).expect("few functions are called");
+    let of_order = |order| in_order(&region, &places, order).work(&region, 0..0);
+    let work = ORDERS.map(of_order);
+    let least = *work.iter().min().expect("there are three");
+    assert_ne!(work, [least; 3], "the order matters here");
+    assert_eq!(find(&region, &places).expect("it is worth it").work(&region, 0..0), least);
+}
+
+#[test]
+fn packs_are_alike_and_above_what_they_read_in_every_order() {
+    for seed in 0..if cfg!(debug_assertions) { 20 } else { 200 } {
+        let (code, arena, kept) = there_and_back(seed, 100);
+        let source = ScalarSource { arena, kept, code: &code };
+        let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
+        let mut places = Places::default();
+        let region = Region::new(&code, &last, arena, &mut places).expect("few functions are called");
+        for order in ORDERS {
+            let groups = in_order(&region, &places, order);
+            let level = |id: u32| groups.levels[id as usize];
+            for (pack, members) in (0u32..).zip(&groups.packs) {
+                for (lane, &id) in (0u32..).zip(members) {
+                    assert_eq!(groups.lane_of[id as usize], 4 * pack + lane, "seed {seed}, {order:?}");
+                    assert_eq!(level(id), level(members[0]), "seed {seed}, {order:?}");
+                    assert_eq!(region.nodes[id as usize].op, region.nodes[members[0] as usize].op);
+                }
+            }
+            for (id, node) in (0u32..).zip(&region.nodes) {
+                let mut nodes = node.args[..node.arity as usize].iter().filter(|&&v| v & region::PLACE == 0);
+                assert!(nodes.all(|&read| level(read) < level(id)), "seed {seed}, {order:?}, {id}");
+            }
+        }
+    }
 }
