@@ -131,8 +131,7 @@ pub(crate) fn derivative(mut f: impl FnMut(f64) -> (f64, f64), x: f64) -> Measur
     };
     let mut fitting = vec![best];
     for window in windows.into_iter().rev() {
-        // Also false for NaN.
-        if !((window.slope - best.slope).abs() <= window.uncertainty + best.uncertainty) {
+        if (window.slope - best.slope).abs() > window.uncertainty + best.uncertainty {
             break;
         }
         if window.uncertainty < best.uncertainty {
