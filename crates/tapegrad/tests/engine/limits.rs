@@ -107,11 +107,7 @@ fn norms_of_negative_order_neither_overflow_nor_underflow() {
         let wanted = [sum.powf(1.0 / p), sum.powf(1.0 / p - 1.0), sum.powf(1.0 / p - 1.0) * ratio / 2.0];
         let eps = if T::is_f32() { 1e-5 } else { 1e-14 };
         let near = |got: f64, wanted: f64, what: &str| {
-            assert!(
-                (got - wanted).abs() <= eps,
-                "{what} of order {p} at {size} in {}: {got}, not {wanted}",
-                T::NAME
-            );
+            assert!((got - wanted).abs() <= eps, "{what} of order {p} at {size} in {}: {got}, not {wanted}", T::NAME);
         };
         let norm = x.norm(p);
         // Parts of the smallest number there is are rounded, on the way to slopes, too.
