@@ -62,7 +62,7 @@ impl Var {
             _ if p < 0.0 => {
                 // Where there is a 0, the norm is 0, whatever it is divided by.
                 let smallest = size.stop_gradient().min_over(axes).reshape_to(&kept).finite_or_zero();
-                let scale = smallest.equal(zero).select(one, if p >= -2.0 { smallest.invertible() } else { smallest });
+                let scale = smallest.equal(zero).select(one, smallest);
                 let sum = (size / scale).powf(self.scalar(p)).sum_over(axes).reshape_to(&kept);
                 (scale * sum.powf(self.scalar(1.0 / p))).reshape_to(&reduced)
             }
