@@ -102,7 +102,7 @@ fn feature_columns(rows: &Rows, features: &[String]) -> Result<(Vec<usize>, bool
 struct TruthColumn<'a> {
     column: usize,
     codes: HashMap<&'a str, u32>,
-    /// The codes by number, if all labels are numbers.
+    /// The codes by number, of labels that are numbers.
     numbers: HashMap<u64, u32>,
     labels: &'a [String],
     found: Truth,
@@ -111,8 +111,8 @@ struct TruthColumn<'a> {
 impl<'a> TruthColumn<'a> {
     fn new(column: usize, labels: &'a [String]) -> Self {
         let codes = labels.iter().map(String::as_str).zip(0..).collect();
-        let numbers: Option<Vec<f64>> = labels.iter().map(|label| number_label(label)).collect();
-        let numbers = numbers.unwrap_or_default().into_iter().map(f64::to_bits).zip(0..).collect();
+        let numbers = labels.iter().zip(0..).filter_map(|(label, code)| Some((number_label(label)?.to_bits(), code)));
+        let numbers = numbers.collect();
         let found = if labels.is_empty() { Truth::Numbers(Vec::new()) } else { Truth::Classes(Vec::new()) };
         TruthColumn { column, codes, numbers, labels, found }
     }

@@ -159,7 +159,14 @@ impl Rows {
         let second = self.ahead.get(1).map(|(_, record)| record);
         self.has_header = match header {
             Some(given) => given,
-            None if names_all(first, wanted) => true,
+            None if names_all(first, wanted) => {
+                // A row of few numbers, or of numbers in another order, may as well be data.
+                if are_numbers(wanted) && !(wanted.len() >= 3 && begins_with(first, wanted)) {
+                    let problem = "has the names of columns, which are numbers, or is a row of numbers: say --header or --no-header";
+                    return Err(self.error(problem).at_line(*line));
+                }
+                true
+            }
             None if counts(first) => {
                 let problem =
                     "counts 0, 1, 2, ... as made-up names do, or is a row of numbers: say --header or --no-header";
@@ -268,6 +275,17 @@ fn separator_of(prefix: &[u8]) -> u8 {
 fn names_all(row: &ByteRecord, names: &[String]) -> bool {
     let cells: HashSet<&str> = row.iter().map(|cell| str::from_utf8(cell).unwrap_or_default().trim()).collect();
     !names.is_empty() && names.iter().all(|name| cells.contains(name.as_str()))
+}
+
+/// Whether names are numbers, so that a row of data may be taken for them.
+fn are_numbers(names: &[String]) -> bool {
+    names.iter().all(|name| name.parse::<f64>().is_ok())
+}
+
+/// Whether a row begins with these names in their order.
+fn begins_with(row: &ByteRecord, names: &[String]) -> bool {
+    let cells = row.iter().map(|cell| str::from_utf8(cell).unwrap_or_default().trim());
+    row.len() >= names.len() && cells.zip(names).all(|(cell, name)| cell == name)
 }
 
 /// Whether the numbers of a row are 0, 1, 2 and so on, as the names that a program makes up for columns.

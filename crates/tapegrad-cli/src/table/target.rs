@@ -159,26 +159,21 @@ impl Interner {
     fn finish(self) -> Target {
         let mut spellings: Vec<(String, u32)> = self.codes_by_label.into_iter().collect();
         spellings.sort_by_key(|&(_, code)| code);
-        let numbers: Option<Vec<f64>> = spellings.iter().map(|(label, _)| number_label(label)).collect();
-        let mut order: Vec<usize> = (0..spellings.len()).collect();
-        match &numbers {
-            // Stable: of several spellings of a number the first met is its label.
+        let numbers: Vec<Option<f64>> = spellings.iter().map(|(label, _)| number_label(label)).collect();
+        // `1` and `1.0` are one class, whatever the others are; the spelling first met is its label.
+        let mut first_of: HashMap<u64, usize> = HashMap::new();
+        let firsts: Vec<usize> = (0..spellings.len())
+            .map(|old| numbers[old].map_or(old, |number| *first_of.entry(number.to_bits()).or_insert(old)))
+            .collect();
+        let mut order: Vec<usize> = (0..spellings.len()).filter(|&old| firsts[old] == old).collect();
+        match numbers.iter().copied().collect::<Option<Vec<f64>>>() {
             Some(numbers) => order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b])),
             None => order.sort_by(|&a, &b| spellings[a].0.cmp(&spellings[b].0)),
         }
-        let mut labels = Vec::new();
         let mut new_codes = vec![0; spellings.len()];
-        let mut before = None;
-        for old in order {
-            let number = numbers.as_ref().map(|numbers| numbers[old]);
-            // `1` and `1.0` are one class.
-            if number.is_none() || number != before {
-                labels.push(std::mem::take(&mut spellings[old].0));
-            }
-            new_codes[old] = labels.len() as u32 - 1;
-            before = number;
-        }
-        Target::Classes { labels, codes: self.codes.iter().map(|&code| new_codes[code as usize]).collect() }
+        order.iter().zip(0..).for_each(|(&old, new)| new_codes[old] = new);
+        let labels = order.iter().map(|&old| std::mem::take(&mut spellings[old].0)).collect();
+        Target::Classes { labels, codes: self.codes.iter().map(|&code| new_codes[firsts[code as usize]]).collect() }
     }
 
     /// The classes of a column of few distinct whole numbers; `None` if it is not one.
@@ -248,6 +243,12 @@ mod tests {
         assert_eq!(labels(&["0.1", "0.1000000000000000000001"]).0, ["0.1", "0.1000000000000000000001"]);
         assert_eq!(labels(&["9007199254740991", "1"]).0, ["1", "9007199254740991"]);
         assert_eq!(labels(&["0.5", ".50", "0"]).0, ["0", "0.5"]);
+        let (names, codes) = labels(&["1", "1.0", "2", "0.30000000000000004"]);
+        assert_eq!(
+            (names.len(), codes),
+            (3, vec![1, 1, 2, 0]),
+            "one label of too many digits changes nothing for the others"
+        );
     }
 
     #[test]

@@ -196,7 +196,7 @@ pub(super) fn if_there<R>(key: TapeKey, f: impl FnOnce(&mut Recording) -> R) -> 
 }
 
 /// [`with`], while the thread's tapes are free for others: `f` may call what a user has written, which may make tapes of its own. To
-/// that, this tape is empty meanwhile.
+/// that, this tape is empty meanwhile, and what is recorded on it is lost.
 pub(crate) fn with_apart<R>(
     key: TapeKey,
     op: &str,

@@ -183,8 +183,11 @@ impl Tape {
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
         let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
-        let widest = sizes.iter().copied().max().unwrap_or(1).max(1);
-        check_size(points.saturating_mul(widest)).map_err(|error| error.at(at))?;
+        // Before room is made for them: all inputs have places, and the widest output has.
+        let (of_inputs, of_outputs) = sizes.split_at(mapped.len());
+        let inputs: usize = of_inputs.iter().fold(1, |sum: usize, &size| sum.saturating_add(size));
+        let least = inputs.max(of_outputs.iter().copied().max().unwrap_or(0));
+        check_size(points.saturating_mul(least)).map_err(|error| error.at(at))?;
         let mut program = None;
         let mut chunk = points;
         let generators = options.generators();
@@ -260,4 +263,29 @@ fn point_guard(guard: &crate::ir::Guard, names: &[String; 2], sides: [Side; 2]) 
     let [lhs, rhs] = sides.map(|side| side.place);
     let check = GuardCheck { lhs, rhs, comparison: guard.comparison, location: guard.location, sides: names.clone() };
     PointGuard { check, sides }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_where_the_caller_has_them_but_for_those_that_several_take() {
+        if !tapegrad_jit::supported() {
+            return;
+        }
+        let tape = Tape::new();
+        let (x, y) = (tape.input(1.0), tape.input(2.0));
+        let (sum, product) = (x + y, x * y);
+        assert!(sum > 0.5);
+        let of = |outputs: &[Var]| -> Vec<bool> {
+            let options = CompileOptions::default();
+            let mapped = tape.compile_mapped::<f64>(&[x, y], outputs, &options, Location::caller()).unwrap();
+            mapped.inputs.iter().chain(&mapped.outputs).map(|place| place.column.is_some()).collect()
+        };
+        assert_eq!(of(&[product, x - y]), [true; 4]);
+        assert_eq!(of(&[product, product, x]), [false, true, false, false, false], "given twice, and an input");
+        assert_eq!(of(&[product, sum]), [true, true, true, false], "compared");
+    }
 }

@@ -16,9 +16,10 @@ use tapegrad_jit::Effort;
 /// products of a sum have in common multiplies the sum of the rest (of which the sign of a zero may be the other, too); and where terms
 /// cancel, for a sum of products may begin with a term that was recorded outside its parentheses, `b + (x·z + p·q)` as `(b + p·q) + x·z`.
 ///
-/// What is exact by design stays so: a difference of two products is of both rounded, so that equal ones have none; functions give the
-/// bits of the interpreter; and in programs that are one piece of machine code, what a comparison depends on is computed as
-/// recorded, so that none comes out otherwise for the numbers it was recorded with.
+/// What is exact by design stays so: a difference of two products is of both rounded, so that equal ones have none; and in programs
+/// that are one piece of machine code, nothing is fused in, and no factor taken out of, what a comparison depends on, so that few come
+/// out otherwise for the numbers they were recorded with. (Literals that multiply one after another, matrix products, and the order
+/// of sums over rows and of sixteen terms and more are as everywhere.)
 ///
 /// On every tier, a matrix product that is added to a parameter where it stands goes into it in parts: its error is that of
 /// |w| + |f|·Σ|aᵢbᵢ|, and a part may leave the range where the whole would not.

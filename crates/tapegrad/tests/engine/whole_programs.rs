@@ -199,6 +199,7 @@ fn compare_along<T: Element>(tape: &Tape, outputs: &[Var], all: &Positions, tole
 
 #[test]
 fn random_positions_are_picked_from_and_added_at_as_the_interpreter_does() {
+    let mut code = 0;
     for seed in 0..600 {
         let mut random = Random::new(seed);
         let tape = Tape::new();
@@ -222,7 +223,13 @@ fn random_positions_are_picked_from_and_added_at_as_the_interpreter_does() {
         let outputs: Vec<Var> = values[2..].iter().rev().take(3).map(|&v| v * 1.5).collect();
         compare_along::<f64>(&tape, &outputs, &all, 1e-12, &format!("seed {seed}"));
         compare_along::<f32>(&tape, &outputs, &all, 1e-4, &format!("seed {seed} in single precision"));
+        let program = tape.compile_with::<f64>(&outputs, &CompileOptions::default().tier(Tier::Optimised)).unwrap();
+        code += usize::from(program.to_string().contains("as reals"));
     }
+    // Where there is machine code at all, many of them are.
+    let tape = Tape::new();
+    let number = tape.compile::<f64>(&[tape.input(1.0).exp()]).unwrap();
+    assert!(code >= 100 || !number.to_string().contains("machine code"), "{code} of 600 programs are code");
 }
 
 #[test]

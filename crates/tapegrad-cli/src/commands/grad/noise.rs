@@ -65,7 +65,7 @@ impl Noise {
         self.roots.iter().map(|&root| self.noise(root)).collect()
     }
 
-    /// What is not known, or not finite, is left to the differences themselves.
+    /// What is not known is left to the differences themselves.
     fn noise(&self, step: usize) -> f64 {
         let (_, noise) = self.values[step];
         if noise.is_nan() { 0.0 } else { noise }
@@ -93,9 +93,10 @@ impl Noise {
                     let mut noise = 2.0 * f64::EPSILON * value.abs();
                     for (&operand, partial) in operands.iter().zip(op.partials) {
                         let before = self.values[operand].1;
-                        // An infinite slope of what is exact is nothing.
-                        if before != 0.0 {
-                            noise += before * partial(given, value).abs();
+                        // An infinite slope of what is exact is nothing, and neither is one that there is not.
+                        let part = before * partial(given, value).abs();
+                        if !part.is_nan() {
+                            noise += part;
                         }
                     }
                     (value, noise)

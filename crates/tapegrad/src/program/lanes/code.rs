@@ -41,13 +41,11 @@ pub(in super::super) struct Value {
     pub(super) row: bool,
     /// The block it is computed in; `None` where it is free.
     pub(super) block: Option<u32>,
-    /// Whether it is computed as it stands, each operation rounded by itself: a step of a function's formula, where the order of
-    /// operations is what makes it accurate, or what a comparison depends on.
+    /// Whether it is a step of a function's formula, where the order of operations is what makes it accurate.
     pub(super) inner: bool,
+    /// Whether it is computed as it stands, each operation rounded by itself.
+    pub(super) kept: bool,
 }
-
-/// How far into a product a minus sign is looked for.
-const DEEP: usize = 4;
 
 pub(in super::super) struct CodeList {
     pub(in super::super) values: Vec<Value>,
@@ -78,7 +76,7 @@ impl CodeList {
             return known;
         }
         let at = Val::try_from(self.values.len()).expect("limited long before");
-        self.values.push(Value { kind, row, block, inner: false });
+        self.values.push(Value { kind, row, block, inner: false, kept: false });
         self.known.insert(kind, at);
         at
     }
@@ -279,17 +277,7 @@ impl CodeList {
     /// discriminant with 0, must not come out otherwise for the same numbers.
     pub(super) fn keep(&mut self, roots: &[Val]) {
         let uses = self.uses(roots);
-        self.values.iter_mut().zip(uses).for_each(|(value, uses)| value.inner |= uses > 0);
-    }
-
-    /// Whether a product is negative by what is written: by a minus sign, or a negative literal.
-    fn is_negated(&self, v: Val, depth: usize) -> bool {
-        match self.kind(v) {
-            Kind::Literal(bits) => f64::from_bits(bits) < 0.0,
-            Kind::Do(Op::Neg, _) => true,
-            Kind::Do(Op::Mul, [x, y, _]) if depth > 0 => self.is_negated(x, depth - 1) != self.is_negated(y, depth - 1),
-            _ => false,
-        }
+        self.values.iter_mut().zip(uses).for_each(|(value, uses)| value.kept |= uses > 0);
     }
 
     /// Joins a product and the sum that alone uses it into one instruction, rounded once. A difference of two products stays: equal
@@ -298,7 +286,7 @@ impl CodeList {
         let uses = self.uses(roots);
         for v in 0..self.values.len() {
             // What nothing needs is no user either, and must not take a product from the one that is.
-            if uses[v] == 0 || self.values[v].inner {
+            if uses[v] == 0 || self.values[v].kept {
                 continue;
             }
             let Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) = self.values[v].kind else { continue };
@@ -310,10 +298,10 @@ impl CodeList {
                 }
                 _ => None,
             };
-            let factors = [product(self, a), product(self, b)];
-            let opposite = || (op == Op::Sub) != (self.is_negated(a, DEEP) != self.is_negated(b, DEEP));
-            let fused = match (op, factors[0], factors[1]) {
-                (_, Some(_), Some(_)) if opposite() => None,
+            // (Also of a product that others read, or that is computed in another block, and could not be fused itself.)
+            let difference = op == Op::Sub && [a, b].iter().all(|&p| matches!(self.kind(p), Kind::Do(Op::Mul, _)));
+            let fused = match (op, product(self, a), product(self, b)) {
+                _ if difference => None,
                 (Op::Add, Some((x, y)), _) => Some((Op::MulAdd, [x, y, b])),
                 (Op::Add, _, Some((x, y))) => Some((Op::MulAdd, [x, y, a])),
                 (_, _, Some((x, y))) => Some((Op::NegMulAdd, [x, y, a])),

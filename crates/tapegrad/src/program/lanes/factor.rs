@@ -85,12 +85,12 @@ impl Finder<'_> {
 
     fn is_sum(&self, v: Val) -> bool {
         let value = &self.code.values[v as usize];
-        matches!(value.kind, Kind::Do(Op::Add | Op::Sub, _)) && !value.inner
+        matches!(value.kind, Kind::Do(Op::Add | Op::Sub, _)) && !value.inner && !value.kept
     }
 
     fn is_product(&self, v: Val) -> bool {
         let value = &self.code.values[v as usize];
-        matches!(value.kind, Kind::Do(Op::Mul, _)) && !value.inner
+        matches!(value.kind, Kind::Do(Op::Mul, _)) && !value.inner && !value.kept
     }
 
     /// Whether a value is computed where `user` is, and by nobody else used.
@@ -286,6 +286,11 @@ fn rebuilt(code: &CodeList, roots: &[Val], sums: &HashMap<Val, Vec<Term>>) -> (C
         };
         if value.inner {
             new.mark_formula(from);
+        }
+        if value.kept {
+            // (It may have been made as a part of a sum before.)
+            new.values[from..].iter_mut().for_each(|value| value.kept = true);
+            new.values[named as usize].kept = true;
         }
         names[v] = Some(named);
     }
