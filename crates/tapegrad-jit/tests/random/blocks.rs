@@ -289,7 +289,7 @@ fn columns_may_stand_elsewhere() {
 #[should_panic(expected = "expected 8 rows of column 0 for each of 1 runs, to be written")]
 fn a_column_that_is_written_cannot_be_given_to_be_read() {
     let code = vec![Inst { op: Op::Row, a: 8, b: 0, c: 0 }, Inst { op: Op::StoreRow, a: 0, b: 0, c: 0 }];
-    let columns = Vec::from([0..8]);
+    let columns = std::iter::once(0..8).collect();
     let blocks = vec![Block { rows: Some(8), code }];
     let source = Source { elem: Elem::F64, arena: 16, private: 0..0, columns, functions: &[], blocks };
     match compile(&source) {
