@@ -56,12 +56,12 @@ pub(super) fn run_piece<T: Element>(
         chunk.refuse(|_| None, values, &mut refused, &mut first);
         chunk.go_on();
     }
-    for &point in &refused {
+    for stretch in &refused {
         for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
-            column.fill(point * place.each, place.each, T::from_f64(f64::NAN));
+            column.fill(stretch.start * place.each, stretch.len() * place.each, T::from_f64(f64::NAN));
         }
     }
-    Refused { points: refused.len(), first }
+    Refused { points: refused.iter().map(Range::len).sum(), first }
 }
 
 /// Points that are computed side by side.
@@ -86,7 +86,7 @@ impl<T: Element> Chunk<'_, T> {
         points: usize,
         inputs: &[In<'_, T>],
         outputs: &mut [Out<'_, T>],
-        refused: &mut Vec<usize>,
+        refused: &mut Vec<Range<usize>>,
         first: &mut Option<(usize, BranchChange)>,
     ) {
         let Some(code) = self.mapped.program.0.code_with_columns() else { return };
@@ -149,12 +149,12 @@ impl<T: Element> Chunk<'_, T> {
         }
     }
 
-    /// Adds to `refused` the points that take another branch, and what changes for the first of all.
+    /// Adds to `refused`, stretch by stretch, the points that take another branch, and what changes for the first of all.
     fn refuse<'c>(
         &self,
         input: impl Fn(usize) -> Option<&'c [T]>,
         values: &'c [T],
-        refused: &mut Vec<usize>,
+        refused: &mut Vec<Range<usize>>,
         first: &mut Option<(usize, BranchChange)>,
     ) {
         let guards = &self.mapped.guards;
@@ -178,9 +178,13 @@ impl<T: Element> Chunk<'_, T> {
                 (now != guard.check.comparison).then_some((&guard.check, now, [a, b]))
             });
             if let Some((check, now, [a, b])) = change {
-                refused.push(self.first + point);
+                let point = self.first + point;
+                match refused.last_mut() {
+                    Some(stretch) if stretch.end == point => stretch.end += 1,
+                    _ => refused.push(point..point + 1),
+                }
                 // Only of the first one is it said what changed, which allocates.
-                first.get_or_insert_with(|| (self.start + point, changed(check, now, a, b)));
+                first.get_or_insert_with(|| (self.start - self.first + point, changed(check, now, a, b)));
             }
         }
     }

@@ -151,7 +151,7 @@ impl<T: Element> Map<T> {
 
     /// Computes all points: `inputs` are the columns of the mapped inputs and `outputs` those of the outputs, both in the
     /// order given to [`Tape::compile_map`]. A column holds one number for each point, or, for a value of another shape, its
-    /// elements in row-major order, point after point. Nothing is allocated for a chunk, but a list of the points that are refused.
+    /// elements in row-major order, point after point. Nothing is allocated for a chunk, but a list of the stretches of points that are refused.
     ///
     /// A point has no influence on another, not even as NaN.
     ///
