@@ -43,12 +43,16 @@ pub(super) fn run_piece<T: Element>(
     let mut chunk = Chunk { mapped, start: points.start, first: 0, len: mapped.points };
     chunk.run_whole(state, points.len(), inputs, outputs, &mut refused, &mut first);
     // What is left, and programs of other steps, with all columns in the state.
-    let mut rows = mapped.program.0.code_with_columns().map(|code| Elsewhere::new(code, usize::MAX, []));
+    let code = mapped.program.0.code_with_columns();
+    let mut rows = None;
     while chunk.start < points.end {
         chunk.len = mapped.points.min(points.end - chunk.start);
         mapped.inputs.iter().zip(inputs).for_each(|(place, column)| chunk.bring(place, column, state.values_mut()));
-        match &mut rows {
-            Some(rows) => replay_rows(&mapped.program, state, rows),
+        match code {
+            Some(code) => {
+                let rows = rows.get_or_insert_with(|| Elsewhere::new(code, usize::MAX, []));
+                replay_rows(&mapped.program, state, rows);
+            }
             None => mapped.program.replay(state).expect("the state is the program's, which has no guards of its own"),
         }
         let values = state.values();
