@@ -127,7 +127,7 @@ impl Code {
     #[inline(always)]
     pub fn run<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
         if !self.columns.is_empty() {
-            return Elsewhere::new(self, 1, []).run(arena, scratch);
+            return self.run_with_columns(arena, scratch);
         }
         self.check::<T>(arena.len(), scratch);
         // SAFETY: the bytes are a complete function of this type. It reads and writes the arena within the length just
@@ -137,6 +137,12 @@ impl Code {
             let entry: Entry = std::mem::transmute(self.start());
             entry(arena.as_mut_ptr().cast(), scratch.start(), self.pool());
         }
+    }
+
+    /// Not inline, so that programs without columns save no registers for it.
+    #[inline(never)]
+    fn run_with_columns<T: Number>(&self, arena: &mut [T], scratch: &mut Scratch) {
+        Elsewhere::new(self, 1, []).run(arena, scratch);
     }
 
     /// Columns that may stand elsewhere: those of [`Source::columns`].

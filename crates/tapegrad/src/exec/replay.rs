@@ -29,7 +29,7 @@ pub(crate) fn replay<T: Reading>(program: &Program<T>, state: &mut State<T>) -> 
     // Small programs are one piece of machine code, for which what follows would be a quarter of the time.
     if let [step] = &program.0.steps[..]
         && program.0.guards.is_empty()
-        && program.0.prepare.is_empty()
+        && !state.unprepared
         && code(step, state)
     {
         state.outputs = Outputs::Computed;
@@ -57,9 +57,9 @@ pub(crate) fn straight<T: Element>(program: &Program<T>, state: &State<T>) -> Op
 /// Everything a program may have to do.
 #[inline(never)]
 fn steps<T: Reading>(program: &Program<T>, state: &mut State<T>) -> Result<(), ReplayError> {
-    if state.inputs_set {
+    if state.unprepared {
         prepare(&program.0.prepare, state);
-        state.inputs_set = false;
+        state.unprepared = false;
     }
     let (compute, update) = program.0.steps.split_at(program.0.updates);
     // Until all guards hold, what stands in the outputs may be of the wrong branch.
@@ -83,7 +83,7 @@ pub(super) fn replay_rows<T: Element>(program: &Program<T>, state: &mut State<T>
         let Step::Moves(moves) = step else { unreachable!("behind such code, results are brought to their places") };
         prepare(moves, state);
     }
-    state.inputs_set = false;
+    state.unprepared = false;
     state.outputs = Outputs::Computed;
 }
 

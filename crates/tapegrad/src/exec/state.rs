@@ -21,8 +21,8 @@ pub struct State<T> {
     pub(super) indices: Vec<u32>,
     pub(super) scratch: Vec<T>,
     pub(super) machine: tapegrad_jit::Scratch,
-    /// Whether an input was set since the program's preparations were carried out.
-    pub(super) inputs_set: bool,
+    /// Whether an input was set since the program's preparations were carried out; never, if it has none.
+    pub(super) unprepared: bool,
     pub(super) outputs: Outputs,
     /// The threads that share the steps of a replay, if there are several.
     pub(super) team: Option<Team>,
@@ -53,13 +53,14 @@ impl<T: Element> Program<T> {
         let machine =
             program.steps.iter().find_map(|s| if let Step::Machine(m) = s { Some(m.code.scratch()) } else { None });
         let machine = machine.unwrap_or_default();
+        let unprepared = !program.prepare.is_empty();
         State {
             program,
             values,
             indices,
             scratch,
             machine,
-            inputs_set: true,
+            unprepared,
             outputs: Outputs::NotYet,
             team: None,
             registers: 0,
@@ -86,7 +87,7 @@ impl<T: Element> State<T> {
 
     /// Everything, for setting inputs by place.
     pub(crate) fn values_mut(&mut self) -> &mut [T] {
-        self.inputs_set = true;
+        self.unprepared = !self.program.prepare.is_empty();
         &mut self.values
     }
 
@@ -143,7 +144,7 @@ impl<T: Element> State<T> {
         }
         let range = slot.range();
         self.values[range].copy_from_slice(data);
-        self.inputs_set = true;
+        self.unprepared = !self.program.prepare.is_empty();
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl<T: Element> State<T> {
             for (to, &index) in self.values[start..start + data.len()].iter_mut().zip(data) {
                 *to = T::from_f64(f64::from(u32::try_from(index).expect("just checked")));
             }
-            self.inputs_set = true;
+            self.unprepared = !self.program.prepare.is_empty();
         }
         Ok(())
     }
