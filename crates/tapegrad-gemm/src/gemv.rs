@@ -9,6 +9,9 @@ use super::vector::{Kernel, Vector};
 /// Rows or columns that are handled together.
 const TOGETHER: usize = 4;
 
+/// Columns of a pass over a long result.
+const MOST_TOGETHER: usize = 2 * TOGETHER;
+
 /// A result of at most this many vectors is kept in registers.
 const SHORT: usize = 16;
 
@@ -257,26 +260,57 @@ unsafe fn sweep<V: Vector>(job: &Job<V::Elem>, y: *mut V::Elem) {
     let mut beta = job.beta;
     // SAFETY: columns p..p + C exist.
     unsafe {
-        while p + 2 * TOGETHER <= job.k {
-            add_columns::<V, { 2 * TOGETHER }>(job, y, p, beta);
-            beta = V::Elem::ONE;
-            p += 2 * TOGETHER;
-        }
         while p < job.k {
-            add_columns::<V, 1>(job, y, p, beta);
+            p += match job.k - p {
+                1 => add_columns::<V, 1>(job, y, p, beta),
+                2..TOGETHER => add_columns::<V, 2>(job, y, p, beta),
+                TOGETHER..MOST_TOGETHER => add_columns::<V, TOGETHER>(job, y, p, beta),
+                _ => add_columns::<V, MOST_TOGETHER>(job, y, p, beta),
+            };
             beta = V::Elem::ONE;
-            p += 1;
         }
     }
 }
 
-/// `y = alpha * (the products of C columns) + beta * y`.
+/// `y = alpha * (the products of C columns) + beta * y`; returns C.
 ///
 /// # Safety
 ///
 /// As [`sweep`], for columns `p..p + C`.
 #[inline(always)]
-unsafe fn add_columns<V: Vector, const C: usize>(job: &Job<V::Elem>, y: *mut V::Elem, p: usize, beta: V::Elem) {
+unsafe fn add_columns<V: Vector, const C: usize>(
+    job: &Job<V::Elem>,
+    y: *mut V::Elem,
+    p: usize,
+    beta: V::Elem,
+) -> usize {
+    // Asked here and not at every vector: compilers leave it in the loop, where it takes longer than a column.
+    let (keep, apart) = (beta != V::Elem::ZERO, job.alpha != V::Elem::ONE);
+    // SAFETY: the caller's promise; y is read where it is kept.
+    unsafe {
+        match (keep, apart) {
+            (false, false) => pass::<V, C, false, false>(job, y, p, beta),
+            (false, true) => pass::<V, C, false, true>(job, y, p, beta),
+            (true, false) => pass::<V, C, true, false>(job, y, p, beta),
+            (true, true) => pass::<V, C, true, true>(job, y, p, beta),
+        }
+    }
+    C
+}
+
+/// [`add_columns`], where y is read only if it is to be kept, and alpha is multiplied with apart if it is not 1: not with an
+/// element of x beforehand, which may then be too large.
+///
+/// # Safety
+///
+/// As [`add_columns`].
+#[inline(always)]
+unsafe fn pass<V: Vector, const C: usize, const KEEP: bool, const APART: bool>(
+    job: &Job<V::Elem>,
+    y: *mut V::Elem,
+    p: usize,
+    beta: V::Elem,
+) {
     // SAFETY: whole vectors lie below m, the rest is masked.
     unsafe {
         let mut from = [job.a; C];
@@ -286,28 +320,25 @@ unsafe fn add_columns<V: Vector, const C: usize>(job: &Job<V::Elem>, y: *mut V::
             x[c] = V::splat(*job.b.offset(job.b_at.offset(p + c, 0)));
         }
         let (alpha, scale) = (V::splat(job.alpha), V::splat(beta));
-        let keep = beta != V::Elem::ZERO;
-        // Not of an element of x beforehand, which may then be too large.
-        let apart = job.alpha != V::Elem::ONE;
         let mut i = 0;
         while i + V::N <= job.m {
-            let old = if keep { V::load(y.add(i)).mul(scale) } else { V::zero() };
-            let mut sum = if apart { V::zero() } else { old };
+            let old = if KEEP { V::load(y.add(i)).mul(scale) } else { V::zero() };
+            let mut sum = if APART { V::zero() } else { old };
             for c in 0..C {
                 sum = V::load(from[c].add(i)).mul_add(x[c], sum);
             }
-            let sum = if apart { sum.mul_add(alpha, old) } else { sum };
+            let sum = if APART { sum.mul_add(alpha, old) } else { sum };
             sum.store(y.add(i));
             i += V::N;
         }
         if i < job.m {
             let mask = V::mask(job.m - i);
-            let old = if keep { V::load_masked(y.add(i), mask).mul(scale) } else { V::zero() };
-            let mut sum = if apart { V::zero() } else { old };
+            let old = if KEEP { V::load_masked(y.add(i), mask).mul(scale) } else { V::zero() };
+            let mut sum = if APART { V::zero() } else { old };
             for c in 0..C {
                 sum = V::load_masked(from[c].add(i), mask).mul_add(x[c], sum);
             }
-            let sum = if apart { sum.mul_add(alpha, old) } else { sum };
+            let sum = if APART { sum.mul_add(alpha, old) } else { sum };
             sum.store_first(y.add(i), job.m - i);
         }
     }

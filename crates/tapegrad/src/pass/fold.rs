@@ -6,11 +6,12 @@
 //!
 //! - *constants*: a node whose inputs are all constants becomes one, if it is not large and not larger than they are. A
 //!   constant repeated over a large shape stays a small constant and a broadcast;
-//! - *identities* of arithmetic (`identities`) and of layout (`layout`);
+//! - *identities* of arithmetic (`identities`), of layout (`layout`) and of sums that have one term (`one_term`);
 //! - *broadcasts*: `f(broadcast a, broadcast b)` becomes `broadcast f(a, b)`: computed once, not once for each copy.
 
 mod identities;
 mod layout;
+mod one_term;
 
 use super::Aliases;
 use super::insert::Insertion;
@@ -19,12 +20,13 @@ use super::pattern::{LARGEST_CONSTANT, unary};
 use crate::eval::{eval_node, eval_numbers};
 use crate::ir::leaf::CONST;
 use crate::ir::{Attrs, DType, Graph, Inputs, LeafValue, NodeId, OpDef, Tensor, TensorType};
-use crate::ops::{BROADCAST_TO, MUL};
+use crate::ops::{ADD, BROADCAST_TO, MUL, RESHAPE};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 pub(super) use identities::{ALONE, IDEMPOTENT, SAME};
 pub(super) use layout::LAYOUT;
+pub(super) use one_term::SUMS;
 
 /// What a node is found equal to.
 enum Found {
@@ -36,6 +38,8 @@ enum Found {
     Number(f64),
     /// This node times a number.
     Times(NodeId, f64),
+    /// A sum of one term, which has these factors, each to be reshaped or broadcast.
+    OneTerm(Inputs),
 }
 
 impl Found {
@@ -118,7 +122,11 @@ impl Folder<'_> {
                 continue;
             }
             let moves = self.kinds.of(self.graph, id).is(Kind::LAYOUT);
-            let found = if moves { layout::find(self.graph, id) } else { identities::find(self.graph, id) };
+            let found = if moves {
+                layout::find(self.graph, id)
+            } else {
+                identities::find(self.graph, id).or_else(|| one_term::find(self.graph, id))
+            };
             match found {
                 None => break,
                 Some(Found::Same(other)) => {
@@ -128,13 +136,10 @@ impl Folder<'_> {
                 Some(Found::Other(op, inputs, attrs)) => self.graph.replace(id, op, inputs, attrs),
                 Some(Found::Number(c)) => self.fill(id, c),
                 Some(Found::Times(x, c)) => {
-                    let shape = self.graph.shape(id).clone();
-                    let mut factor = self.insertion.number(self.graph, c);
-                    if shape.rank() > 0 {
-                        factor = self.make(&BROADCAST_TO, &[factor], Attrs::Shape(shape));
-                    }
+                    let factor = self.number(id, c);
                     self.graph.replace(id, &MUL, Inputs::from_slice(&[x, factor]), Attrs::None);
                 }
+                Some(Found::OneTerm(factors)) => self.one_term(id, &factors),
             }
             self.changed = true;
         }
@@ -148,6 +153,30 @@ impl Folder<'_> {
         // Only now: folding may have made nodes for it to use.
         self.insertion.place(id);
         folded
+    }
+
+    /// The number `c` in the shape of a node.
+    fn number(&mut self, id: NodeId, c: f64) -> NodeId {
+        let number = self.insertion.number(self.graph, c);
+        self.in_shape_of(id, number)
+    }
+
+    /// A node reshaped or broadcast to the shape of another.
+    fn in_shape_of(&mut self, id: NodeId, x: NodeId) -> NodeId {
+        let (from, to) = (self.graph.shape(x), self.graph.shape(id).clone());
+        if *from == to {
+            return x;
+        }
+        let op = if from.numel() == to.numel() { &RESHAPE } else { &BROADCAST_TO };
+        self.make(op, &[x], Attrs::Shape(to))
+    }
+
+    /// Makes a node the product of some factors, plus 0.
+    fn one_term(&mut self, id: NodeId, factors: &[NodeId]) {
+        let factors: Inputs = factors.iter().map(|&x| self.in_shape_of(id, x)).collect();
+        let term = if let [x] = factors[..] { x } else { self.make(&MUL, &factors, Attrs::None) };
+        let zero = self.number(id, 0.0);
+        self.graph.replace(id, &ADD, Inputs::from_slice(&[term, zero]), Attrs::None);
     }
 
     /// Makes a node the number `c` in every element.

@@ -57,7 +57,7 @@ impl Kind {
             Kind::SINGLE.when(graph.shape(id).numel() == 1),
             Kind::FORM.when(among(&[&LN, &LN_1P, &DIV, &RECIP, &POWI, &POWF])),
             Kind::IDEMPOTENT.when(among(&fold::IDEMPOTENT)),
-            Kind::ALONE.when(among(&fold::ALONE)),
+            Kind::ALONE.when(among(&fold::ALONE) || among(&fold::SUMS)),
             Kind::LAYOUT.when(among(&fold::LAYOUT)),
         ];
         kinds.into_iter().fold(Kind::default(), Kind::or)

@@ -13,7 +13,8 @@
 use super::along;
 use super::axes::Rows;
 use super::formulas::Formulas;
-use crate::ir::{Graph, Kernel, Reading};
+use crate::ir::{Graph, Kernel, NodeId, Reading};
+use crate::ops::{BROADCAST_TO, MUL};
 
 /// Nanoseconds of a multiplication of vectors in code.
 const IN_CODE: f64 = 0.6;
@@ -54,6 +55,11 @@ pub(super) fn code_pays<T: Reading>(graph: &Graph, rows: &Rows) -> bool {
                 let instruction = INSTRUCTION * formulas.len(e) as f64;
                 code += instruction * (numel / count * vectors) as f64;
                 steps += instruction * numel.div_ceil(lanes) as f64;
+                // A product of a column and a row. The figures were found when it was a step of its own.
+                let spread = |&input: &NodeId| graph.op(input).is(&BROADCAST_TO);
+                if node.op.is(&MUL) && node.inputs.iter().all(spread) {
+                    steps += PRODUCT;
+                }
             }
             Kernel::Indexed { .. } => {
                 let (count, vectors) = over(rows.axis[id.index()].is_some());

@@ -216,7 +216,9 @@ fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
                 per_row(id).saturating_mul(inner)
             }
             Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
-            Kernel::Elementwise(_) | Kernel::Broadcast | Kernel::Concat => per_row(id),
+            Kernel::Elementwise(_) | Kernel::Concat => per_row(id),
+            // No code, but values are copied.
+            Kernel::Broadcast => per_row(id) / 8,
             Kernel::Indexed { .. } => per_row(id).saturating_mul(along::work(graph, id)),
             _ => 0,
         }
