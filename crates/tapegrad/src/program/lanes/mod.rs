@@ -217,8 +217,9 @@ fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
             }
             Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
             Kernel::Elementwise(_) | Kernel::Concat => per_row(id),
-            // No code, but values are copied.
-            Kernel::Broadcast => per_row(id) / 8,
+            // No code, unless an output stores every copy: so only short ones count less.
+            Kernel::Broadcast if per_row(id) <= 256 => per_row(id) / 8,
+            Kernel::Broadcast => per_row(id),
             Kernel::Indexed { .. } => per_row(id).saturating_mul(along::work(graph, id)),
             _ => 0,
         }
