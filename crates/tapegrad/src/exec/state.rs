@@ -87,8 +87,13 @@ impl<T: Element> State<T> {
 
     /// Everything, for setting inputs by place.
     pub(crate) fn values_mut(&mut self) -> &mut [T] {
-        self.unprepared = !self.program.prepare.is_empty();
+        self.input_changed();
         &mut self.values
+    }
+
+    /// The next replay has to prepare inputs, if the program does that at all.
+    fn input_changed(&mut self) {
+        self.unprepared = !self.program.prepare.is_empty();
     }
 
     fn layout(&self) -> &Layout {
@@ -144,7 +149,7 @@ impl<T: Element> State<T> {
         }
         let range = slot.range();
         self.values[range].copy_from_slice(data);
-        self.unprepared = !self.program.prepare.is_empty();
+        self.input_changed();
         Ok(())
     }
 
@@ -198,7 +203,7 @@ impl<T: Element> State<T> {
             for (to, &index) in self.values[start..start + data.len()].iter_mut().zip(data) {
                 *to = T::from_f64(f64::from(u32::try_from(index).expect("just checked")));
             }
-            self.unprepared = !self.program.prepare.is_empty();
+            self.input_changed();
         }
         Ok(())
     }

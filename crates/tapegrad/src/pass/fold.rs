@@ -112,7 +112,8 @@ impl Folder<'_> {
     }
 
     fn fold(&mut self, id: NodeId) -> NodeId {
-        // Each rule removes an operation or makes one smaller, so this ends; the limit is against a defect.
+        // Each rule removes an operation, makes one smaller or a sum elementwise, and none makes a sum, so this ends; the limit is
+        // against a defect.
         for _ in 0..64 {
             if self.kinds.of(self.graph, id).is(Kind::LEAF) {
                 break;

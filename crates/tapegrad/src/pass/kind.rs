@@ -26,7 +26,7 @@ impl Kind {
     pub(super) const FORM: Kind = Kind(1 << 6);
     /// Changes nothing when done again.
     pub(super) const IDEMPOTENT: Kind = Kind(1 << 7);
-    /// Is folded by a rule that asks of the operands whether they are the same, or nothing.
+    /// Is folded by a rule that asks of the operands whether they are the same, or how large, or nothing.
     pub(super) const ALONE: Kind = Kind(1 << 8);
     /// Moves elements only.
     pub(super) const LAYOUT: Kind = Kind(1 << 9);

@@ -3,7 +3,7 @@
 //! | form | is |
 //! |---|---|
 //! | `sum` over axes of size 1 | `reshape(x) + 0` |
-//! | `matmul` of `[…, m, 1]` and `[…, 1, n]`, m = 1, n = 1 or many | `broadcast(a) · broadcast(b) + 0` |
+//! | `matmul` of `[…, m, 1]` and `[…, 1, n]`, n at least 16 or one of them a single number | `broadcast(a) · broadcast(b) + 0` |
 //!
 //! A sum begins with 0, and 0 + (−0) is 0: that is why the 0 stays. As elementwise operations they become one pass with what reads them.
 
@@ -66,6 +66,22 @@ mod tests {
         }
         assert!(folded(&tape, row.matmul(tape.input(Tensor::zeros([20, 1])))).contains("matmul"), "twenty terms");
         assert!(folded(&tape, column.matmul(column.transpose())).contains("matmul"), "short rows");
+    }
+
+    #[test]
+    fn products_in_stacks_and_empty_ones_keep_their_values() {
+        let tape = Tape::new();
+        for (a, b) in
+            [([2, 3, 1], [2, 1, 20]), ([2, 0, 1], [2, 1, 20]), ([0, 3, 1], [0, 1, 20]), ([1, 1, 1], [1, 1, 0])]
+        {
+            let [a, b] = [a, b].map(|shape| tape.input(Tensor::from_fn(shape, |i| i as f64 - 4.0)));
+            let product = a.matmul(b);
+            assert!(!folded(&tape, product).contains("matmul"));
+            let program = tape.compile::<f64>(&[product]).unwrap();
+            let mut state = program.state();
+            program.replay(&mut state).unwrap();
+            assert_eq!(state.get(product), product.value().data());
+        }
     }
 
     #[test]

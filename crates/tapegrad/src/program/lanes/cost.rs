@@ -55,7 +55,7 @@ pub(super) fn code_pays<T: Reading>(graph: &Graph, rows: &Rows) -> bool {
                 let instruction = INSTRUCTION * formulas.len(e) as f64;
                 code += instruction * (numel / count * vectors) as f64;
                 steps += instruction * numel.div_ceil(lanes) as f64;
-                // A product of a column and a row. The figures were found when it was a step of its own.
+                // Most likely a product of a column and a row: the figures were found when that was a step of its own.
                 let spread = |&input: &NodeId| graph.op(input).is(&BROADCAST_TO);
                 if node.op.is(&MUL) && node.inputs.iter().all(spread) {
                     steps += PRODUCT;
@@ -121,6 +121,17 @@ mod tests {
             assert!(!is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");
             // Who asks for code gets it.
             assert!(is_code::<f64>(widths, rows, Tier::Optimised), "{widths:?}, {rows} rows");
+        }
+    }
+
+    #[test]
+    fn outputs_that_repeat_a_number_many_times_are_steps() {
+        let tape = Tape::new();
+        let w = tape.param(Tensor::zeros([40_000]));
+        let gradient = tape.grad(w.sum(), &[w])[0];
+        for output in [gradient, gradient.reshape([200, 200])] {
+            let program: Program<f64> = tape.compile(&[output]).unwrap();
+            assert!(!program.0.steps.iter().any(|step| matches!(step, Step::Machine(_))), "a store for each element");
         }
     }
 

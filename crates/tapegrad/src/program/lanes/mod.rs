@@ -35,7 +35,7 @@ use blocks::{Arena, Assembled, Sink, Update, assemble};
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use tapegrad_jit::{Elem, LANES, Source};
 
@@ -76,7 +76,7 @@ pub(super) struct Lowered<T> {
 /// Lowers a program, if it is one for lanes.
 pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<Lowered<T>> {
     // Single numbers have no axes, so their work is known before rows are chosen.
-    if work(wanted.graph, None) > limits.scalars && is_scalar(wanted.graph) {
+    if work(wanted, None) > limits.scalars && is_scalar(wanted.graph) {
         return None;
     }
     let rows = axes::choose(wanted.graph, wanted.updates);
@@ -132,7 +132,7 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     if graph.may_have(|op, _, _| custom(op)) && graph.order().iter().any(|&id| custom(graph.op(id))) {
         return None;
     }
-    if work(graph, Some(rows)) > if is_scalar(graph) { limits.scalars } else { limits.work } {
+    if work(wanted, Some(rows)) > if is_scalar(graph) { limits.scalars } else { limits.work } {
         return None;
     }
     let bounds = along::bounds(graph)?;
@@ -202,7 +202,9 @@ pub(super) fn is_scalar(graph: &Graph) -> bool {
 }
 
 /// How much code the program makes, in operations; without rows, if none are given.
-fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
+fn work(wanted: &Wanted<'_>, rows: Option<&Rows>) -> usize {
+    let graph = wanted.graph;
+    let stored = stored(wanted);
     let row = |id: NodeId| rows.and_then(|rows| rows.axis[id.index()]);
     let count = rows.map_or(1, |rows| rows.count.max(1));
     let per_row = |id: NodeId| graph.shape(id).numel() / row(id).map_or(1, |_| count);
@@ -217,14 +219,26 @@ fn work(graph: &Graph, rows: Option<&Rows>) -> usize {
             }
             Kernel::Sum | Kernel::Max => per_row(node.inputs[0]),
             Kernel::Elementwise(_) | Kernel::Concat => per_row(id),
-            // No code, unless an output stores every copy: so only short ones count less.
-            Kernel::Broadcast if per_row(id) <= 256 => per_row(id) / 8,
+            // Copies are no code, but for those that are stored one by one.
+            Kernel::Broadcast if !stored.contains(&id) => per_row(id) / 8,
             Kernel::Broadcast => per_row(id),
             Kernel::Indexed { .. } => per_row(id).saturating_mul(along::work(graph, id)),
             _ => 0,
         }
     };
     graph.order().iter().map(of).fold(0, usize::saturating_add)
+}
+
+/// The nodes whose elements are outputs, new values of parameters or sides of guards, if in another arrangement.
+fn stored(wanted: &Wanted<'_>) -> HashSet<NodeId> {
+    let arranged = |mut id: NodeId| {
+        while matches!(wanted.graph.node(id).op.kernel, Kernel::Reshape | Kernel::Permute | Kernel::Slice) {
+            id = wanted.graph.node(id).inputs[0];
+        }
+        id
+    };
+    let updated = wanted.updates.iter().map(|(_, value)| value);
+    wanted.outputs.iter().chain(wanted.guards).chain(updated).map(|&id| arranged(id)).collect()
 }
 
 fn column(from: usize, to: usize, len: usize) -> Move {
