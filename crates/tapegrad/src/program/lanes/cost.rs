@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   code    an instruction for each multiplication of a row and each vector of rows, operands and sums in memory;
-//!           elementwise operations over vectors of rows, which few rows do not fill, or over single numbers
+//!           elementwise operations over vectors of rows, which few rows do not fill, or over single numbers;
+//!           slower where it is gone through again and again, and is longer than the cache of instructions
 //!   steps   tiles with sums in registers; a start and an end for each product, and vectors that narrow matrices do not fill;
 //!           elementwise operations over vectors that are full
 //! ```
@@ -15,6 +16,7 @@ use super::axes::Rows;
 use super::formulas::Formulas;
 use crate::ir::{Graph, Kernel, NodeId, Reading};
 use crate::ops::{BROADCAST_TO, MUL};
+use tapegrad_jit::{Block, LANES};
 
 /// Nanoseconds of a multiplication of vectors in code.
 const IN_CODE: f64 = 0.6;
@@ -28,9 +30,36 @@ const PRODUCT: f64 = 150.0;
 const ALONG: f64 = 50.0;
 /// Steps must be that much faster.
 const MARGIN: f64 = 1.35;
+/// So many instructions, of eight bytes in the mean, are what a first-level cache of 32 KiB holds.
+const CACHED: usize = 4096;
+/// How much longer an instruction takes that comes from the second level. (7-96-1-13 with 38 rows, 4754 instructions: 13.4 µs, and 8.7
+/// as steps; 1-87-2-3-7 with 18, 3340 instructions: 3.0 µs, and 4.3.)
+const FROM_AFAR: f64 = 1.5;
 
-/// Whether code is the faster, or about as fast.
-pub(super) fn code_pays<T: Reading>(graph: &Graph, rows: &Rows) -> bool {
+/// What a program takes, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Estimate {
+    code: f64,
+    steps: f64,
+}
+
+impl Estimate {
+    /// Whether code is the faster, or about as fast, if it need not be longer than what the cache holds.
+    pub(super) fn code_pays(self) -> bool {
+        self.code <= MARGIN * self.steps
+    }
+
+    /// The same of code that has been made.
+    pub(super) fn these_pay(self, blocks: &[Block]) -> bool {
+        let is_repeated = |block: &&Block| block.rows.is_some_and(|rows| rows > LANES);
+        let repeated: usize = blocks.iter().filter(is_repeated).map(|block| block.code.len()).sum();
+        let code = if repeated > CACHED { FROM_AFAR * self.code } else { self.code };
+        Estimate { code, ..self }.code_pays()
+    }
+}
+
+/// The estimate for a program, with the rows that are chosen.
+pub(super) fn estimate<T: Reading>(graph: &Graph, rows: &Rows) -> Estimate {
     let lanes = if T::is_f32() { 8 } else { 4 };
     let mut formulas = Formulas::new::<T>();
     let (mut code, mut steps) = (0.0, 0.0);
@@ -69,7 +98,7 @@ pub(super) fn code_pays<T: Reading>(graph: &Graph, rows: &Rows) -> bool {
             _ => {}
         }
     }
-    code <= MARGIN * steps
+    Estimate { code, steps }
 }
 
 #[cfg(test)]
@@ -115,7 +144,8 @@ mod tests {
             assert!(is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");
             assert!(is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");
         }
-        let steps: [(&[usize], usize); 2] = [(&[40, 8], 55), (&[175, 1, 2], 170)];
+        // The last is longer than the cache of instructions, and has rows enough to be gone through again.
+        let steps: [(&[usize], usize); 3] = [(&[40, 8], 55), (&[175, 1, 2], 170), (&[7, 96, 1, 13], 38)];
         for (widths, rows) in steps {
             assert!(!is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");
             assert!(!is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");

@@ -80,10 +80,12 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<L
         return None;
     }
     let rows = axes::choose(wanted.graph, wanted.updates);
-    if limits.estimate && !cost::code_pays::<T>(wanted.graph, &rows) {
+    let estimate = limits.estimate.then(|| cost::estimate::<T>(wanted.graph, &rows));
+    if estimate.is_some_and(|estimate| !estimate.code_pays()) {
         return None;
     }
-    lower_over(wanted, &rows, limits, false)
+    let lowered = lower_over(wanted, &rows, limits, false)?;
+    estimate.is_none_or(|estimate| estimate.these_pay(&lowered.source.blocks)).then_some(lowered)
 }
 
 /// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
