@@ -52,8 +52,14 @@ impl Rewriter<'_> {
         let (shifted, ln_sum) = if self.is_shifted(s) {
             (s, self.make(&LN, &[found.sum], Attrs::None))
         } else {
-            let [ln, _, shifted] = self.shifted_ln_sum(&found);
-            (shifted, ln)
+            let [ln, shift, shifted] = self.shifted_ln_sum(&found);
+            if self.graph.shape(found.sum).numel() == 1 {
+                (shifted, ln)
+            } else {
+                // Each element is divided by the sum that the layout puts there, which may be another group's than its own.
+                let shift = self.lay_out(shift, &found.layout);
+                (self.make(&SUB, &[s, shift], Attrs::None), ln)
+            }
         };
         let ln_sum = self.lay_out(ln_sum, &found.layout);
         self.replace(id, &SUB, &[shifted, ln_sum], Attrs::None)
@@ -176,6 +182,24 @@ mod tests {
             let (found, wanted) = (value_after(&tape, (e / e.sum()).ln())[0], -(b - a).exp().ln_1p());
             // The sum, which is just above 1, is exact to half an ULP.
             assert!((found - wanted).abs() <= f64::EPSILON, "{a}, {b}: {found}, expected {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_sum_of_another_group_comes_with_its_own_maximum() {
+        let x: [[f64; 2]; 2] = [[0.0, 1.0], [10.0, 12.0]];
+        let sum = |group: [f64; 2]| group[0].exp() + group[1].exp();
+        let (rows, columns) = (x.map(sum), [0, 1].map(|j| sum([x[0][j], x[1][j]])));
+        let tape = Tape::new();
+        let e = tape.input(x).exp();
+        // Over rows, the NumPy rule puts the sum of row j into column j; and the other way round.
+        let by_rows = (e / e.sum_over(&[1])).ln();
+        let by_columns = (e / e.sum_keep(&[0]).reshape([2, 1])).ln();
+        for (root, of) in [(by_rows, [rows, rows]), (by_columns, columns.map(|sum| [sum; 2]))] {
+            let wanted = (0..4).map(|i| x[i / 2][i % 2] - of[i / 2][i % 2].ln());
+            for (found, wanted) in value_after(&tape, root).into_iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-14 * wanted.abs().max(1.0), "{found}, expected {wanted}");
+            }
         }
     }
 
