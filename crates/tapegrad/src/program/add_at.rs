@@ -88,12 +88,14 @@ pub(super) fn absorb(graph: &mut Graph, roots: &[NodeId]) {
         return;
     }
     let mut readers = vec![0u32; graph.index_bound()];
-    let inputs = graph.order().iter().flat_map(|&id| graph.node(id).inputs);
+    // (What only somebody reads whom nobody needs has no place to be added to.)
+    let needed = graph.ancestors(roots.iter().copied());
+    let order = graph.order().iter().filter(|id| needed[id.index()]);
+    let inputs = order.flat_map(|&id| graph.node(id).inputs);
     inputs.chain(roots).for_each(|id| readers[id.index()] += 1);
     let mut gone = vec![false; graph.index_bound()];
     for id in graph.order().to_vec() {
         let node = graph.node(id);
-        // (What nobody reads has no place to be added to.)
         if !node.op.is(&ADD) || readers[id.index()] == 0 {
             continue;
         }
@@ -176,12 +178,17 @@ mod tests {
         let tape = Tape::new();
         let x = tape.input(Tensor::from_fn([3, 4], |i| i as f64));
         let at = tape.index_input(crate::ir::Indices::new([3, 1], &[1, 3, 2]).unwrap());
-        let y = (x * 2.0).add_along_axis(1, at, tape.input([[1.0], [2.0], [3.0]])).powi(0);
+        let sum = (x * 2.0).add_along_axis(1, at, tape.input([[1.0], [2.0], [3.0]]));
         let passes = crate::pass::Passes { dce: false, ..crate::pass::Passes::default() };
-        let program: Program<f64> = tape.compile_with(&[y], &CompileOptions::default().passes(passes)).unwrap();
-        let mut state = program.state();
-        program.replay(&mut state).unwrap();
-        assert_eq!(state.get(y), [1.0; 12]);
+        for y in [sum.powi(0), sum.reshape([12]).powi(0)] {
+            for tier in [Tier::Interpreter, Tier::Auto] {
+                let options = CompileOptions::default().passes(passes).tier(tier);
+                let program: Program<f64> = tape.compile_with(&[y], &options).unwrap();
+                let mut state = program.state();
+                program.replay(&mut state).unwrap();
+                assert_eq!(state.get(y), [1.0; 12]);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! - $\ln \sum e^x$ becomes $m + \ln \sum e^{x-m}$ with $m = \max x$ (0 where that is not finite, without derivative): the
 //!   same number, but $e^x$ overflows beyond 709 and underflows to $\ln 0$ below −745. Sums that are shifted already stay.
 //! - $\ln(e^s / \sum e^s)$ becomes $(s - m) - \ln \sum e^{s-m}$: the same number, but a quotient that underflows has the logarithm
-//!   −∞ and no derivative, and one near 1 has lost its digits. (With $m$ added to the logarithm first, so would the difference.)
+//!   −∞ and no derivative, and one near 1 has lost its digits. (With $m$ added to the logarithm first, so would the difference.) The $m$ is
+//!   that of the sum which $e^s$ is divided by, whatever group $s$ is in itself.
 //!
 //! Between the sum and its user may stand reshapes and broadcasts, which commute with the logarithm.
 
