@@ -40,7 +40,7 @@ pub(crate) struct Tally<'a> {
     targets: &'a Targets,
     decision: Decision,
     right: usize,
-    squared_error: f64,
+    squared_error: Squares,
 }
 
 /// What a prediction decides.
@@ -62,7 +62,7 @@ impl<'a> Tally<'a> {
             Loss::BceWithLogits => Decision::AtLeast(0.0),
             Loss::HalfSse | Loss::Mse => Decision::Number,
         };
-        Tally { targets: data.targets(), decision, right: 0, squared_error: 0.0 }
+        Tally { targets: data.targets(), decision, right: 0, squared_error: Squares::default() }
     }
 
     /// Adds the predictions for the rows from `start` on.
@@ -70,7 +70,8 @@ impl<'a> Tally<'a> {
         match self.targets {
             Targets::Classes { labels, count } => {
                 let rows = predictions.chunks_exact(*count).zip(&labels[start..]);
-                self.right += rows.filter(|(row, label)| largest(row) == **label).count();
+                let is_right = |row: &[T], label: usize| largest(row) == label && !is_nan(&row[label]);
+                self.right += rows.filter(|(row, label)| is_right(row, **label)).count();
             }
             Targets::Real(targets) => {
                 let columns = targets.shape().dims()[1];
@@ -78,7 +79,7 @@ impl<'a> Tally<'a> {
                 if let Decision::AtLeast(bound) = self.decision {
                     self.right += pairs.filter(|(p, t)| (*p >= bound) == (**t >= 0.5)).count();
                 } else {
-                    self.squared_error += pairs.map(|(p, t)| (p - t).powi(2)).sum::<f64>();
+                    pairs.for_each(|(p, t)| self.squared_error.add(p - t));
                 }
             }
         }
@@ -89,9 +90,9 @@ impl<'a> Tally<'a> {
         match (self.targets, self.decision) {
             (Targets::Classes { labels, .. }, _) => accuracy = Some(self.right as f64 / labels.len() as f64),
             (Targets::Real(t), Decision::Number) => {
-                rmse = Some((self.squared_error / t.data().len() as f64).sqrt());
+                rmse = Some(self.squared_error.root_of_mean(t.data().len()));
                 let deviation = squared_deviation(t.data(), t.shape().dims()[1]);
-                r2 = (deviation > 0.0).then(|| 1.0 - self.squared_error / deviation);
+                r2 = deviation.is_positive().then(|| 1.0 - self.squared_error.over(deviation));
             }
             (Targets::Real(t), _) => accuracy = Some(self.right as f64 / t.data().len() as f64),
         }
@@ -99,21 +100,67 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// The position of the largest number; of equal ones the first. NaN is never larger.
+/// The position of the largest number; of equal ones the first. NaN is less than all numbers.
 pub(crate) fn largest<T: PartialOrd + Copy>(row: &[T]) -> usize {
-    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+    let is_larger = |i: usize, best: usize| row[i] > row[best] || is_nan(&row[best]) && !is_nan(&row[i]);
+    (1..row.len()).fold(0, |best, i| if is_larger(i, best) { i } else { best })
+}
+
+fn is_nan<T: PartialOrd>(x: &T) -> bool {
+    x.partial_cmp(x).is_none()
 }
 
 /// The sum over all columns of squared deviations from the column's mean.
-fn squared_deviation(data: &[f64], columns: usize) -> f64 {
+fn squared_deviation(data: &[f64], columns: usize) -> Squares {
     let n = (data.len() / columns) as f64;
-    let of_column = |c: usize| {
+    let mut squares = Squares::default();
+    for c in 0..columns {
         // Counted from the first, so that equal numbers have no deviation by rounding.
         let column = || data.iter().skip(c).step_by(columns).map(|x| x - data[c]);
         let mean = column().map(|x| x / n).sum::<f64>();
-        column().map(|x| (x - mean).powi(2)).sum::<f64>()
-    };
-    (0..columns).map(of_column).sum()
+        column().for_each(|x| squares.add(x - mean));
+    }
+    squares
+}
+
+/// A sum of squares that may be beyond all numbers: `sum`·`scale`², where the scale is a power of two about as large as the largest
+/// number that was squared. Scaling by powers of two rounds nothing, so within the numbers the results are those of a plain sum.
+#[derive(Clone, Copy, Debug)]
+struct Squares {
+    sum: f64,
+    scale: f64,
+}
+
+impl Default for Squares {
+    fn default() -> Self {
+        Squares { sum: 0.0, scale: f64::MIN_POSITIVE }
+    }
+}
+
+impl Squares {
+    fn add(&mut self, x: f64) {
+        // The number without its fraction; ∞ and NaN are no scales, and make the sum what it is.
+        let scale = f64::from_bits(x.to_bits() & f64::INFINITY.to_bits());
+        if scale.is_finite() && scale > self.scale && self.sum.is_finite() {
+            self.sum *= (self.scale / scale).powi(2);
+            self.scale = scale;
+        }
+        self.sum += (x / self.scale).powi(2);
+    }
+
+    fn is_positive(self) -> bool {
+        self.sum > 0.0
+    }
+
+    fn root_of_mean(self, count: usize) -> f64 {
+        (self.sum / count as f64).sqrt() * self.scale
+    }
+
+    /// The quotient of two sums.
+    fn over(self, other: Squares) -> f64 {
+        let quotient = self.sum / other.sum;
+        if quotient.is_finite() { quotient * (self.scale / other.scale).powi(2) } else { quotient }
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_is_never_the_largest_nor_right() {
+        let nan = f64::NAN;
+        assert_eq!([largest(&[nan, 1.0, 2.0]), largest(&[1.0, nan, 0.0]), largest(&[nan, nan])], [2, 0, 0]);
+        let data = Dataset::classes([[0.0], [0.0]], [1, 0], 2).unwrap();
+        assert_eq!(tally(Loss::CrossEntropy, &data, &[&[nan, -1.0, nan, nan]]).accuracy, Some(0.5));
+    }
+
+    #[test]
     fn binary_predictions_are_cut_at_one_half() {
         let data = Dataset::real([[0.0], [0.0], [0.0]], [[1.0], [0.0], [1.0]]).unwrap();
         assert_eq!(tally(Loss::Bce, &data, &[&[0.6, 0.4, 0.3]]).accuracy, Some(2.0 / 3.0));
@@ -157,6 +212,13 @@ mod tests {
         let metrics = tally(Loss::Mse, &data, &[&[1.0, 10.0], &[2.0, 17.0]]);
         assert_eq!(metrics.rmse, Some(2.5_f64.sqrt()));
         assert_eq!(metrics.r2, Some(1.0 - 10.0 / 52.0));
+        for scale in [1e-170, 1e-310, 1e200] {
+            let data = Dataset::real([[0.0], [0.0]], [[scale], [-scale]]).unwrap();
+            let metrics = tally(Loss::Mse, &data, &[&[0.0, 0.0]]);
+            assert_eq!((metrics.rmse, metrics.r2), (Some(scale), Some(0.0)), "squares that overflow or vanish");
+            assert_eq!(tally(Loss::Mse, &data, &[&[f64::INFINITY, 0.0]]).rmse, Some(f64::INFINITY));
+            assert!(tally(Loss::Mse, &data, &[&[f64::NAN, 0.0]]).rmse.unwrap().is_nan());
+        }
         let constant = Dataset::real([[0.0], [0.0]], [[1.0], [1.0]]).unwrap();
         assert_eq!(tally(Loss::Mse, &constant, &[&[1.0, 1.0]]).r2, None);
         for rows in [6, 10] {

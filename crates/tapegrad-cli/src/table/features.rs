@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_not_lost_in_a_column_that_is_passed_over() {
+        for text in ["a,note\n1,\"first\n2,second\n3,third\n", "a,note\n1,\"first\n2,\"second\n3,third\n"] {
+            let problem = read(text, &["a"], &[]).unwrap_err();
+            assert!(problem.ends_with("row 2: a quote that is not closed"), "{problem}");
+        }
+        assert_eq!(read("a,note\n1,\"two\nlines\"\n2,\n", &["a"], &[]).unwrap().values, [1.0, 2.0]);
+    }
+
+    #[test]
     fn a_feature_found_by_position_is_not_taken_for_the_target() {
         // Trained without header on `column 1` as the target; applied to a table that lacks it.
         let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();

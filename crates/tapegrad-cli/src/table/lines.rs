@@ -1,4 +1,4 @@
-//! Owns the bytes of a CSV file on their way to the CSV reader: counts lines and limits records.
+//! Owns the bytes of a CSV file on their way to the CSV reader: counts lines, limits records, and refuses an end within quotes.
 //!
 //! The `csv` crate counts a line feed that follows a carriage return, and blank lines, as part of
 //! the record after them, so its line numbers drift; here each line that is not blank is noted
@@ -21,11 +21,28 @@ pub(super) struct Lines<R> {
     limit: usize,
     since_record: usize,
     over_limit: bool,
+    separator: u8,
+    field: Field,
+    /// The line where the last quoted field began, and whether it goes on in another.
+    opened: u64,
+    spans: bool,
+    unclosed: Option<u64>,
+}
+
+/// Where in a field the bytes read so far end, by the rules of the `csv` crate: a quote that a field begins with is closed by the next
+/// that is not doubled; all others are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Start,
+    Plain,
+    Quoted,
+    /// After a quote in a quoted field: its end, or the first of two that stand for one.
+    AfterQuote,
 }
 
 impl<R: Read> Lines<R> {
     /// `limit` is the most bytes that may be read for one record, read-ahead included.
-    pub(super) fn new(inner: R, limit: usize) -> Self {
+    pub(super) fn new(inner: R, separator: u8, limit: usize) -> Self {
         Lines {
             inner,
             offset: 0,
@@ -36,6 +53,11 @@ impl<R: Read> Lines<R> {
             limit,
             since_record: 0,
             over_limit: false,
+            separator,
+            field: Field::Start,
+            opened: 0,
+            spans: false,
+            unclosed: None,
         }
     }
 
@@ -49,12 +71,40 @@ impl<R: Read> Lines<R> {
         self.over_limit
     }
 
+    /// The line of a quote, if the last read failed because it is not closed: the file ends within a field, or text follows one that
+    /// spans lines, which another's quote has ended. The rows in between would be a cell.
+    pub(super) fn unclosed(&self) -> Option<u64> {
+        self.unclosed
+    }
+
     /// The line, from 1, of the record that starts at or after `offset`; earlier ones are forgotten.
     pub(super) fn line_at(&mut self, offset: u64) -> u64 {
         while self.starts.front().is_some_and(|&(start, _)| start < offset) {
             self.starts.pop_front();
         }
         self.starts.front().map_or(self.line, |&(_, line)| line)
+    }
+
+    fn field_after(&mut self, byte: u8) -> Field {
+        match (self.field, byte) {
+            (Field::Start, b'"') => {
+                (self.opened, self.spans) = (self.line, false);
+                Field::Quoted
+            }
+            (Field::AfterQuote, b'"') => Field::Quoted,
+            (Field::Quoted, b'"') => Field::AfterQuote,
+            (Field::Quoted, byte) => {
+                self.spans |= matches!(byte, b'\n' | b'\r');
+                Field::Quoted
+            }
+            (_, b'\n' | b'\r') => Field::Start,
+            (_, byte) if byte == self.separator => Field::Start,
+            (Field::AfterQuote, byte) if self.spans && byte != b' ' => {
+                self.unclosed.get_or_insert(self.opened);
+                Field::Plain
+            }
+            _ => Field::Plain,
+        }
     }
 
     fn note(&mut self, bytes: &[u8]) {
@@ -73,6 +123,7 @@ impl<R: Read> Lines<R> {
                 _ => {}
             }
             self.after_carriage_return = byte == b'\r';
+            self.field = self.field_after(byte);
         }
         self.offset += bytes.len() as u64;
     }
@@ -87,6 +138,12 @@ impl<R: Read> Read for Lines<R> {
         let count = self.inner.read(buffer)?;
         self.since_record += count;
         self.note(&buffer[..count]);
+        if count == 0 && self.field == Field::Quoted {
+            self.unclosed.get_or_insert(self.opened);
+        }
+        if self.unclosed.is_some() {
+            return Err(io::Error::other("a quote that is not closed"));
+        }
         Ok(count)
     }
 }
@@ -97,7 +154,7 @@ mod tests {
     use super::*;
 
     fn record_lines(text: &str) -> Vec<u64> {
-        let lines = Lines::new(text.as_bytes(), 1000);
+        let lines = Lines::new(text.as_bytes(), b',', 1000);
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(lines);
         let mut record = csv::ByteRecord::new();
         let mut out = Vec::new();
@@ -122,8 +179,39 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_not_closed_is_refused_with_its_line() {
+        for (text, line) in [
+            ("a,\"b", Some(1)),
+            ("a,b\n\"1,2\n", Some(2)),
+            ("\"a\"\"", Some(1)),
+            ("a,\"b\"\",c", Some(1)),
+            ("\"", Some(1)),
+            ("a,\"b\"", None),
+            ("a,\"b\"\"\"", None),
+            ("a,b\"c", None),
+            ("a,\"b\"c\"d", None),
+            ("a, \"b", None),
+            ("a\n\"b\nc\"\n", None),
+            ("a\n\"b\nc\" ,1\n", None),
+            ("", None),
+        ] {
+            let mut lines = Lines::new(text.as_bytes(), b',', 1000);
+            let end = io::copy(&mut lines, &mut io::sink());
+            assert_eq!((end.is_err(), lines.unclosed()), (line.is_some(), line), "{text:?}");
+            // The reader of the `csv` crate agrees: what is added after an open quote is part of the same cell.
+            let longer = format!("{text}\nend");
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(longer.as_bytes());
+            let last = reader.byte_records().last().unwrap().unwrap();
+            assert_eq!(last.as_slice() != b"end", line.is_some(), "{text:?}");
+        }
+        let mut lines = Lines::new(&b"a,b\n1,\"x\n2,\"y\n"[..], b',', 1000);
+        assert!(io::copy(&mut lines, &mut io::sink()).is_err(), "closed by one that was to open the next");
+        assert_eq!(lines.unclosed(), Some(2));
+    }
+
+    #[test]
     fn a_record_longer_than_the_limit_is_not_read_to_its_end() {
-        let mut lines = Lines::new(io::repeat(b'x'), 1 << 20);
+        let mut lines = Lines::new(io::repeat(b'x'), b',', 1 << 20);
         let mut buffer = vec![0; 1 << 16];
         let mut read = 0;
         while let Ok(count) = lines.read(&mut buffer) {

@@ -59,7 +59,7 @@ impl Rows {
             .flexible(true)
             .delimiter(separator)
             .buffer_capacity(1 << 16)
-            .from_reader(Lines::new(Cursor::new(prefix).chain(file), MAX_RECORD_BYTES));
+            .from_reader(Lines::new(Cursor::new(prefix).chain(file), separator, MAX_RECORD_BYTES));
         let mut rows = Rows {
             path: path.to_owned(),
             reader,
@@ -213,7 +213,12 @@ impl Rows {
                     let line = self.reader.get_mut().line_at(start);
                     return Err(self.error(problem).at_line(line));
                 }
-                Err(error) => return Err(self.error(format!("cannot be read: {error}"))),
+                Err(error) => {
+                    return Err(match self.reader.get_ref().unclosed() {
+                        Some(line) => self.error("a quote that is not closed").at_line(line),
+                        None => self.error(format!("cannot be read: {error}")),
+                    });
+                }
             }
             let start = self.record.position().map_or(0, csv::Position::byte);
             self.line = self.reader.get_mut().line_at(start);

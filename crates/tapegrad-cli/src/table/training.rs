@@ -80,13 +80,14 @@ pub fn read_table(path: &Path, options: ReadOptions<'_>) -> Result<Table, TableE
     Ok(Table { features, values, rows: row_count, target_name, target })
 }
 
-/// The label of the first row, if no other row has it while all other labels are in several: a name with numbers beside it for names.
+/// The label of the first row, if no other row has it while most other labels are in several: a name with numbers beside it for names.
 fn first_alone(target: &Target) -> Option<&str> {
     let Target::Classes { labels, codes } = target else { return None };
     let mut counts = vec![0; labels.len()];
     codes.iter().for_each(|&code| counts[code as usize] += 1);
     let first = *codes.first()? as usize;
-    let alone = counts.iter().enumerate().all(|(label, &count)| (count == 1) == (label == first));
+    let several = counts.iter().filter(|&&count| count > 1).count();
+    let alone = counts[first] == 1 && several > labels.len() - 1 - several;
     // A number is no name.
     (alone && labels[first].parse::<f64>().is_err()).then_some(labels[first].as_str())
 }
@@ -176,6 +177,13 @@ mod tests {
         assert_eq!(refusal(format!("0,1,2,species\n{rows}")), counted);
         let alone = "row 1, column `column 4`: `species` is in no other row: is it a name? say --header or --no-header";
         assert_eq!(refusal(format!("10,20,30,species\n{rows}")), alone);
+        assert_eq!(
+            refusal(format!("10,20,30,species\n{rows}5.9,3.0,5.1,other\n")),
+            alone,
+            "most others are in several"
+        );
+        let varied = "1,species\n2,a\n3,b\n4,b\n5,c\n";
+        assert_eq!(read(varied).unwrap().rows, 5, "a class of one row among others");
         for (header, labels) in [(Some(true), 2), (Some(false), 3)] {
             let options = ReadOptions { header, ..Default::default() };
             let table = read_bytes(format!("0,1,2,species\n{rows}").as_bytes(), options).unwrap();
@@ -261,11 +269,13 @@ mod tests {
 
     #[test]
     fn a_quote_that_is_not_closed_does_not_swallow_rows_in_silence() {
+        for text in ["a,y\n1,x\n2,\"x\n3,y\n", "a,y\n1,x\n2,\"x\n3,\"y\n", "a,b\n1,2\n\"2,3\n4,5\n"] {
+            assert_eq!(refusal(text), "row 3: a quote that is not closed");
+        }
         assert_eq!(
-            refusal("a,y\n1,x\n2,\"x\n3,y\n"),
+            refusal("a,y\n1,x\n2,\"x\n3,y\"\n"),
             "row 3, column `y`: expected a class label, found `x\\n3,y` (a quote that is not closed?)"
         );
-        assert_eq!(refusal("a,b\n1,2\n\"2,3\n4,5\n"), "row 3: found 1 column, expected 2 as in the header");
     }
 
     #[test]

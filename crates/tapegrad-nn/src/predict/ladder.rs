@@ -74,7 +74,7 @@ impl<T: Element> Ladder<T> {
         features: usize,
         measure: Option<(Objective, &Targets)>,
     ) -> Result<Self, PredictError> {
-        check_features(model, features)?;
+        check_model(tape, model, features)?;
         let options = CompileOptions::default().assigns(false);
         let mut outputs = 0;
         let mut rungs = Vec::new();
@@ -182,8 +182,13 @@ impl<T: Element> Ladder<T> {
     }
 }
 
-/// Whether the network takes rows of so many features.
-pub(crate) fn check_features(model: &dyn Module, features: usize) -> Result<(), PredictError> {
+/// Whether the network is on the tape, and takes rows of so many features.
+pub(crate) fn check_model(tape: &Tape, model: &dyn Module, features: usize) -> Result<(), PredictError> {
+    for param in model.params() {
+        // Asked for the sake of the error.
+        let not_there = |error| PredictError::new(format!("the network is not on this tape: {error}"));
+        tape.try_assigned(param).map_err(not_there)?;
+    }
     match model.features() {
         Some(wanted) if wanted != features => {
             Err(PredictError::new(format!("the network takes {wanted} features, the rows have {features}")))

@@ -9,7 +9,7 @@
 
 mod ladder;
 
-pub(crate) use ladder::{Ladder, Objective, check_features, output_columns};
+pub(crate) use ladder::{Ladder, Objective, check_model, output_columns};
 
 use crate::error::ModelError;
 use crate::layer::Module;
@@ -46,7 +46,7 @@ impl<T: Element> Predictor<T> {
     /// Compiles a network of `features` inputs, with the weights it was recorded with.
     ///
     /// # Errors
-    /// If the network takes another number of inputs, does not give one row per row, or cannot be compiled.
+    /// If the network is on another tape, takes another number of inputs, does not give one row per row, or cannot be compiled.
     pub fn new(tape: &Tape, model: &dyn Module, features: usize) -> Result<Self, PredictError> {
         let ladder = Ladder::record(tape, model, features, None)?;
         Ok(Predictor { ladder, params: named_params(model) })

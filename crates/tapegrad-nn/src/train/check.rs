@@ -5,11 +5,12 @@ use crate::data::{Dataset, Targets};
 use crate::error::DataError;
 use crate::layer::Module;
 use crate::loss::Loss;
-use crate::predict::check_features;
-use tapegrad::{Element, Tensor};
+use crate::predict::check_model;
+use tapegrad::{Element, Tape, Tensor};
 
 pub(super) fn check<T: Element>(
     trainer: &Trainer,
+    tape: &Tape,
     model: &dyn Module,
     training: &Dataset,
     validation: Option<&Dataset>,
@@ -19,7 +20,7 @@ pub(super) fn check<T: Element>(
     if model.params().is_empty() {
         return Err(TrainError::Setting("the network has no parameters to train".to_owned()));
     }
-    check_features(model, training.feature_count())?;
+    check_model(tape, model, training.feature_count())?;
     for (what, data) in [("training", Some(training)), ("validation", validation)] {
         if let Some(data) = data {
             dataset::<T>(what, trainer.objective.loss, data)?;

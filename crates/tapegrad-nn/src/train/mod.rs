@@ -152,11 +152,12 @@ impl Trainer {
     /// Trains a network recorded on `tape`, in `T` (`f32` or `f64`).
     ///
     /// The values the parameters were recorded with are the start, and stay on the tape; the trained ones are in the
-    /// result. Assignments of your own to these parameters have no part in the training, and are on the tape again when this returns. A
-    /// validation part is measured after every epoch.
+    /// result. Assignments of your own to these parameters have no part in the training, and are on the tape again when this returns; those to
+    /// other parameters of the tape are carried out in each step (running means, say), and are no part of what is saved. A validation part is
+    /// measured after every epoch.
     ///
     /// # Errors
-    /// If data, network, loss and settings do not fit each other, or the loss becomes infinite or undefined.
+    /// If data, network, loss and settings do not fit each other, the network is on another tape, or the loss becomes infinite or undefined.
     pub fn fit<T: Element>(
         &self,
         tape: &Tape,
@@ -226,7 +227,7 @@ impl Trainer {
         training: &'a Dataset,
         validation: Option<&'a Dataset>,
     ) -> Result<Training<'a, T>, TrainError> {
-        check::check::<T>(self, model, training, validation)?;
+        check::check::<T>(self, tape, model, training, validation)?;
         Training::new(self, tape, model, training, validation)
     }
 }

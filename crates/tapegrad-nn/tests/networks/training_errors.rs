@@ -52,6 +52,19 @@ fn settings_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_network_on_another_tape_is_refused() {
+    let (tape, other) = (Tape::new(), Tape::new());
+    let net = Mlp::builder([1, 1]).build(&tape, &mut Rng::seed(1)).unwrap();
+    let training = trainer(Loss::Mse).fit::<f64>(&other, &net, &line(), None).unwrap_err().to_string();
+    let predicting = Predictor::<f64>::new(&other, &net, 1).err().unwrap().to_string();
+    for message in [training, predicting] {
+        assert!(message.starts_with("the network is not on this tape: "), "{message}");
+        assert!(message.contains("a value of another tape"), "{message}");
+    }
+    assert!(other.is_empty(), "nothing was recorded");
+}
+
+#[test]
 fn rows_that_do_not_fit_the_network_or_the_loss_are_refused() {
     let mse = trainer(Loss::Mse);
     refused(&mse, [2, 1], &line(), None, "the network takes 2 features, the rows have 1");

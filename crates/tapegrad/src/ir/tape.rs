@@ -372,13 +372,22 @@ impl Tape {
     /// The value that is assigned to `param` at the end of every replay, if one is.
     ///
     /// # Panics
-    /// If the handle is not valid.
+    /// As [`Tape::try_assigned`] fails.
     #[must_use]
     #[track_caller]
     pub fn assigned(&self, param: Var) -> Option<Var> {
-        let ids = self.ids("assigned", &[param], Location::caller()).or_raise();
-        let value = self.with(|r| r.assigned.get(ids[0]).map(|&place| r.assigns[place].1))?;
-        Some(Var::new(self.key(), value))
+        self.try_assigned(param).or_raise()
+    }
+
+    /// [`Tape::assigned`], returning the error.
+    ///
+    /// # Errors
+    /// If the handle is not valid.
+    #[track_caller]
+    pub fn try_assigned(&self, param: Var) -> Result<Option<Var>, RecordError> {
+        let ids = self.ids("assigned", &[param], Location::caller())?;
+        let value = self.with(|r| r.assigned.get(ids[0]).map(|&place| r.assigns[place].1));
+        Ok(value.map(|value| Var::new(self.key(), value)))
     }
 
     /// The nodes behind handles, after checking that they are this tape's and exist.
