@@ -48,6 +48,15 @@ struct Opened {
     constants: Vec<Var>,
 }
 
+/// A derivative of the step is recorded once for all steps, so no rule in it may choose by numbers, which are not there yet.
+fn chooses_nothing(tape: &Tape) -> Result<(), CompileError> {
+    let Some(line) = tape.with(|r| r.guards.first().map(|guard| guard.location)) else { return Ok(()) };
+    Err(CompileError::new(format!(
+        "a derivative of the step compares values at {line}, but it is recorded once for all steps\n  \
+         help: `select` chooses anew in every step"
+    )))
+}
+
 /// A value on the tape of a step has no number: it stands for all steps.
 pub(super) fn unknown(shape: &Shape) -> Tensor {
     Tensor::full(shape, f64::NAN)
@@ -146,6 +155,7 @@ impl Body {
             // A zero may stand for a state that nothing reads, or a branch that is not taken.
             let found = transform::vjp(tape.key(), &outputs, true, &wrt, Location::caller());
             let found = found.map_err(|error| CompileError::new(error.to_string()))?;
+            chooses_nothing(&tape)?;
             let (of_states, of_constants) = found.split_at(states.len());
             for (&ct, found) in cts.iter().zip(of_states) {
                 tape.assign(ct, found.unwrap_or_else(|| ct.scalar(0.0).broadcast_to(ct.shape())));
@@ -183,6 +193,7 @@ impl Body {
             wrt.into_iter().zip(moved_states.iter().chain(&moved_constants).copied()).collect();
         // What does not move has a tangent of zeros here.
         let tangents = transform::jvp(tape.key(), &pairs, true, &nexts, Location::caller()).map_err(failed)?;
+        chooses_nothing(&tape)?;
         let tangents = tangents.into_iter().zip(&moved_states);
         let tangents = tangents.map(|(t, like)| t.unwrap_or_else(|| like.scalar(0.0).broadcast_to(like.shape())).id());
         let [n, m] = self.numbers;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::check::{GradcheckOptions, gradcheck, gradgradcheck, jvp_check};
+use tapegrad::num::Num;
 use tapegrad::{CompileOptions, Element, Passes, RecordErrorKind, ScanOptions, Tape, Tensor, Tier, Var};
 
 /// A pendulum that is held back, pushed by a matrix: a number and a vector, by constants of three shapes.
@@ -315,4 +316,37 @@ fn a_step_that_uses_a_value_from_outside_is_told_so() {
     let tape = Tape::new();
     let (x, outside) = (tape.input(1.0), tape.input(2.0));
     let _ = tape.scan(&[x], &[], 3, |s, _| [s[0] * outside]);
+}
+
+/// A function whose derivative is chosen by an `if`, which is a guard where it is recorded on its own.
+fn chosen_by_rule(tape: &Tape) -> (Var, Var) {
+    tapegrad::elementwise! {
+        /// A function of this test.
+        trait Leaks;
+        /// $x$ where it is positive, else half of it.
+        LEAK leak(x) -> y {
+            forward: x.lit(0.0).is_less(x).pick(x, x * 0.5),
+            partials: [if x > 0.0 { x.lit(1.0) } else { x.lit(0.5) }],
+            onnx: None,
+            samples: [[1.5]],
+        }
+    }
+    let x = tape.input(2.0);
+    (x, tape.scan(&[x], &[], 3, |s, _| [s[0].leak()])[0])
+}
+
+#[test]
+#[should_panic(expected = "a derivative of the step compares values at")]
+fn a_rule_that_compares_is_refused_backwards() {
+    let tape = Tape::new();
+    let (x, y) = chosen_by_rule(&tape);
+    let _ = tape.grad(y, &[x]);
+}
+
+#[test]
+#[should_panic(expected = "a derivative of the step compares values at")]
+fn a_rule_that_compares_is_refused_forwards() {
+    let tape = Tape::new();
+    let (x, y) = chosen_by_rule(&tape);
+    let _ = tape.jvp(&[y], &[x], &[tape.constant(1.0)]);
 }
