@@ -53,7 +53,7 @@ fn chooses_nothing(tape: &Tape) -> Result<(), CompileError> {
     let Some(line) = tape.with(|r| r.guards.first().map(|guard| guard.location)) else { return Ok(()) };
     Err(CompileError::new(format!(
         "a derivative of the step compares values at {line}, but it is recorded once for all steps\n  \
-         help: `select` chooses anew in every step"
+         help: `pick`, or `select`, chooses anew in every step"
     )))
 }
 
