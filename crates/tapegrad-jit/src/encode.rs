@@ -55,6 +55,7 @@ pub(crate) const RDX: u8 = 2;
 pub(crate) const RCX: u8 = 1;
 pub(crate) const R8: u8 = 8;
 pub(crate) const R9: u8 = 9;
+pub(crate) const R10: u8 = 10;
 pub(crate) const R11: u8 = 11;
 pub(crate) const R13: u8 = 13;
 pub(crate) const R14: u8 = 14;
@@ -219,6 +220,17 @@ impl Assembler {
         self.address(0x8B, to, m);
     }
 
+    /// Loads 32 bits into a general register, with their sign.
+    pub(crate) fn load_sign_extended(&mut self, to: u8, m: Mem) {
+        self.address(0x63, to, m);
+    }
+
+    /// `to += from`
+    pub(crate) fn add(&mut self, to: u8, from: u8) {
+        self.rex(from, to);
+        self.bytes.extend([0x01, 0xC0 | ((from & 7) << 3) | (to & 7)]);
+    }
+
     fn address(&mut self, opcode: u8, to: u8, m: Mem) {
         let index = m.index.is_some_and(|i| i >= 8);
         let mut inst = Bytes::default();
@@ -278,11 +290,33 @@ impl Assembler {
     /// Jumps to where [`Assembler::land`] will be called.
     pub(crate) fn jump_forward(&mut self, condition: Jump) -> Pending {
         self.bytes.extend([0x0F, 0x80 | condition as u8]);
+        self.pending()
+    }
+
+    /// Jumps to where [`Assembler::land`] will be called, always.
+    pub(crate) fn jump_later(&mut self) -> Pending {
+        self.bytes.push(0xE9);
+        self.pending()
+    }
+
+    /// Calls what begins where [`Assembler::land`] will be called.
+    pub(crate) fn call_later(&mut self) -> Pending {
+        self.bytes.push(0xE8);
+        self.pending()
+    }
+
+    /// The address of where [`Assembler::land`] will be called.
+    pub(crate) fn lea_of_later(&mut self, to: u8) -> Pending {
+        self.bytes.extend([0x48 | (u8::from(to >= 8) << 2), 0x8D, ((to & 7) << 3) | 5]);
+        self.pending()
+    }
+
+    fn pending(&mut self) -> Pending {
         self.imm32(0);
         Pending(self.bytes.len() - 4)
     }
 
-    /// The target of a jump.
+    /// The target of a jump, a call or an address.
     pub(crate) fn land(&mut self, Pending(at): Pending) {
         let distance = i32::try_from(self.bytes.len() - at - 4).expect("code is far smaller than 2 GiB");
         self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());

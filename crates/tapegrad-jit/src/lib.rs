@@ -86,5 +86,5 @@ pub use ir::{
 #[cfg(target_arch = "x86_64")]
 pub use pass::{Passes, compile_passes};
 #[cfg(target_arch = "x86_64")]
-pub use scalars::{Scalars, compile_scalars};
+pub use scalars::{Scalars, compile_scalars, repeats};
 pub use verify::{Defect, MOST_ELEMENTS, verify, verify_pass};

@@ -58,11 +58,27 @@ const BYTES_EACH: usize = 12;
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8);
 
 /// Compiles pieces of straight code: with [`Effort::Quick`] instruction by instruction, with [`Effort::Thorough`] repetition in it
-/// as vectors and loops. The results are the same.
+/// as vectors, loops and calls. The results are the same.
 ///
 /// # Errors
 /// If the CPU is not supported, an instruction names a place outside the arena, or there is no memory.
 pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effort) -> Result<Scalars, CompileError> {
+    compile(sources, effort, pack::FAR)
+}
+
+/// Whether code is for the greater part the same operations again and again, so that [`Effort::Thorough`] computes them four at a time. For parts of
+/// code that is long: to find out takes about 160 bytes for each instruction.
+#[must_use]
+pub fn repeats<T: Number>(part: &ScalarSource<'_, T>) -> bool {
+    let mut tables = pack::Places::default();
+    T::ELEM == crate::ir::Elem::F64
+        && last_use::Finder::default()
+            .find(part)
+            .is_ok_and(|last| pack::Packed::is_worth_it(part.code, &last, part.arena, &mut tables))
+}
+
+/// Rows that are called are looked for where more than `far` units are in no loop.
+fn compile<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effort, far: usize) -> Result<Scalars, CompileError> {
     if !supported() {
         return Err(CompileError::Unsupported);
     }
@@ -70,7 +86,7 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effor
     asm.bytes.reserve(BYTES_EACH * sources.iter().map(|source| source.code.len()).sum::<usize>());
     let mut pieces = Vec::with_capacity(sources.len());
     let mut packed = 0;
-    let (mut finder, mut tables) = (last_use::Finder::default(), translate::Tables::default());
+    let (mut finder, mut tables) = (last_use::Finder::default(), translate::Tables::new(far));
     for source in sources {
         let last = finder.find(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();

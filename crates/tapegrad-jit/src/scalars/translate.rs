@@ -29,11 +29,18 @@ const FRAME: i32 = 4 * BATCH as i32 * 8;
 const STACK: u8 = 4;
 
 /// Tables by place, for piece after piece. (A table for each of many pieces of one large arena would take quadratic time.)
-#[derive(Default)]
 pub(super) struct Tables {
     /// The register of each place; between pieces, none.
     registers: Vec<u8>,
     places: pack::Places,
+    /// From how many units outside loops on rows are looked for.
+    far: usize,
+}
+
+impl Tables {
+    pub(super) fn new(far: usize) -> Tables {
+        Tables { registers: Vec::new(), places: pack::Places::default(), far }
+    }
 }
 
 struct Translator<'a> {
@@ -92,7 +99,9 @@ pub(super) fn translate<T: Number>(
     t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
     let packed = match (T::ELEM, effort) {
-        (Elem::F64, Effort::Thorough) => pack::Packed::find(source.code, last, source.arena, &mut tables.places),
+        (Elem::F64, Effort::Thorough) => {
+            pack::Packed::find(source.code, last, source.arena, &mut tables.places, tables.far)
+        }
         _ => None,
     };
     let (end, in_packs) = match packed {

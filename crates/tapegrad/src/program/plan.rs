@@ -408,16 +408,23 @@ impl<'a> Plan<'a> {
         generators: Generators,
         free: bool,
     ) -> Result<(Vec<Step<T>>, usize), CompileError> {
-        let emitted = self.emit_with(generators, free)?;
         let code = |step: &Step<T>| matches!(step, Step::Fused(f) if f.scalars.as_ref().is_some_and(|s| s.len() > generators.code));
-        if emitted.0.iter().any(code) {
-            // Too much of it. What is interpreted has another order.
-            return self.emit_with(Generators { scalars: 0, ..generators }, free);
+        if let Some(emitted) = self.emit_with(generators, free)?
+            && !emitted.0.iter().any(code)
+        {
+            return Ok(emitted);
         }
-        Ok(emitted)
+        // Too much of it, or not worth making. What is interpreted has another order.
+        let interpreted = self.emit_with(Generators { scalars: 0, ..generators }, free)?;
+        Ok(interpreted.expect("scalars that are interpreted are not asked whether they repeat themselves"))
     }
 
-    fn emit_with<T: Reading>(&self, generators: Generators, free: bool) -> Result<(Vec<Step<T>>, usize), CompileError> {
+    /// The same, machine code or not; nothing if machine code of scalars is not worth making.
+    fn emit_with<T: Reading>(
+        &self,
+        generators: Generators,
+        free: bool,
+    ) -> Result<Option<(Vec<Step<T>>, usize)>, CompileError> {
         // As many instructions, or a few less.
         let scalars = |planned: &Planned| match planned {
             Planned::Group { numel: 1, nodes } => nodes.len(),
@@ -458,7 +465,10 @@ impl<'a> Plan<'a> {
         let mut scratch = 0;
         if generators.scalars > 0 {
             let needs = scalars::compile(&mut steps, places.scratch, generators);
-            scratch = tolerate_defects(needs)?.unwrap_or(0);
+            match tolerate_defects(needs)?.unwrap_or(Some(0)) {
+                Some(needs) => scratch = needs,
+                None => return Ok(None),
+            }
         }
         if generators.passes {
             let constants =
@@ -478,6 +488,6 @@ impl<'a> Plan<'a> {
         }
         let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
         scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);
-        Ok((steps, places.scratch - self.end + scratch))
+        Ok(Some((steps, places.scratch - self.end + scratch)))
     }
 }

@@ -48,33 +48,54 @@ impl ScalarCode {
     }
 }
 
+/// More instructions are translated only if they begin with repetition: it takes gigabytes, and straight code of that length is of no use.
+const MOST_UNSEEN: usize = 1 << 22;
+/// So many of them are looked at.
+const PART: usize = 1 << 14;
+
 /// Compiles the groups of scalars, if they are not too many instructions together; places from `scratch` on are registers. Tells how
-/// many of them the machine code needs.
+/// many of them the machine code needs; nothing if it is not worth making.
 pub(super) fn compile<T: Reading>(
     steps: &mut [Step<T>],
     scratch: usize,
     generators: Generators,
-) -> Result<usize, CompileError> {
+) -> Result<Option<usize>, CompileError> {
     let groups: Vec<&mut Fused<T>> = steps.iter_mut().filter_map(scalars).collect();
     let total: usize = groups.iter().map(|f| f.body.len()).sum();
     if total == 0 || total > generators.scalars {
-        return Ok(0);
+        return Ok(Some(0));
     }
-    let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f)).collect();
+    // (Who asks for machine code gets it.)
+    if total > MOST_UNSEEN
+        && generators.scalars < usize::MAX
+        && !groups.iter().max_by_key(|f| f.body.len()).is_some_and(|longest| repeats(longest))
+    {
+        return Ok(None);
+    }
+    let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f, &f.body)).collect();
     let source = |code| {
         let arena = reach(code).max(scratch);
         ScalarSource { arena, kept: scratch, code }
     };
     let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
     if sources.iter().any(|source| source.arena > MOST_ELEMENTS) {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let code = Arc::new(tapegrad_jit::compile_scalars(&sources, generators.effort)?);
     let registers = code.memory().saturating_sub(scratch);
     for (piece, f) in groups.into_iter().enumerate() {
         f.scalars = Some(ScalarCode { code: Arc::clone(&code), piece });
     }
-    Ok(registers)
+    Ok(Some(registers))
+}
+
+/// Whether a long group begins with repetition. (What stands further on reads what was computed before from places all over the arena, which tells
+/// nothing about the whole.)
+fn repeats<T: Reading>(f: &Fused<T>) -> bool {
+    let Some(part) = f.body.first_chunk::<PART>() else { return false };
+    let code = translate(f, part);
+    let arena = reach(&code);
+    tapegrad_jit::repeats(&ScalarSource { arena, kept: arena, code: &code })
 }
 
 fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
@@ -90,10 +111,11 @@ fn reach<T>(code: &[ScalarInst<T>]) -> usize {
     last.map_or(0, |&place| place as usize + 1)
 }
 
-fn translate<T: Reading>(f: &Fused<T>) -> Vec<ScalarInst<T>> {
+/// The instructions of a part of a group.
+fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Vec<ScalarInst<T>> {
     let mut third = 0;
-    let mut code = Vec::with_capacity(f.body.len());
-    for &Inst { op, aux, dst, a, b } in &f.body {
+    let mut code = Vec::with_capacity(part.len());
+    for &Inst { op, aux, dst, a, b } in part {
         let op = match op {
             Opcode::More => {
                 third = a;

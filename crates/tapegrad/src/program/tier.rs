@@ -8,8 +8,8 @@ use tapegrad_jit::Effort;
 /// |---|---|---|
 /// | `Interpreter` | a loop over 16-byte instructions, on every CPU | the reference: every operation rounded by itself |
 /// | `Template` | machine code for scalars, of any length, instruction by instruction; tensors as the interpreter does them | those of the interpreter (but which NaN) |
-/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; where at least half of a scalar program in `f64` is the same operations again and again, they are computed four at a time and in loops instead | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order; four at a time, those of the interpreter |
-/// | `Auto` | `Optimised` for tensors, and for small programs whose products are not faster one by one; longer scalar code, of up to about half a million instructions, as `Template`, or, if it is to be replayed a thousand times or nobody has said how often, with repetition four at a time and in loops, then up to four million | those of the parts |
+/// | `Optimised` | machine code with registers chosen by looking ahead, functions written out, products fused with sums, tensors in passes; where at least half of a scalar program in `f64` is the same operations again and again, they are computed four at a time, in loops and in rows that are called instead | differ by rounding: products and the sums they go into are rounded once, and sums over rows are added up in another order; four at a time, those of the interpreter |
+/// | `Auto` | `Optimised` for tensors, and for small programs whose products are not faster one by one; longer scalar code, of up to about half a million instructions, as `Template`, or, if it is to be replayed a thousand times or nobody has said how often, with repetition four at a time, in loops and in rows that are called, then up to ten million | those of the parts |
 ///
 /// Differences by rounding are larger where numbers leave the range on the way: a sum over rows of products with a number that is the
 /// same for all rows is multiplied by it once, at the end, and two literals that multiply one after another are one, and what the
@@ -62,8 +62,8 @@ pub(super) enum Lanes {
     Large,
 }
 
-/// Scalars of more instructions are not translated unless that is asked for: it would take gigabytes.
-const MOST_SCALARS: usize = 1 << 22;
+/// Scalars of more instructions are not translated unless that is asked for: it takes about 160 bytes each while it is done.
+const MOST_SCALARS: usize = 10 << 20;
 /// Straight machine code is longer than the interpreter's instructions, about half a million of which give so many bytes: as
 /// much as stays in a third-level cache. From there on only repetition pays, which becomes loops.
 const MOST_STRAIGHT: usize = 1 << 19;

@@ -4,6 +4,7 @@
 //! readers all come before its register is needed is never in memory. Numbers that have to be get a slot beyond the arena, which
 //! is free again after the last reader.
 
+mod called;
 mod calls;
 mod registers;
 mod rolled;
@@ -11,6 +12,7 @@ mod rolled;
 use super::batches::Batches;
 use super::groups::{Groups, LANES, Source};
 use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
+use super::rows::Row;
 use super::turns::Stretch;
 use super::units::{Numbers, Reads, Unit, computed_by};
 use crate::encode::{Assembler, Map, Mem, Prefix, RAX, Rm, Vex};
@@ -18,6 +20,8 @@ use crate::ir::Elem;
 use crate::micro::{Kind, Shape};
 use crate::scalars::near::Near;
 use crate::scalars::translate::{EQUAL, LESS, LESS_EQUAL, NOT_EQUAL};
+use called::{Bases, Class, Records};
+use std::ops::Range;
 
 /// Registers that hold units; the others are for what is in between, and constants.
 const REGISTERS: u8 = 12;
@@ -42,14 +46,25 @@ const EXTRACT_HALF: Vex = vex(Map::M0F3A, 0x19, true);
 const PERMUTE: Vex = Vex { wide: true, ..vex(Map::M0F3A, 0x01, true) };
 const BACKWARDS: u8 = 0b00_01_10_11;
 
+/// Whose a slot is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Owner {
+    /// It is a place, or that of a loop.
+    #[default]
+    Other,
+    /// The unit's own, to be given back.
+    Unit,
+    /// Part of the record of a row.
+    Record,
+}
+
 /// What is known of each unit.
 #[derive(Clone, Copy)]
 struct State {
     register: u8,
     /// Where it is in memory, if it is.
     slot: u32,
-    /// Whether the slot is to be given back.
-    own_slot: bool,
+    owner: Owner,
     /// How many more times it is read.
     left: u32,
 }
@@ -60,6 +75,15 @@ pub(super) struct Parts<'a> {
     pub(super) groups: &'a mut Groups,
     pub(super) batches: &'a Batches,
     pub(super) numbers: Numbers,
+}
+
+/// The order in which it is, where each unit is in it, and what repeats itself there.
+#[derive(Clone, Copy)]
+pub(super) struct Ordered<'a> {
+    pub(super) units: &'a [Unit],
+    pub(super) at: &'a [u32],
+    pub(super) stretches: &'a [Stretch],
+    pub(super) rows: &'a [Row],
 }
 
 pub(super) struct Emitter<'a> {
@@ -84,10 +108,17 @@ pub(super) struct Emitter<'a> {
     end: u32,
     /// Where the operands of calls are brought together, if any were.
     frame: u32,
+    /// Slots of tuples that rows read again and again, in the order in which they are needed; [`NOWHERE`] for others.
+    assigned: Vec<u32>,
     /// Slots given back by the unit that is being emitted: it may still read them, after others have been put into memory.
     returned: Vec<(u32, bool)>,
     /// Whether a loop is being emitted: the registers that move near otherwise move with its turns.
     rolling: bool,
+    /// The rows that are called, and the memory for what is read after them.
+    classes: Vec<Class>,
+    records: Records,
+    /// The bases of the row that is being emitted.
+    bases: Option<Bases>,
 }
 
 impl<'a> Emitter<'a> {
@@ -98,7 +129,7 @@ impl<'a> Emitter<'a> {
         readers: &[u32],
         (base, first_slot): (i32, u32),
     ) -> Emitter<'a> {
-        let unknown = State { register: NONE, slot: NOWHERE, own_slot: false, left: 0 };
+        let unknown = State { register: NONE, slot: NOWHERE, owner: Owner::Other, left: 0 };
         Emitter {
             asm,
             region,
@@ -117,13 +148,17 @@ impl<'a> Emitter<'a> {
             free_singles: Vec::new(),
             end: first_slot,
             frame: NOWHERE,
+            assigned: Vec::new(),
             returned: Vec::new(),
             rolling: false,
+            classes: Vec::new(),
+            records: Records::default(),
+            bases: None,
         }
     }
 
-    /// Emits all units, stretches as loops where that is possible; tells where the slots end.
-    pub(super) fn emit(mut self, order: &[Unit], stretches: &[Stretch]) -> u32 {
+    /// Emits all units, stretches as loops where that is possible, and rows once; tells where the slots end.
+    pub(super) fn emit(mut self, order: Ordered<'_>) -> u32 {
         let late: Vec<(u32, u32)> = (0u32..)
             .zip(&self.region.nodes)
             .filter_map(|(id, node)| if let Out::Late(place) = node.out { Some((id, place)) } else { None })
@@ -132,13 +167,16 @@ impl<'a> Emitter<'a> {
             let unit = self.computer(id);
             self.state[unit as usize].left += 1;
         }
-        let positions = if stretches.is_empty() { Vec::new() } else { self.positions(order) };
-        let mut done = 0;
-        for &stretch in stretches {
-            self.straight(&order[done..stretch.start]);
-            done = self.turns(order, stretch, &positions);
+        if !order.rows.is_empty() {
+            self.classes = self.classes(order);
+            self.assign_tuples(order.units);
         }
-        self.straight(&order[done..]);
+        let (mut done, mut rows) = (0, order.rows);
+        for &stretch in order.stretches {
+            self.with_rows(order, done..stretch.start, &mut rows);
+            done = self.turns(order.units, stretch, order.at);
+        }
+        self.with_rows(order, done..order.units.len(), &mut rows);
         for (id, place) in late {
             let from = self.number(id);
             let register = match from {
@@ -152,7 +190,26 @@ impl<'a> Emitter<'a> {
             self.vex(SCALAR.store(), register, 0, to, None);
             self.read(self.computer(id));
         }
+        if !self.classes.is_empty() {
+            let after = self.asm.jump_later();
+            self.rows(order);
+            self.asm.land(after);
+        }
         self.end
+    }
+
+    /// Emits a part of the order and calls the rows in it, which are the next ones.
+    fn with_rows(&mut self, order: Ordered<'_>, part: Range<usize>, rows: &mut &[Row]) {
+        let mut done = part.start;
+        while let [row, rest @ ..] = *rows
+            && row.start < part.end
+        {
+            self.straight(&order.units[done..row.start]);
+            self.give_back_slots();
+            self.row(order, *row);
+            (done, *rows) = (row.range().end, rest);
+        }
+        self.straight(&order.units[done..part.end]);
     }
 
     /// Emits units one after another.
@@ -176,21 +233,6 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Where each unit is in the order.
-    fn positions(&self, order: &[Unit]) -> Vec<u32> {
-        let mut positions = vec![NOWHERE; self.numbers.count];
-        for (at, unit) in (0u32..).zip(order) {
-            match *unit {
-                Unit::Batch(batch) => {
-                    let members = &self.batches.list[batch as usize].members;
-                    members.iter().for_each(|&member| positions[self.numbers.of(member) as usize] = at);
-                }
-                unit => positions[self.numbers.of(unit) as usize] = at,
-            }
-        }
-        positions
-    }
-
     /// The number of the unit that computes a node.
     fn computer(&self, id: u32) -> u32 {
         self.numbers.of(computed_by(self.groups, id).expect("nodes are computed"))
@@ -206,7 +248,12 @@ impl<'a> Emitter<'a> {
         if self.rolling { rm } else { self.near.shorten(self.asm, rm) }
     }
 
-    fn place(&self, place: u32) -> Rm {
+    fn place(&mut self, place: u32) -> Rm {
+        if let Some(bases) = &mut self.bases
+            && let Some(address) = bases.address(self.asm, place)
+        {
+            return Rm::Mem(address);
+        }
         let (base, place) = rolled::base_of(place);
         let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
         Rm::Mem(Mem { base, index: None, disp: (element - self.base) * BYTES })

@@ -42,6 +42,17 @@ fn repetition_becomes_packs_over_places_side_by_side_whatever_the_temporary_plac
 }
 
 #[test]
+fn a_part_of_long_code_tells_whether_it_repeats_itself() {
+    let whole = |code: &Code| crate::repeats(&ScalarSource { arena: 1000, kept: 1000, code });
+    let (valley, ..) = valley(100, 16);
+    assert!(whole(&valley));
+    let chain: Code = (0..200).map(|i| inst(Add, 51 + i, [50 + i, i])).collect();
+    assert!(!whole(&chain));
+    let lost = [inst(Add, 2000, [0, 1])];
+    assert!(!crate::repeats(&ScalarSource { arena: 1000, kept: 1000, code: &lost }), "a place outside the arena");
+}
+
+#[test]
 fn what_depends_on_each_other_is_no_pack() {
     // As long as the other, all alike and on places side by side, but each needs the one before it.
     let chain: Code = (0..24).map(|i| inst(Add, 51 + i, [50 + i, i])).collect();
@@ -128,13 +139,18 @@ fn run_in(code: &Code, arena: usize, kept: usize, packed: bool) {
     }
     let source = ScalarSource { arena, kept, code };
     let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
-    assert_eq!(Packed::find(code, &last, arena, &mut Places::default()).is_some(), packed);
+    assert_eq!(Packed::find(code, &last, arena, &mut Places::default(), FAR).is_some(), packed);
     check(code, arena, kept);
 }
 
-/// Compares all that is kept, and is a number, with what the code means.
-fn check(code: &Code, arena: usize, kept: usize) {
-    let Ok(compiled) = crate::compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough) else { return };
+/// Compares all that is kept, and is a number, with what the code means; without rows and, where they could be, with them. Tells how long either is.
+fn check(code: &Code, arena: usize, kept: usize) -> [usize; 2] {
+    [FAR, 0].map(|far| check_from(code, arena, kept, far))
+}
+
+fn check_from(code: &Code, arena: usize, kept: usize, far: usize) -> usize {
+    let source = ScalarSource { arena, kept, code };
+    let Ok(compiled) = crate::scalars::compile(&[source], Effort::Thorough, far) else { return 0 };
     let mut got: Vec<f64> = (0..compiled.memory()).map(|i| 1.0 + 0.5 * (i as f64).sin()).collect();
     let mut want = got.clone();
     for inst in code {
@@ -158,6 +174,7 @@ fn check(code: &Code, arena: usize, kept: usize) {
         let same = got[place].to_bits() == want[place].to_bits() || got[place].is_nan() && want[place].is_nan();
         assert!(same, "place {place}: {} for {}", got[place], want[place]);
     }
+    compiled.bytes().len()
 }
 
 /// `x[i]·y`, its floor, and the fractional part, for 80 places, with nothing kept but the end.
@@ -355,6 +372,78 @@ fn loops_of_all_kinds_have_the_bits_of_one_by_one() {
         loops += usize::from(length(&code, arena, kept) < code.len());
     }
     assert!(!crate::supported() || loops > 30, "only {loops} of them are loops");
+}
+
+/// Rows of a few kinds, in an order and with places chosen by a number: what they read is from the start, of the row itself, of the last row of
+/// the same or of another kind, or of the instructions in between.
+fn rows_all_over(seed: u64, rows: usize) -> (Code, usize, usize) {
+    const INPUTS: usize = 610;
+    let mut state = seed;
+    let mut choose = |among: usize| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        (region::mix(state) % among as u64) as usize
+    };
+    let ops = [Add, Sub, Mul, Add, Sub, Mul, Square, Div, Abs, Less, Sqrt];
+    let kinds = 1 + choose(4);
+    // For each kind and instruction the operation and where its operands come from.
+    let plans: Vec<Vec<(ScalarOp<f64>, [(usize, usize); 2])>> = (0..kinds)
+        .map(|_| {
+            let body = 30 + choose(100);
+            (0..body).map(|_| (ops[choose(ops.len())], [0; 2].map(|_| (choose(40), choose(1000))))).collect()
+        })
+        .collect();
+    let (mut code, mut next) = (Code::new(), INPUTS);
+    // Where the results of the last row of each kind are.
+    let mut last: Vec<Option<Vec<usize>>> = vec![None; kinds];
+    let mut between = [0; 4];
+    let (linked, most_beside) = (choose(2) == 0, 1 + 3 * choose(2));
+    for _ in 0..rows {
+        let kind = choose(kinds);
+        let from = choose(INPUTS / 2 - 4);
+        let before = last.clone();
+        // Results of rows beside each other are side by side, or row by row.
+        let (start, across) = (next, choose(3) == 0);
+        // Some beside each other do not depend on each other, and may be packs.
+        let beside = if linked && choose(6) == 0 { 1 } else { most_beside };
+        let body = plans[kind].len();
+        let place = |lane: usize, k: usize| start + if across { k * beside + lane } else { lane * body + k };
+        for lane in 0..beside {
+            for (k, &(op, operands)) in plans[kind].iter().enumerate() {
+                let args = operands.map(|(source, which)| match (source, &before[kind], &before[which % kinds]) {
+                    (0, Some(row), _) if linked => row[which % row.len()],
+                    (1, _, Some(row)) if linked => row[which % row.len()],
+                    (2, ..) if linked => between[which % 4],
+                    (3, ..) => from + which % (INPUTS / 2),
+                    (4..8, ..) => lane + from + which % (INPUTS / 2),
+                    (8..12, ..) if k > 0 => place(lane, which % k),
+                    _ if k > 0 => place(lane, k - 1 - which % k.min(2)),
+                    _ => lane + from,
+                });
+                code.push(inst(op, place(lane, k) as u32, args.map(|place| place as u32)));
+            }
+        }
+        last[kind] = Some((0..body).map(|k| place(beside - 1, k)).collect());
+        next += beside * body;
+        for _ in 0..choose(4) {
+            let args = [choose(next), choose(next)];
+            code.push(inst(ops[choose(ops.len())], next as u32, args.map(|place| place as u32)));
+            between[choose(4)] = next;
+            next += 1;
+        }
+    }
+    let kept = [INPUTS + choose(next - INPUTS), next][choose(2)];
+    (code, next, kept)
+}
+
+#[test]
+fn rows_that_are_called_have_the_bits_of_one_by_one() {
+    let mut shorter = 0;
+    for seed in 0..if cfg!(debug_assertions) { 60 } else { 600 } {
+        let (code, arena, kept) = rows_all_over(seed, 220);
+        let [straight, called] = check(&code, arena, kept);
+        shorter += usize::from(5 * called < 4 * straight);
+    }
+    assert!(!crate::supported() || shorter > 6, "only {shorter} of them have rows");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where the order of units repeats itself, and what the operands of a unit are from one turn to the next.
 
 use super::groups::{Groups, LANES, Source};
-use super::region::{Out, PLACE, Region, Simple, Val, mix};
+use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val, mix};
 use super::units::{Numbers, Unit, computed_by};
 
 /// A part of the order that is the same for a number of turns, as far as operations and the kinds of operands go.
@@ -22,9 +22,13 @@ const SPARED: usize = 256;
 /// So many units alike, one after another, are looked for.
 const ALIKE: usize = 4;
 
+/// What each unit of an order does, as a number.
+pub(super) fn kinds(order: &[Unit], region: &Region, groups: &Groups) -> Vec<u64> {
+    (0..).zip(order).map(|(at, &unit)| kind(unit, at, region, groups)).collect()
+}
+
 /// The stretches of an order, from the first to the last.
-pub(super) fn stretches(order: &[Unit], region: &Region, groups: &Groups) -> Vec<Stretch> {
-    let kinds: Vec<u64> = (0..).zip(order).map(|(at, &unit)| kind(unit, at, region, groups)).collect();
+pub(super) fn stretches(kinds: &[u64]) -> Vec<Stretch> {
     let mut found = Vec::new();
     // Where a row of units like these began last, in a table that forgets: repetition is near or not at all.
     let mut seen = vec![(0, usize::MAX); 2 * LONGEST];
@@ -148,6 +152,21 @@ impl Names {
     fn add(&mut self, name: Name) {
         self.list[self.len as usize] = name;
         self.len += 1;
+    }
+
+    /// The first place written to, if all of the unit is written to places side by side: which name it is.
+    pub(super) fn goes_out(&self, single: bool) -> Option<u32> {
+        let first = self.list().iter().position(|name| matches!(name, Name::Out(_)))?;
+        let wanted = if single { 1 } else { LANES };
+        let outs = &self.list()[first..];
+        let side_by_side = (self.out(first)..).zip(outs).all(|(want, out)| *out == Name::Out(want));
+        (outs.len() == wanted && side_by_side).then_some(u32::try_from(first).expect("a few"))
+    }
+
+    /// The place that a name says is written to.
+    pub(super) fn out(&self, which: usize) -> u32 {
+        let Name::Out(place) = self.list[which] else { return NOWHERE };
+        place
     }
 
     pub(super) fn list(&self) -> &[Name] {

@@ -167,3 +167,18 @@ pub(super) fn order(region: &Region, groups: &Groups, batches: &Batches, numbers
     }
     (order, readers)
 }
+
+/// Where each unit is in an order.
+pub(super) fn positions(order: &[Unit], batches: &Batches, numbers: Numbers) -> Vec<u32> {
+    let mut positions = vec![NOWHERE; numbers.count];
+    for (at, unit) in (0u32..).zip(order) {
+        match *unit {
+            Unit::Batch(batch) => {
+                let members = &batches.list[batch as usize].members;
+                members.iter().for_each(|&member| positions[numbers.of(member) as usize] = at);
+            }
+            unit => positions[numbers.of(unit) as usize] = at,
+        }
+    }
+    positions
+}

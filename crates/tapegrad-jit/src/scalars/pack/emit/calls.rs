@@ -1,6 +1,6 @@
 //! Calls: the operands of a batch are brought together in a frame, and its results stay where the function leaves them.
 
-use super::{BETWEEN, BYTES, Emitter, NONE, Out, SCALAR, VECTOR};
+use super::{BETWEEN, BYTES, Emitter, NONE, Out, Owner, SCALAR, VECTOR};
 use crate::code::Number;
 use crate::encode::{Mem, R8, R9, RAX, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::scalars::pack::batches::MOST_CALLS;
@@ -100,7 +100,7 @@ impl Emitter<'_> {
             }
             _ => {
                 let state = &mut self.state[self.numbers.of(unit) as usize];
-                (state.slot, state.own_slot) = (slot, true);
+                (state.slot, state.owner) = (slot, Owner::Unit);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where units are: in registers, in slots, brought together from single numbers.
 
-use super::{BETWEEN, Emitter, NONE, REGISTERS, SCALAR, State, VECTOR, vex};
+use super::{BETWEEN, Emitter, NONE, Owner, REGISTERS, SCALAR, State, VECTOR, vex};
 use crate::encode::{Map, Rm, Vex};
 use crate::scalars::pack::groups::{LANES, in_place, shift};
 use crate::scalars::pack::region::{NOWHERE, PLACE, Val};
@@ -39,8 +39,11 @@ impl Emitter<'_> {
         let State { register, slot, .. } = self.state[unit as usize];
         if slot == NOWHERE {
             debug_assert_ne!(register, NONE, "a unit that was computed is somewhere");
-            let slot = self.new_slot(self.numbers.is_single(unit));
-            (self.state[unit as usize].slot, self.state[unit as usize].own_slot) = (slot, true);
+            let slot = match self.assigned.get((unit as usize).wrapping_sub(self.numbers.of(Unit::Tuple(0)) as usize)) {
+                Some(&slot) if slot != NOWHERE => slot,
+                _ => self.new_slot(self.numbers.is_single(unit)),
+            };
+            (self.state[unit as usize].slot, self.state[unit as usize].owner) = (slot, Owner::Unit);
             let to = self.place(slot);
             self.vex(self.shape(unit).store(), register, 0, to, None);
         }
@@ -96,8 +99,16 @@ impl Emitter<'_> {
             self.free |= 1 << state.register;
             state.register = NONE;
         }
-        if std::mem::take(&mut state.own_slot) {
-            self.returned.push((state.slot, single));
+        let (owner, slot) = (std::mem::take(&mut state.owner), state.slot);
+        self.give_back(owner, slot, single);
+    }
+
+    /// The unit in a slot has been read for the last time.
+    pub(super) fn give_back(&mut self, owner: Owner, slot: u32, single: bool) {
+        match owner {
+            Owner::Other => {}
+            Owner::Unit => self.returned.push((slot, single)),
+            Owner::Record => self.records.read(slot),
         }
     }
 

@@ -12,7 +12,7 @@
 
 mod plan;
 
-use super::{BETWEEN, BYTES, Emitter, NONE, VECTOR};
+use super::{BETWEEN, BYTES, Emitter, NONE, Owner, VECTOR};
 use crate::encode::{Jump, R8, R9, R11, RBX, RCX, RDI, RDX, RSI};
 use crate::scalars::pack::region::NOWHERE;
 use crate::scalars::pack::turns::{MOST_NAMES, Name, Names, Stretch, rename};
@@ -153,8 +153,8 @@ impl Emitter<'_> {
     }
 
     /// Chooses where the units of a loop go, brings what is handed on to its first turn there, and gives the places of the first turn
-    /// their registers. Returns units computed before, where they were, and whether the slot is to be given back.
-    fn prepare(&mut self, found: &mut Loop<'_>, at: &[u32]) -> Option<Vec<(u32, u32, bool)>> {
+    /// their registers. Returns units computed before, where they were, and whose the slot is.
+    fn prepare(&mut self, found: &mut Loop<'_>, at: &[u32]) -> Option<Vec<(u32, u32, Owner)>> {
         for (_, name, course) in found.named() {
             let Name::Unit(unit, _) = name else { continue };
             match course {
@@ -231,14 +231,14 @@ impl Emitter<'_> {
         let mut old = Vec::with_capacity(before.len());
         for (unit, slot) in before {
             let state = &mut self.state[unit as usize];
-            old.push((unit, state.slot, std::mem::take(&mut state.own_slot)));
+            old.push((unit, state.slot, std::mem::take(&mut state.owner)));
             state.slot = slot;
         }
         Some(old)
     }
 
     /// Sees to it that a unit is in memory; a tuple may not have been needed so far.
-    fn see_to_it(&mut self, unit: u32) {
+    pub(super) fn see_to_it(&mut self, unit: u32) {
         let state = self.state[unit as usize];
         if state.register == NONE && state.slot == NOWHERE {
             self.vector(unit, 0);
@@ -258,23 +258,7 @@ impl Emitter<'_> {
         }
         self.asm.load_imm32(COUNTER, u32::try_from(found.turns).expect("fewer than instructions"));
         let top = self.asm.bytes.len();
-        for &unit in found.turn(0) {
-            self.give_back_slots();
-            match unit {
-                Unit::Single(id) => self.single(id),
-                Unit::Pack(pack) => self.pack(pack),
-                Unit::Tuple(_) => {
-                    let number = self.numbers.of(unit);
-                    let slot = self.state[number as usize].slot;
-                    if slot != NOWHERE {
-                        let register = self.tuple(number, 0);
-                        let to = self.place(slot);
-                        self.vex(VECTOR.store(), register, 0, to, None);
-                    }
-                }
-                Unit::Batch(_) => unreachable!("no loop has calls"),
-            }
-        }
+        self.once(found.turn(0));
         for register in 0..super::REGISTERS {
             if self.free & (1 << register) == 0 {
                 let unit = self.holds[register as usize];
@@ -291,8 +275,29 @@ impl Emitter<'_> {
         self.rolling = false;
     }
 
+    /// Emits units that are carried out again and again: those that go to memory go there where they stand.
+    pub(super) fn once(&mut self, units: &[Unit]) {
+        for &unit in units {
+            self.give_back_slots();
+            match unit {
+                Unit::Single(id) => self.single(id),
+                Unit::Pack(pack) => self.pack(pack),
+                Unit::Tuple(_) => {
+                    let number = self.numbers.of(unit);
+                    let slot = self.state[number as usize].slot;
+                    if slot != NOWHERE {
+                        let register = self.tuple(number, 0);
+                        let to = self.place(slot);
+                        self.vex(VECTOR.store(), register, 0, to, None);
+                    }
+                }
+                Unit::Batch(_) => unreachable!("what repeats itself has no calls"),
+            }
+        }
+    }
+
     /// What is known of all units after a loop.
-    fn settle(&mut self, found: &Loop<'_>, before: &[(u32, u32, bool)]) {
+    fn settle(&mut self, found: &Loop<'_>, before: &[(u32, u32, Owner)]) {
         for &unit in found.turn(0) {
             let state = &mut self.state[self.numbers.of(unit) as usize];
             if state.slot != NOWHERE {
@@ -308,7 +313,9 @@ impl Emitter<'_> {
                     Home::Slot(_) if !last => NOWHERE,
                     _ => Self::home(found, position, i32::try_from(turn).expect("few turns")).unwrap_or(NOWHERE),
                 };
-                self.state[number].own_slot = last && matches!(found.homes[position], Home::Slot(_));
+                if last && matches!(found.homes[position], Home::Slot(_)) {
+                    self.state[number].owner = Owner::Unit;
+                }
             }
         }
         for (position, &unit) in found.turn(found.turns - 1).iter().enumerate() {
@@ -316,15 +323,17 @@ impl Emitter<'_> {
             if let Home::Slot(slot) = found.homes[position]
                 && self.state[number as usize].left == 0
             {
-                self.state[number as usize].own_slot = false;
+                self.state[number as usize].owner = Owner::Other;
                 self.returned.push((slot, self.numbers.is_single(number)));
             }
         }
-        for &(unit, slot, own) in before {
+        for &(unit, slot, owner) in before {
             let state = &mut self.state[unit as usize];
-            (state.slot, state.own_slot) = (slot, own && state.left > 0);
-            if own && state.left == 0 {
-                self.returned.push((slot, self.numbers.is_single(unit)));
+            state.slot = slot;
+            if state.left > 0 {
+                state.owner = owner;
+            } else {
+                self.give_back(owner, slot, self.numbers.is_single(unit));
             }
         }
         for turn in 1..found.turns {
