@@ -80,8 +80,12 @@ elementwise! {
     POWF powf(x, p) -> y {
         forward: x.powf(p),
         partials: [
-            // p·x^(p−1), but 0·∞ at x = 0, p = 0 means 0: x⁰ is the constant 1.
-            p.equal(p.lit(0.0)).pick(p.lit(0.0), p * x.powf(p - 1.0)),
+            {
+                // p·x^(p−1), but 0·∞ at x = 0, p = 0 means 0: x⁰ is the constant 1. Elsewhere p stays in it, for the derivative by p is 1/x. (So
+                // near 0 that the next derivatives overflow, it is left out.)
+                let slope = p * x.powf(p - 1.0);
+                p.equal(p.lit(0.0)).pick(x.abs().greater(x.lit(1e-30)).pick(slope, p.lit(0.0)), slope)
+            },
             // x^p·ln x tends to 0 as x → 0 for p > 0; the product itself would be 0·(−∞).
             (x.equal(x.lit(0.0)) * p.greater_equal(p.lit(0.0))).pick(x.lit(0.0), y * x.ln())
         ],

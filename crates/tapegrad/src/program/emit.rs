@@ -27,9 +27,14 @@ pub(crate) struct Places<'a> {
     pub(crate) literals: &'a HashMap<u64, u32>,
     /// Where each index buffer begins.
     pub(crate) index_offset: &'a HashMap<NodeId, usize>,
+    /// Whether a comparison depends on each node, if there are comparisons.
+    pub(crate) compared: &'a [bool],
     /// Where scratch memory begins.
     pub(crate) scratch: usize,
 }
+
+/// So many nodes are looked at to find out what something is a copy of.
+const MOST_COPIES: usize = 64;
 
 impl Places<'_> {
     /// The operands of a node that are read element by element.
@@ -37,6 +42,35 @@ impl Places<'_> {
     fn operands(&self, id: NodeId) -> &[NodeId] {
         let inputs = self.graph.inputs(id);
         if inputs.len() == 3 && Added::of(self.graph, id).is_some() { &inputs[..1] } else { inputs }
+    }
+
+    /// Whether an operation is to be rounded by itself: what a comparison depends on must come out as it was recorded, and equal products
+    /// must have the difference 0, wherever they were computed and copied to.
+    fn is_rounded(&self, id: NodeId, opcode: Opcode) -> bool {
+        self.compared.get(id.index()).is_some_and(|&compared| compared)
+            || opcode == Opcode::Sub && self.operands(id).iter().all(|&input| self.is_product(input))
+    }
+
+    /// Whether a value is a product, or may have copies of one in it.
+    fn is_product(&self, id: NodeId) -> bool {
+        let mut open = vec![id];
+        for _ in 0..MOST_COPIES {
+            let Some(id) = open.pop() else { return false };
+            let node = self.graph.node(id);
+            match node.op.kernel {
+                Kernel::Permute | Kernel::Reshape | Kernel::Broadcast | Kernel::Slice | Kernel::Gather => {
+                    open.push(node.inputs[0]);
+                }
+                Kernel::Indexed { .. } | Kernel::Concat => open.extend(node.inputs),
+                Kernel::Elementwise(_) => match Opcode::of(node.op) {
+                    Opcode::Mul | Opcode::Square => return true,
+                    Opcode::Copy => open.push(node.inputs[0]),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        !open.is_empty()
     }
 
     /// What a node adds to its result where that stands.
@@ -116,6 +150,7 @@ impl Emitter {
                 body: Vec::with_capacity(nodes.len()),
                 calls: vec![],
                 loads: vec![],
+                rounded: vec![],
                 adds: vec![],
                 decoded: None,
                 pass: None,
@@ -175,6 +210,9 @@ impl Emitter {
             let dst = direct.unwrap_or_else(|| group.registers.take() | REGISTER);
             let literal = literal.is_some();
             group.push(opcode, (node.op, literal), dst, &operands);
+            if !scalar && at.is_rounded(id, opcode) {
+                group.out.rounded.push(position_u32(group.out.body.len() - 1));
+            }
             match home {
                 Some(home) if direct.is_none() => {
                     group.push(Opcode::Copy, (node.op, literal), home, &[dst]);

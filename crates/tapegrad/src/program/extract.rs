@@ -36,6 +36,8 @@ pub(super) struct Extract {
     pub(super) assigned: Vec<NodeId>,
     /// With the names of both sides, which passes may lose.
     pub(super) guards: Vec<(Guard, [String; 2])>,
+    /// The outputs, by number, that others compare: the sides of a map's guards.
+    pub(super) compared: Vec<usize>,
     pub(super) gradients: Gradients,
 }
 
@@ -67,6 +69,7 @@ impl Extract {
             leaves,
             assigned: assigns.iter().map(|&(param, _)| param).collect(),
             guards: guards.iter().map(|g| (g.clone(), [g.lhs, g.rhs].map(|id| side(from, id)))).collect(),
+            compared: Vec::new(),
             gradients,
         }
     }
@@ -94,18 +97,22 @@ impl Extract {
         users: &[NodeId],
         size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, None, &[], size)
+        self.lower_rows(tape, users, None, size)
     }
 
-    /// [`Extract::lower_to_lanes`] over rows that are known; `compared` are the outputs, by number, that are compared.
+    /// [`Extract::lower_to_lanes`] over rows that are known.
     pub(super) fn lower_rows_to_lanes<T: Reading>(
         &self,
         tape: crate::ir::TapeKey,
         users: &[NodeId],
         rows: &lanes::Rows,
-        compared: &[usize],
     ) -> Result<Option<Program<T>>, CompileError> {
-        self.lower_rows(tape, users, Some(rows), compared, Lanes::Large)
+        self.lower_rows(tape, users, Some(rows), Lanes::Large)
+    }
+
+    /// The outputs that others compare.
+    fn compared(&self, outs: &[NodeId]) -> Vec<NodeId> {
+        self.compared.iter().map(|&number| outs[number]).collect()
     }
 
     fn lower_rows<T: Reading>(
@@ -113,7 +120,6 @@ impl Extract {
         tape: crate::ir::TapeKey,
         users: &[NodeId],
         rows: Option<&lanes::Rows>,
-        compared: &[usize],
         size: Lanes,
     ) -> Result<Option<Program<T>>, CompileError> {
         if !tapegrad_jit::supported() {
@@ -125,7 +131,7 @@ impl Extract {
         let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
         let updates: Vec<(NodeId, NodeId)> =
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
-        let compared: Vec<NodeId> = compared.iter().map(|&number| outs[number]).collect();
+        let compared = self.compared(outs);
         let wanted =
             Wanted { graph: &self.graph, outputs: outs, updates: &updates, guards: guard_ends, compared: &compared };
         let lowered = match rows {
@@ -258,6 +264,7 @@ impl Extract {
         let mut plan = Plan::new(graph, &views, &schedule);
         plan.pin_leaves();
         plan.pin_indices()?;
+        plan.compare(&[guard_ends, &self.compared(outs)].concat());
         let direct = plan.direct_updates(&pairs, outs, guard_ends);
         if let Some((param, _)) = pairs.iter().find(|p| Accumulation::of(graph, p.1).is_some() && !direct.contains(p)) {
             let title = graph.title(*param);

@@ -125,6 +125,7 @@ impl Extract {
             leaves: self.leaves.clone(),
             assigned: Vec::new(),
             guards: Vec::new(),
+            compared: self.compared.clone(),
             gradients: self.gradients.clone(),
         };
         Ok((extract, rows))
@@ -180,6 +181,8 @@ impl Tape {
             }
         }
         extract.roots.extend(compiled);
+        let ends: HashSet<NodeId> = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]).collect();
+        extract.compared = (0..users.len()).filter(|&number| ends.contains(&users[number])).collect();
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
         let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
@@ -193,9 +196,7 @@ impl Tape {
         let generators = options.generators();
         if generators.lanes != Lanes::Never {
             let (batched, rows) = extract.batched(&leaves, points).map_err(|error| error.at(at))?;
-            let ends: HashSet<NodeId> = extract.guards.iter().flat_map(|(guard, _)| [guard.lhs, guard.rhs]).collect();
-            let compared: Vec<usize> = (0..users.len()).filter(|&number| ends.contains(&users[number])).collect();
-            let program_for = batched.lower_rows_to_lanes(self.key(), &users, &rows, &compared);
+            let program_for = batched.lower_rows_to_lanes(self.key(), &users, &rows);
             program = program_for.map_err(|error| error.at(at))?;
         }
         let program = match program {

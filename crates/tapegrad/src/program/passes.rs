@@ -184,8 +184,14 @@ fn translate<T: Reading>(
         t.current.insert(inst.dst, value);
     }
     let mut third = None;
-    for inst in &f.body {
+    for (number, inst) in (0..).zip(&f.body) {
+        let made = t.code.values.len();
         t.instruction(inst, &mut third)?;
+        if f.rounded.contains(&number)
+            && let Some(&value) = t.current.get(&inst.dst)
+        {
+            t.code.keep_made(made, value);
+        }
     }
     let (window, cycle) = match lines {
         Some(_) if t.loads.is_empty() => (0, false),

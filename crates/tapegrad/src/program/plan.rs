@@ -49,6 +49,8 @@ pub(super) struct Plan<'a> {
     schedule: &'a Schedule,
     pub(super) offset: Vec<u32>,
     literals: HashMap<u64, u32>,
+    /// Whether a comparison depends on each node; empty if there is none.
+    compared: Vec<bool>,
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
@@ -68,6 +70,7 @@ impl<'a> Plan<'a> {
             schedule,
             offset: vec![NOWHERE; graph.index_bound()],
             literals: HashMap::new(),
+            compared: Vec::new(),
             pinned: Vec::new(),
             end: 0,
             live: 0,
@@ -384,6 +387,20 @@ impl<'a> Plan<'a> {
         (self.offset[self.views.root(id).index()] as usize + view.offset, view)
     }
 
+    /// Takes note of what is compared: nothing that it depends on is computed otherwise than it was recorded.
+    pub(super) fn compare(&mut self, ends: &[NodeId]) {
+        if ends.is_empty() {
+            return;
+        }
+        self.compared = vec![false; self.graph.index_bound()];
+        let mut open = ends.to_vec();
+        while let Some(id) = open.pop() {
+            if !std::mem::replace(&mut self.compared[id.index()], true) {
+                open.extend(self.graph.inputs(id));
+            }
+        }
+    }
+
     pub(super) fn index_start(&self, id: NodeId) -> usize {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
     }
@@ -440,6 +457,7 @@ impl<'a> Plan<'a> {
             offset: &self.offset,
             literals: &self.literals,
             index_offset: &self.index_offset,
+            compared: &self.compared,
             scratch: align(self.end, usize::MAX),
         };
         let mut emitter = Emitter::new(self.graph.index_bound());

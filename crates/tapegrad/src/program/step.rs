@@ -51,6 +51,8 @@ pub(crate) struct Fused<T> {
     pub(crate) body: Vec<Inst>,
     pub(crate) calls: Vec<Call<T>>,
     pub(crate) loads: Vec<Load>,
+    /// Instructions of the body that may not be fused with others, by number, of groups of tensors.
+    pub(crate) rounded: Vec<u32>,
     /// Done to results of the body, when they are there.
     pub(crate) adds: Vec<AddAt>,
     /// The same as the interpreter carries it out, for single numbers.

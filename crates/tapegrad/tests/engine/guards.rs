@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tapegrad::{Element, Program, ReplayError, State, Tape, Value, Var};
+use tapegrad::{Element, Program, ReplayError, State, Tape, Tensor, Value, Var};
 
 /// The message of a refused replay, with the place in this file checked and cut to `LLINE`.
 fn refused<T: Element>(program: &Program<T>, state: &mut State<T>) -> String {
@@ -360,6 +360,54 @@ fn a_product_that_others_read_has_no_difference_either() {
     let mut map = tape.compile_map::<f64>(&[x, y], &outputs[1..]).unwrap();
     map.run(&[&column, &column], &mut [first, second]).unwrap();
     assert_eq!(found, [[0.0; 9]; 2]);
+}
+
+#[test]
+fn equal_products_of_different_steps_have_no_difference() {
+    // The gather makes it a program of steps; 4·a·c is a number of its own, b² is computed beside the difference.
+    let tape = Tape::new();
+    let rows = tape.index_input((0..64).collect::<Vec<_>>());
+    let b = tape.input(Tensor::full([64], 0.1)).gather(rows);
+    let (a, c) = (tape.input(0.025), tape.input(0.1));
+    let forms = [b.square() - 4.0 * a * c, 4.0 * a * c - b * b, b * b - (4.0 * a * c).broadcast_to([64])];
+    let roots = forms.map(Var::sqrt);
+    let program: Program<f64> = tape.compile(&[forms, roots].concat()).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    for (difference, root) in forms.into_iter().zip(roots) {
+        assert_eq!((state.get(difference), state.get(root)), (&[0.0; 64][..], &[0.0; 64][..]));
+    }
+    // A product of an earlier step, through other copies.
+    let (x, y) = (tape.input([0.1; 64]), tape.input([0.7; 64]));
+    let p = x * y;
+    let q = (x * (p.sum() + 100.0).min(x.scalar(1.0))) * y;
+    let copied = p.reshape([8, 8]).slice(0, 0..8).reshape([64]);
+    let outputs = [q - p, p - q, q - copied];
+    let program: Program<f64> = tape.compile(&outputs).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    outputs.iter().for_each(|&y| assert_eq!(state.get(y), [0.0; 64]));
+}
+
+#[test]
+fn what_is_compared_is_rounded_as_it_was_recorded_on_every_way() {
+    // 3·(1/3) rounds to 1. The maximum makes it a program of steps, the determinant a map of steps.
+    let tape = Tape::new();
+    let (x, y) = (tape.input([3.0; 64]), tape.input([1.0 / 3.0; 64]));
+    let s = x * y - 1.0;
+    assert!(s.max_over(&[0]) >= 0.0);
+    let program: Program<f64> = tape.compile(&[s]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    assert_eq!(state.get(s), [0.0; 64]);
+    let tape = Tape::new();
+    let (x, y) = (tape.input(3.0), tape.input(1.0 / 3.0));
+    let s = x * y - 1.0;
+    assert!(s >= 0.0);
+    let mut map = tape.compile_map::<f64>(&[x, y], &[s.reshape([1, 1]).det()]).unwrap();
+    let mut out = [9.0; 40];
+    map.run(&[&[3.0; 40], &[1.0 / 3.0; 40]], &mut [&mut out]).unwrap();
+    assert_eq!(out, [0.0; 40]);
 }
 
 #[test]

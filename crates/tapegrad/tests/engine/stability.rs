@@ -261,6 +261,25 @@ fn a_naive_cross_entropy_is_stable_far_out() {
 }
 
 #[test]
+fn the_mixed_derivative_of_a_power_does_not_get_lost_where_the_exponent_is_zero() {
+    for x in [0.3, 1.0, 2.0, 30.0, 1e-8] {
+        let tape = Tape::new();
+        let (x, p) = (tape.input(x), tape.input(0.0));
+        let y = x.powf(p);
+        let [by_x, by_p] = tape.grad(y, &[x, p])[..] else { unreachable!("two were asked for") };
+        let [by_xx, by_xp] = tape.grad(by_x, &[x, p])[..] else { unreachable!("two were asked for") };
+        let by_px = tape.grad(by_p, &[x])[0];
+        assert_eq!((by_x.item(), by_xx.item()), (0.0, 0.0));
+        let wanted = 1.0 / x.item();
+        assert!((by_xp.item() / wanted - 1.0).abs() < 1e-15 && (by_px.item() / wanted - 1.0).abs() < 1e-15);
+        // y = xᵖ: ∂³/∂x²∂p = −1/x², ∂³/∂x∂p² = 2 ln x / x.
+        let [by_xpx, by_xpp] = tape.grad(by_xp, &[x, p])[..] else { unreachable!("two were asked for") };
+        assert!((by_xpx.item() * x.item() * x.item() + 1.0).abs() < 1e-14);
+        assert!((by_xpp.item() - 2.0 * x.item().ln() * wanted).abs() <= 1e-14 * wanted * x.item().ln().abs());
+    }
+}
+
+#[test]
 fn edges_are_as_documented() {
     let at = |f: fn(Var) -> Var, x: f64| {
         let tape = Tape::new();

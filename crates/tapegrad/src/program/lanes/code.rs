@@ -280,6 +280,12 @@ impl CodeList {
         self.values.iter_mut().zip(uses).for_each(|(value, uses)| value.kept |= uses > 0);
     }
 
+    /// Has a value, and all that was made for it from `from` on, computed as it stands.
+    pub(in super::super) fn keep_made(&mut self, from: usize, value: Val) {
+        self.values[from..].iter_mut().for_each(|value| value.kept = true);
+        self.values[value as usize].kept = true;
+    }
+
     /// Joins a product and the sum that alone uses it into one instruction, rounded once. A difference of two products stays: equal
     /// products must have the difference 0, and not what one of them loses by rounding.
     pub(in super::super) fn fuse_products(&mut self, roots: &[Val]) {
