@@ -13,7 +13,7 @@ pub struct Metrics {
     pub loss: f64,
     /// The share of right classes, for the losses of classes. A row is right where the largest of its numbers is that of
     /// its label; for the binary losses each number is one prediction, right where probability and target are on the
-    /// same side of ½.
+    /// same side of ½. NaN is never right.
     pub accuracy: Option<f64>,
     /// The root of the mean squared error over all numbers, for [`Loss::HalfSse`] and [`Loss::Mse`].
     pub rmse: Option<f64>,
@@ -77,7 +77,7 @@ impl<'a> Tally<'a> {
                 let columns = targets.shape().dims()[1];
                 let pairs = predictions.iter().map(|p| p.to_f64()).zip(&targets.data()[start * columns..]);
                 if let Decision::AtLeast(bound) = self.decision {
-                    self.right += pairs.filter(|(p, t)| (*p >= bound) == (**t >= 0.5)).count();
+                    self.right += pairs.filter(|(p, t)| !p.is_nan() && (*p >= bound) == (**t >= 0.5)).count();
                 } else {
                     pairs.for_each(|(p, t)| self.squared_error.add(p - t));
                 }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(tally(Loss::Bce, &data, &[&[0.6, 0.4, 0.3]]).accuracy, Some(2.0 / 3.0));
         assert_eq!(tally(Loss::BceWithLogits, &data, &[&[0.6, 0.4, 0.3]]).accuracy, Some(2.0 / 3.0));
         assert_eq!(tally(Loss::BceWithLogits, &data, &[&[0.6, -0.4, 0.3]]).accuracy, Some(1.0));
-        assert_eq!(tally(Loss::Bce, &data, &[&[f64::NAN, f64::NAN, f64::NAN]]).accuracy, Some(1.0 / 3.0));
+        assert_eq!(tally(Loss::Bce, &data, &[&[f64::NAN, f64::NAN, f64::NAN]]).accuracy, Some(0.0));
     }
 
     #[test]

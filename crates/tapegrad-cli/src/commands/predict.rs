@@ -49,12 +49,15 @@ impl Predictions {
         };
         let inputs = scale(&model.scaling)?.apply(&rows).map_err(Failure::other)?;
         let outputs = predictor(model)?.predict(&inputs).map_err(Failure::input)?;
-        if let Some(place) = outputs.data().iter().position(|output| !output.is_finite()) {
-            let (row, output) = (place / model.output.width() + 1, outputs.data()[place]);
-            return Err(Failure::other(format!(
-                "the network gives {output} for data row {row}: its numbers are too large"
-            )));
-        }
+        let finite = |outputs: &Tensor| match outputs.data().iter().position(|output| !output.is_finite()) {
+            Some(place) => {
+                let (row, output) = (place / model.output.width() + 1, outputs.data()[place]);
+                let message = format!("the network gives {output} for data row {row}: its numbers are too large");
+                Err(Failure::other(message))
+            }
+            None => Ok(()),
+        };
+        finite(&outputs)?;
         Ok(match &model.output {
             Output::Softmax { labels } => {
                 let likeliest = |row: &[f64]| {
@@ -69,7 +72,9 @@ impl Predictions {
                 Predictions::Classes(outputs.data().iter().map(likelier).collect())
             }
             Output::Number { scaling } => {
-                Predictions::Numbers(scale(scaling)?.invert(&outputs).map_err(Failure::other)?.into_data())
+                let numbers = scale(scaling)?.invert(&outputs).map_err(Failure::other)?;
+                finite(&numbers)?;
+                Predictions::Numbers(numbers.into_data())
             }
         })
     }

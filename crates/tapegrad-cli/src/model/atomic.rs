@@ -76,6 +76,11 @@ fn begin(path: &Path) -> Result<(PathBuf, NamedTempFile), ModelError> {
         if metadata.permissions().readonly() {
             return Err(fail("is read-only".into()));
         }
+        // Nor one that only others may write.
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&target)
+            .map_err(|error| fail(format!("cannot be written: {error}")))?;
         let kept = temporary.as_file().set_permissions(metadata.permissions());
         kept.map_err(|error| fail(format!("cannot be written: {error}")))?;
     }

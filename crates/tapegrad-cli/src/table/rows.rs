@@ -257,12 +257,16 @@ fn not_utf8(cell: &[u8], error: std::str::Utf8Error) -> String {
 
 /// The separator that splits the first line that is not blank into most fields.
 fn separator_of(prefix: &[u8]) -> u8 {
-    let content = prefix.iter().skip_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let is_blank = |line: &&[u8]| line.iter().all(u8::is_ascii_whitespace);
+    let blank = prefix.split_inclusive(|&byte| matches!(byte, b'\r' | b'\n')).take_while(is_blank);
+    let content = &prefix[blank.map(<[u8]>::len).sum()..];
     let mut counts = [(b',', 0_usize), (b';', 0), (b'\t', 0)];
-    let mut quoted = false;
+    // A quote opens where a cell begins; in the middle of one it is text.
+    let (mut quoted, mut begins) = (false, true);
     for &byte in content {
         match byte {
-            b'"' => quoted = !quoted,
+            b'"' if quoted => quoted = false,
+            b'"' if begins => quoted = true,
             b'\r' | b'\n' if !quoted => break,
             _ if !quoted => {
                 for (separator, count) in &mut counts {
@@ -271,6 +275,7 @@ fn separator_of(prefix: &[u8]) -> u8 {
             }
             _ => {}
         }
+        begins = matches!(byte, b',' | b';' | b'\t') || byte == b'"' && !begins && !quoted;
     }
     let most = counts.iter().map(|&(_, count)| count).max().unwrap_or(0);
     counts.iter().find(|&&(_, count)| count == most).map_or(b',', |&(separator, _)| separator)
@@ -346,6 +351,10 @@ mod tests {
         assert_eq!(separator_of(b"\r\na;b;c"), b';');
         assert_eq!(separator_of(b"a\tb, in cm\tc"), b'\t');
         assert_eq!(separator_of(b"\"a,b,c,d\";e"), b';');
+        assert_eq!(separator_of(b"   \n\t \r\na;b;y"), b';');
+        assert_eq!(separator_of(b"5\" pipe;b;y"), b';');
+        assert_eq!(separator_of(b"\"a\"\",,,\";e"), b';');
+        assert_eq!(separator_of(b"\"\",b;\"c,c,c\""), b',');
         assert_eq!(separator_of(b"alone"), b',');
         assert_eq!(separator_of(b""), b',');
     }

@@ -9,7 +9,7 @@ use tapegrad::{CompileOptions, Element, Program, State, Tape, Tensor, Var};
 /// The numbers of rows a network is compiled for, largest first. The last is 1, so that nothing remains.
 const ROWS: [usize; 3] = [256, 16, 1];
 
-/// The most numbers a chunk of rows may have, unless it is one row.
+/// The most numbers that may be in hand for a chunk of rows, unless it is one row.
 const MAX_CHUNK: usize = 1 << 20;
 
 /// What predictions are measured by.
@@ -78,7 +78,10 @@ impl<T: Element> Ladder<T> {
         let options = CompileOptions::default().assigns(false);
         let mut outputs = 0;
         let mut rungs = Vec::new();
-        for rows in ROWS.into_iter().filter(|&rows| rows == 1 || rows * features <= MAX_CHUNK) {
+        // Layers may be far wider than the features: about as many numbers as the last axes of their parameters have.
+        let width = |param: &Var| param.shape().dims().last().copied().unwrap_or(1);
+        let of_row = model.params().iter().map(width).fold(features, usize::saturating_add);
+        for rows in ROWS.into_iter().filter(|&rows| rows == 1 || rows.saturating_mul(of_row) <= MAX_CHUNK) {
             let x = tape.input(Tensor::zeros([rows, features]));
             let prediction = model.try_forward(x)?;
             outputs = output_columns(prediction, rows)?;
@@ -214,4 +217,24 @@ pub(crate) fn output_columns(prediction: Var, rows: usize) -> Result<usize, Pred
 fn fill<T: Element>(buffer: &mut Vec<T>, data: &[f64]) {
     buffer.clear();
     buffer.extend(data.iter().map(|&x| T::from_f64(x)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Mlp;
+    use crate::random::Rng;
+
+    #[test]
+    fn a_wide_network_is_not_compiled_for_more_rows_than_memory_should_hold() {
+        let tape = Tape::new();
+        let rungs = |width| {
+            let net = Mlp::builder([1, width, 1]).build(&tape, &mut Rng::seed(4)).expect("layers");
+            let ladder = Ladder::<f64>::record(&tape, &net, 1, None).expect("a network");
+            ladder.rungs.iter().map(|rung| rung.rows).collect::<Vec<_>>()
+        };
+        assert_eq!(rungs(100), ROWS);
+        assert_eq!(rungs(10_000), ROWS[1..]);
+        assert_eq!(rungs(40_000), [1]);
+    }
 }

@@ -3,7 +3,7 @@
 use super::EarlyStopping;
 use tapegrad::{BindError, Element, State, Var};
 
-/// Watches the validation loss and keeps the weights of its best epoch.
+/// Watches the validation loss and keeps the weights of the last epoch in which it fell by more than the least that counts.
 pub(super) struct Watch<T> {
     settings: EarlyStopping,
     best: f64,

@@ -24,7 +24,7 @@ pub struct EpochReport {
     pub loss: f64,
     /// How good the predictions for the validation rows are after the epoch.
     pub validation: Option<Metrics>,
-    /// Whether the validation loss is the best so far; false without early stopping.
+    /// Whether the validation loss is the best so far, by at least what early stopping asks for; false without early stopping.
     pub is_best: bool,
     /// Whether early stopping would end the training here.
     pub patience_over: bool,
