@@ -88,15 +88,14 @@ pub(super) fn absorb(graph: &mut Graph, roots: &[NodeId]) {
         return;
     }
     let mut readers = vec![0u32; graph.index_bound()];
-    // (What only somebody reads whom nobody needs has no place to be added to.)
+    // (What only somebody reads whom nobody needs has no place to be added to; but whoever reads it, it must stay.)
     let needed = graph.ancestors(roots.iter().copied());
-    let order = graph.order().iter().filter(|id| needed[id.index()]);
-    let inputs = order.flat_map(|&id| graph.node(id).inputs);
+    let inputs = graph.order().iter().flat_map(|&id| graph.node(id).inputs);
     inputs.chain(roots).for_each(|id| readers[id.index()] += 1);
     let mut gone = vec![false; graph.index_bound()];
     for id in graph.order().to_vec() {
         let node = graph.node(id);
-        if !node.op.is(&ADD) || readers[id.index()] == 0 {
+        if !node.op.is(&ADD) || !needed[id.index()] {
             continue;
         }
         let [a, b] = node.inputs[..] else { continue };
@@ -188,6 +187,26 @@ mod tests {
                 program.replay(&mut state).unwrap();
                 assert_eq!(state.get(y), [1.0; 12]);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_node_that_nobody_needs_reads_is_not_removed() {
+        let tape = Tape::new();
+        let x = tape.input(Tensor::from_fn([3, 4], |i| i as f64));
+        let at = tape.index_input(crate::ir::Indices::new([3, 1], &[1, 3, 2]).unwrap());
+        let picked = tape.grad(x.take_along_axis(1, at).sum(), &[x])[0];
+        // Becomes x; the select stays, and nobody needs it.
+        let chosen = tape.constant(1.0).broadcast_to([3, 4]).select(x, picked);
+        let sum = x * 2.0 + picked;
+        let passes = crate::pass::Passes { dce: false, ..crate::pass::Passes::default() };
+        for tier in [Tier::Interpreter, Tier::Auto] {
+            let options = CompileOptions::default().passes(passes).tier(tier);
+            let program: Program<f64> = tape.compile_with(&[sum, chosen], &options).unwrap();
+            let mut state = program.state();
+            program.replay(&mut state).unwrap();
+            assert_eq!(state.get(sum)[..4], [0.0, 3.0, 4.0, 6.0]);
+            assert_eq!(state.get(chosen)[..4], [0.0, 1.0, 2.0, 3.0]);
         }
     }
 

@@ -447,8 +447,8 @@ impl<'a> Plan<'a> {
             Planned::Group { numel: 1, nodes } => nodes.len(),
             _ => 0,
         };
-        let most = if tapegrad_jit::supported() { generators.scalars } else { 0 };
-        let translated = self.schedule.steps.iter().map(scalars).sum::<usize>() <= most;
+        let generators = Generators { scalars: scalars::most::<T>(generators), ..generators };
+        let translated = self.schedule.steps.iter().map(scalars).sum::<usize>() <= generators.scalars;
         let alike = if translated { Alike::Calls } else { Alike::All };
         let places = Places {
             graph: self.graph,

@@ -53,6 +53,16 @@ const MOST_UNSEEN: usize = 1 << 22;
 /// So many of them are looked at.
 const PART: usize = 1 << 14;
 
+/// More instructions than this are left to the interpreter. (Repetition is found in `f64` only.)
+pub(super) fn most<T: Reading>(generators: Generators) -> usize {
+    match generators.scalars {
+        _ if !tapegrad_jit::supported() => 0,
+        usize::MAX => usize::MAX,
+        most if T::is_f32() => most.min(MOST_UNSEEN),
+        most => most,
+    }
+}
+
 /// Compiles the groups of scalars, if they are not too many instructions together; places from `scratch` on are registers. Tells how
 /// many of them the machine code needs; nothing if it is not worth making.
 pub(super) fn compile<T: Reading>(

@@ -112,9 +112,7 @@ impl Relatives<'_> {
                 words.extend([2, place.wrapping_sub(out.1)]);
             }
             Relative::Inside(at) => words.extend([3 | lane << 3, word(at)]),
-            Relative::Outside { unit, number } => {
-                words.extend([4 | lane << 3, word(number), u32::from(self.numbers.is_single(unit))]);
-            }
+            Relative::Outside { number, .. } => words.extend([4 | lane << 3, word(number)]),
         });
         words
     }

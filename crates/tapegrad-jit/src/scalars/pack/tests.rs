@@ -447,6 +447,39 @@ fn rows_that_are_called_have_the_bits_of_one_by_one() {
 }
 
 #[test]
+fn what_rows_have_put_into_memory_may_be_the_same_in_all_turns_and_another_in_each() {
+    // Rows read each of sixteen numbers four times side by side; turns of a loop read one of them after another, and the second in every turn.
+    let (x, mut next) = (16, 416);
+    let mut code = Code::new();
+    let four = |code: &mut Code, next: &mut u32, op: ScalarOp<f64>, a: &dyn Fn(u32) -> u32, b: &dyn Fn(u32) -> u32| {
+        code.extend((0..4).map(|lane| inst(op, *next + lane, [a(lane), b(lane)])));
+        *next += 4;
+        *next - 4
+    };
+    for row in 0..200 {
+        for k in 0..16 {
+            let product = four(&mut code, &mut next, Mul, &|lane| x + 4 * (row % 50) + lane, &|_| k);
+            four(&mut code, &mut next, Sub, &|lane| product + lane, &|lane| x + 200 + 4 * k + lane);
+        }
+        // Nothing comes in equal distances.
+        for _ in 0..row * row % 3 {
+            code.push(inst(Square, next, [next - 1, 0]));
+            next += 1;
+        }
+    }
+    for turn in 0..16 {
+        let product = four(&mut code, &mut next, Mul, &|lane| x + 4 * turn + lane, &|_| turn);
+        let mut sum = four(&mut code, &mut next, Add, &|lane| product + lane, &|_| 1);
+        for k in 0..20 {
+            let op = [Mul, Add, Sub, Div][k % 4];
+            sum = four(&mut code, &mut next, op, &|lane| sum + lane, &|lane| x + 200 + 4 * turn + lane);
+        }
+    }
+    let [straight, called] = check(&code, next as usize, next as usize);
+    assert!(!crate::supported() || 5 * called < 4 * straight, "{straight} and {called} bytes");
+}
+
+#[test]
 fn places_that_are_side_by_side_in_one_turn_only_are_written_one_by_one() {
     let turns = 2200;
     let (q, z, end) = (4 * turns + 4000, 9 * turns + 8000, 13 * turns + 9000);

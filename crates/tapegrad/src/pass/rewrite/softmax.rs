@@ -31,7 +31,7 @@ impl Rewriter<'_> {
             return self.ln_softmax(id, n, d);
         }
         let Some(found) = self.exp_sum(x) else { return false };
-        if self.is_shifted(found.exponent) || self.graph.shape(found.exponent).numel() == 0 {
+        if self.is_shifted(&found) || self.graph.shape(found.exponent).numel() == 0 {
             return false;
         }
         let [ln, shift, _] = self.shifted_ln_sum(&found);
@@ -50,7 +50,7 @@ impl Rewriter<'_> {
         if s != found.exponent || self.graph.shape(s).numel() == 0 {
             return false;
         }
-        let (shifted, ln_sum) = if self.is_shifted(s) {
+        let (shifted, ln_sum) = if self.is_shifted(&found) {
             (s, self.make(&LN, &[found.sum], Attrs::None))
         } else {
             let [ln, shift, shifted] = self.shifted_ln_sum(&found);
@@ -79,9 +79,10 @@ impl Rewriter<'_> {
         Some(ExpSum { layout, sum: id, exponent: self.unary(exp, &EXP)? })
     }
 
-    /// Whether an exponent is a difference from some maximum already.
-    fn is_shifted(&self, exponent: NodeId) -> bool {
-        let Some([_, mut shift]) = binary(self.graph, exponent, &SUB) else { return false };
+    /// Whether an exponent is a difference from the maximum of what is summed already. (That of another group, or of other numbers, may be far
+    /// away from these.)
+    fn is_shifted(&self, found: &ExpSum) -> bool {
+        let Some([x, mut shift]) = binary(self.graph, found.exponent, &SUB) else { return false };
         for _ in 0..8 {
             let node = self.graph.node(shift);
             shift = if [&RESHAPE, &BROADCAST_TO, &STOP_GRADIENT].iter().any(|op| node.op.is(op)) {
@@ -89,7 +90,8 @@ impl Rewriter<'_> {
             } else if node.op.is(&SELECT) {
                 node.inputs[1]
             } else {
-                return node.op.is(&MAX_OVER);
+                let of_group = node.op.is(&MAX_OVER) && self.graph.attrs(shift) == self.graph.attrs(found.sum);
+                return of_group && unary(self.graph, node.inputs[0], &STOP_GRADIENT).unwrap_or(node.inputs[0]) == x;
             };
         }
         false
@@ -209,6 +211,21 @@ mod tests {
         let tape = Tape::new();
         let x = tape.input([[f64::INFINITY, 0.0], [f64::NEG_INFINITY, f64::NEG_INFINITY]]);
         assert_eq!(value_after(&tape, x.exp().sum_over(&[1]).ln()), [f64::INFINITY, f64::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn a_maximum_of_other_groups_or_numbers_is_no_shift() {
+        let tape = Tape::new();
+        let x = tape.input([[0.0, 0.0], [-2000.0, -2000.0]]);
+        let other = tape.input([1600.0]);
+        let ln_half = 0.5f64.ln();
+        for s in [x - x.max_over(&[0, 1]), x - other.max_over(&[0]), x - x.max_keep(&[0])] {
+            let e = s.exp();
+            let root = (e / e.sum_keep(&[1])).ln();
+            assert_eq!(value_after(&tape, root), [ln_half; 4]);
+            let wanted: Vec<f64> = s.value().data().chunks(2).map(|row| row[0] - ln_half).collect();
+            assert_eq!(value_after(&tape, e.sum_over(&[1]).ln()), wanted);
+        }
     }
 
     #[test]

@@ -154,16 +154,12 @@ impl Emitter<'_> {
             self.end += len;
         }
         let addresses = &mut self.classes[row.class].addresses;
-        addresses.push(record);
+        // (Without a record, one and the same number for all rows.)
+        addresses.push(if len > 0 { record } else { 0 });
         let mut outside = 0;
-        let mut outs: Vec<u32> = Vec::new();
         for relative in named {
             match relative {
-                Relative::Place(place) => addresses.push(place),
-                Relative::Out(place) => {
-                    addresses.push(place);
-                    outs.push(place);
-                }
+                Relative::Place(place) | Relative::Out(place) => addresses.push(place),
                 Relative::Outside { unit, number } if number == outside => {
                     addresses.push(self.state[unit as usize].slot);
                     outside += 1;
@@ -237,6 +233,7 @@ impl Emitter<'_> {
             }
         }
         self.rolling = false;
+        debug_assert!(self.end <= Bases::FIRST, "places and what stands for bases are told apart");
     }
 
     /// A row, from empty registers to empty registers, with a number for each address.

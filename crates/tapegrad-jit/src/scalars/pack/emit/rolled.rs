@@ -178,7 +178,8 @@ impl Emitter<'_> {
             let Name::Unit(unit, _) = name else { continue };
             let slot = self.state[unit as usize].slot;
             let (slot, stride) = match course {
-                Course::Fixed(_) if self.lasting(unit) => continue,
+                // (One that a row has put into memory is read from there, by all its names.)
+                Course::Fixed(_) if self.lasting(unit) && slot == NOWHERE => continue,
                 Course::Fixed(_) => (slot, 0),
                 Course::Before(stride) => (slot, stride),
                 Course::Inside { at, back: 1 } => {

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 
 /// Registers for bases. All operands of a unit have theirs at one time.
 const REGISTERS: [u8; 7] = [RDI, RDX, RCX, R8, R9, R10, R11];
-/// Numbers from here on are no places: each base has a range of its own.
-const FIRST: u32 = 1 << 27;
 /// A base is of no use further away.
 const REACH: i32 = 1 << 14;
 /// Elements that an instruction reads from an address on.
@@ -37,6 +35,9 @@ pub(in super::super) struct Bases {
 }
 
 impl Bases {
+    /// Numbers from here on are no places: each base has a range of its own.
+    pub(in super::super) const FIRST: u32 = 1 << 27;
+
     /// The bases of rows that name `width` addresses each, and a number for each address of a row. From the first address on `record`
     /// elements are one.
     pub(super) fn find(addresses: &[u32], width: usize, record: u32) -> (Bases, Vec<u32>) {
@@ -75,7 +76,7 @@ impl Bases {
             list[base].end = list[base].end.max(distance + len);
             bases.push(Some((base, distance)));
         }
-        let mut next = FIRST;
+        let mut next = Self::FIRST;
         for base in &mut list {
             base.first = next;
             next += (base.end - base.lowest).cast_unsigned();
@@ -96,7 +97,7 @@ impl Bases {
 
     /// The address that a number stands for, if it is no place. Its base is brought to a register.
     pub(in super::super) fn address(&mut self, asm: &mut Assembler, number: u32) -> Option<Mem> {
-        if number < FIRST {
+        if number < Self::FIRST {
             return None;
         }
         let base = self.list.partition_point(|base| base.first <= number) - 1;

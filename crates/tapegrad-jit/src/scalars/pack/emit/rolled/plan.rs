@@ -133,6 +133,7 @@ impl Emitter<'_> {
             let last = later.clone().next_back().is_some_and(|&reads| reads > 0);
             let others = later.take(found.turns - 1).any(|&reads| reads > 0);
             let courses = &found.courses[position];
+            let length = if self.numbers.is_single(number) { 1 } else { LANES };
             found.homes.push(if self.lasting(number) && alike(&courses[..LANES]) {
                 if handed_on {
                     return None;
@@ -140,13 +141,14 @@ impl Emitter<'_> {
                 Home::Nowhere
             } else if (others || last)
                 && !handed_on
-                && goes_out(found.names[position].list(), courses, self.numbers.is_single(number))
+                && found.names[position]
+                    .goes_out(self.numbers.is_single(number))
+                    .is_some_and(|first| alike(&courses[first as usize..][..length]))
             {
                 Home::Out
             } else if others || late {
-                let length = if self.numbers.is_single(number) { 1 } else { LANES as u32 };
-                found.record += length;
-                Home::Record(found.record - length)
+                found.record += length as u32;
+                Home::Record(found.record - length as u32)
             } else if handed_on || last {
                 Home::Slot(self.new_slot(self.numbers.is_single(number)))
             } else {
@@ -158,19 +160,6 @@ impl Emitter<'_> {
         found.records = self.end + found.record;
         Some(())
     }
-}
-
-/// Whether all of a unit is written to places side by side, in every turn.
-fn goes_out(names: &[Name], courses: &Courses, single: bool) -> bool {
-    let first = names.iter().position(|name| matches!(name, Name::Out(_)));
-    first.is_some_and(|first| {
-        let outs = &names[first..];
-        let Name::Out(place) = outs[0] else { return false };
-        let wanted = if single { 1 } else { LANES };
-        outs.len() == wanted
-            && (place..).zip(outs).all(|(want, out)| *out == Name::Out(want))
-            && alike(&courses[first..][..wanted])
-    })
 }
 
 /// Whether places that are side by side, or the same, in one turn are so in all.
