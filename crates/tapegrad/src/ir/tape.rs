@@ -164,12 +164,7 @@ impl Recording {
             graph.push(&super::leaf::CONST, Inputs::new(), Attrs::Scalar(c), TensorType::real([]), line)
         };
         let id = match self.scalars.entry(c.to_bits()) {
-            Entry::Occupied(e) if graph.contains(*e.get()) => *e.get(),
-            Entry::Occupied(mut e) => {
-                // The user removed it; record it anew.
-                *e.get_mut() = push(graph);
-                *e.get()
-            }
+            Entry::Occupied(e) => *e.get(),
             Entry::Vacant(e) => *e.insert(push(graph)),
         };
         let number = graph.number(id);
@@ -443,7 +438,8 @@ impl Tape {
         });
     }
 
-    /// Removes one value that nothing uses; its handle becomes stale, and says so wherever it is still used.
+    /// Removes one value that nothing uses; its handle becomes stale, and says so wherever it is still used. A number recorded as a constant is
+    /// one for all who have recorded it, as is a gradient that is 0 or 1: it stays, and so do its handles.
     ///
     /// # Errors
     /// If another value, an assignment or a recorded comparison uses it, or the handle is not valid.
@@ -452,6 +448,9 @@ impl Tape {
         let at = Location::caller();
         let id = self.ids("remove", &[var], at)?[0];
         self.with(|r| {
+            if r.graph.op(id).is(&super::leaf::CONST) && matches!(r.graph.attrs(id), Attrs::Scalar(_)) {
+                return Ok(());
+            }
             let user = r.graph.order().iter().rev().find(|&&o| r.graph.node(o).inputs.contains(&id));
             let message = if let Some(&user) = user {
                 format!("the value is used by {}", r.graph.describe(user))
@@ -465,7 +464,6 @@ impl Tape {
             } else {
                 let description = r.graph.describe(id);
                 r.graph.remove(id);
-                r.recent_scalars = [None; SEATS];
                 r.cached.remove(id);
                 r.rewritten.0.retain(|&(node, ..)| node != id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);

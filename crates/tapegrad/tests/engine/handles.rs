@@ -129,6 +129,19 @@ fn a_value_in_use_is_not_removed() {
 }
 
 #[test]
+fn a_number_that_others_have_recorded_too_is_not_removed() {
+    let tape = Tape::new();
+    let (a, b) = (tape.constant(3.0), tape.constant(3.0));
+    tape.remove(a).unwrap();
+    assert_eq!((a.item(), b.item(), tape.constant(3.0).item()), (3.0, 3.0, 3.0));
+    let (u, v) = (tape.input(1.0), tape.input(2.0));
+    for gradient in tape.grad(u + v, &[u, v]) {
+        tape.remove(gradient).unwrap();
+        assert_eq!(gradient.item(), 1.0);
+    }
+}
+
+#[test]
 fn what_a_value_was_before_it_was_rewritten_is_in_use_as_long_as_the_value_is() {
     // Differentiating makes -softplus(z) of the logarithm, which then does not read the difference.
     let tape = Tape::new();
