@@ -389,15 +389,8 @@ impl<'a> Plan<'a> {
 
     /// Takes note of what is compared: nothing that it depends on is computed otherwise than it was recorded.
     pub(super) fn compare(&mut self, ends: &[NodeId]) {
-        if ends.is_empty() {
-            return;
-        }
-        self.compared = vec![false; self.graph.index_bound()];
-        let mut open = ends.to_vec();
-        while let Some(id) = open.pop() {
-            if !std::mem::replace(&mut self.compared[id.index()], true) {
-                open.extend(self.graph.inputs(id));
-            }
+        if !ends.is_empty() {
+            self.compared = self.graph.ancestors(ends.iter().copied());
         }
     }
 

@@ -69,6 +69,10 @@ struct State {
     left: u32,
 }
 
+impl State {
+    const UNKNOWN: State = State { register: NONE, slot: NOWHERE, owner: Owner::Other, left: 0 };
+}
+
 /// What is emitted.
 pub(super) struct Parts<'a> {
     pub(super) region: &'a mut Region,
@@ -129,7 +133,6 @@ impl<'a> Emitter<'a> {
         readers: &[u32],
         (base, first_slot): (i32, u32),
     ) -> Emitter<'a> {
-        let unknown = State { register: NONE, slot: NOWHERE, owner: Owner::Other, left: 0 };
         Emitter {
             asm,
             region,
@@ -138,7 +141,7 @@ impl<'a> Emitter<'a> {
             numbers,
             base,
             near: Near::new(),
-            state: readers.iter().map(|&left| State { left, ..unknown }).collect(),
+            state: readers.iter().map(|&left| State { left, ..State::UNKNOWN }).collect(),
             holds: [NOWHERE; REGISTERS as usize],
             free: ALL,
             next: 0,

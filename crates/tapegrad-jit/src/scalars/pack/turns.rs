@@ -155,12 +155,12 @@ impl Names {
     }
 
     /// The first place written to, if all of the unit is written to places side by side: which name it is.
-    pub(super) fn goes_out(&self, single: bool) -> Option<u32> {
+    pub(super) fn goes_out(&self, single: bool) -> Option<usize> {
         let first = self.list().iter().position(|name| matches!(name, Name::Out(_)))?;
         let wanted = if single { 1 } else { LANES };
         let outs = &self.list()[first..];
         let side_by_side = (self.out(first)..).zip(outs).all(|(want, out)| *out == Name::Out(want));
-        (outs.len() == wanted && side_by_side).then_some(u32::try_from(first).expect("a few"))
+        (outs.len() == wanted && side_by_side).then_some(first)
     }
 
     /// The place that a name says is written to.

@@ -12,7 +12,7 @@
 
 mod bases;
 
-use super::{ALL, BYTES, Emitter, LANES, NONE, Ordered, Owner, REGISTERS, State};
+use super::{BYTES, Emitter, LANES, Ordered, Owner, State};
 use crate::encode::{Pending, RSI};
 use crate::scalars::pack::region::{NOWHERE, PLACE};
 use crate::scalars::pack::rows::{Relative, Relatives, Row};
@@ -29,7 +29,7 @@ const OFTEN: u32 = 8;
 enum Home {
     Nowhere,
     /// To the places it is written to anyway.
-    Out(u32),
+    Out(usize),
     /// So far into the record of the row.
     Record(u32),
 }
@@ -180,7 +180,7 @@ impl Emitter<'_> {
                 Home::Nowhere => (NOWHERE, Owner::Other),
                 Home::Out(which) => {
                     let names = Names::of(self.region, self.groups, self.numbers, unit);
-                    (names.out(which as usize), Owner::Other)
+                    (names.out(which), Owner::Other)
                 }
                 Home::Record(at) if state.left > 0 => {
                     left += 1;
@@ -254,23 +254,16 @@ impl Emitter<'_> {
             }
             Relative::Outside { .. } | Relative::Inside(_) | Relative::Nothing => {}
         });
-        let unknown = State { register: NONE, slot: NOWHERE, owner: Owner::Other, left: 0 };
         for (unit, slot) in outside {
-            self.state[unit as usize] = State { slot, left: u32::MAX, ..unknown };
+            self.state[unit as usize] = State { slot, left: u32::MAX, ..State::UNKNOWN };
         }
         let mut reads = vec![0; row.len];
         self.inside(order, row, |at| reads[at] += 1);
         for (position, &unit) in units.iter().enumerate() {
             rename(self.region, self.groups, unit, |_, which| places[position][which]);
             let slot = if let Home::Record(at) = homes[position] { numbers[0] + at } else { NOWHERE };
-            self.state[self.numbers.of(unit) as usize] = State { slot, left: reads[position], ..unknown };
+            self.state[self.numbers.of(unit) as usize] = State { slot, left: reads[position], ..State::UNKNOWN };
         }
         self.once(units);
-        for register in 0..REGISTERS {
-            if self.free & (1 << register) == 0 {
-                self.state[self.holds[register as usize] as usize].register = NONE;
-            }
-        }
-        self.free = ALL;
     }
 }

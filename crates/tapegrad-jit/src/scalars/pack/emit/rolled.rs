@@ -260,14 +260,6 @@ impl Emitter<'_> {
         self.asm.load_imm32(COUNTER, u32::try_from(found.turns).expect("fewer than instructions"));
         let top = self.asm.bytes.len();
         self.once(found.turn(0));
-        for register in 0..super::REGISTERS {
-            if self.free & (1 << register) == 0 {
-                let unit = self.holds[register as usize];
-                debug_assert!(self.state[unit as usize].slot != NOWHERE || self.lasting(unit), "unit {unit} gets lost");
-                self.state[unit as usize].register = NONE;
-            }
-        }
-        self.free = super::ALL;
         for (&register, &stride) in MOVING.iter().zip(&found.strides) {
             self.asm.add_imm(register, stride * BYTES);
         }
@@ -276,7 +268,7 @@ impl Emitter<'_> {
         self.rolling = false;
     }
 
-    /// Emits units that are carried out again and again: those that go to memory go there where they stand.
+    /// Emits units that are carried out again and again, up to empty registers: those that go to memory go there where they stand.
     pub(super) fn once(&mut self, units: &[Unit]) {
         for &unit in units {
             self.give_back_slots();
@@ -295,6 +287,14 @@ impl Emitter<'_> {
                 Unit::Batch(_) => unreachable!("what repeats itself has no calls"),
             }
         }
+        for register in 0..super::REGISTERS {
+            if self.free & (1 << register) == 0 {
+                let unit = self.holds[register as usize];
+                debug_assert!(self.state[unit as usize].slot != NOWHERE || self.lasting(unit), "unit {unit} gets lost");
+                self.state[unit as usize].register = NONE;
+            }
+        }
+        self.free = super::ALL;
     }
 
     /// What is known of all units after a loop.

@@ -143,7 +143,7 @@ impl Emitter<'_> {
                 && !handed_on
                 && found.names[position]
                     .goes_out(self.numbers.is_single(number))
-                    .is_some_and(|first| alike(&courses[first as usize..][..length]))
+                    .is_some_and(|first| alike(&courses[first..][..length]))
             {
                 Home::Out
             } else if others || late {
