@@ -122,9 +122,11 @@ impl<'a> Machine<'a> {
 
     fn remove(&mut self, tape: usize) {
         let Some(handle) = self.pick() else { return };
+        // A number is one node for all who have recorded it, and stays.
+        let number = handle.life == Life::Alive && handle.ty.shape.rank() == 0 && handle.var.op().name == "const";
         let result = self.tapes[tape].remove(handle.var);
-        if checked(result, std::slice::from_ref(&handle), Some(tape)).is_some() {
-            // Equal constants are one node, and an operation may give back its operand.
+        if checked(result, std::slice::from_ref(&handle), Some(tape)).is_some() && !number {
+            // An operation may give back its operand.
             let same = |other: &&mut Handle| other.life == Life::Alive && other.var.is_same_as(handle.var);
             self.handles.iter_mut().filter(same).for_each(|other| other.life = Life::Removed);
         }
