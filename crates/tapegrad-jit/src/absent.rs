@@ -216,3 +216,9 @@ impl Scalars {
 pub fn compile_scalars<T: Number>(_: &[ScalarSource<'_, T>], _: Effort) -> Result<Scalars, CompileError> {
     Err(CompileError::Unsupported)
 }
+
+/// Nothing repeats itself that will not be compiled.
+#[must_use]
+pub fn repeats<T: Number>(_: &ScalarSource<'_, T>) -> bool {
+    false
+}

@@ -69,7 +69,7 @@ mod slow;
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{
     Bound, Code, Column, CompileError, Elsewhere, Number, Passes, Scalars, Scratch, compile, compile_passes,
-    compile_scalars, supported,
+    compile_scalars, repeats, supported,
 };
 #[cfg(target_arch = "x86_64")]
 pub use bound::Bound;

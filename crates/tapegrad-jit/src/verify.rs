@@ -18,6 +18,7 @@ use std::fmt;
 pub struct Defect(String);
 
 impl Defect {
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn new(what: &str) -> Self {
         Defect(what.to_owned())
     }

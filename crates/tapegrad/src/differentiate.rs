@@ -40,7 +40,9 @@ impl Tape {
     /// If `output` is not a scalar, a variable is indices, or a handle is not valid.
     #[track_caller]
     pub fn try_grad(&self, output: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
-        self.gradient("grad", output, wrt, Location::caller())
+        let gradients = self.gradient("grad", output, wrt, Location::caller())?;
+        self.with(|r| r.gradients.extend(wrt.iter().zip(&gradients).map(|(w, g)| (w.id(), g.id()))));
+        Ok(gradients)
     }
 
     fn gradient(
@@ -65,9 +67,7 @@ impl Tape {
             Err(RecordError::new(op, issue, at).with_operands(vec![format!("output: {}", r.graph.describe(id))]))
         })?;
         let one = self.with(|r| r.scalar(1.0, at));
-        let gradients = self.reverse(op, output, Var::new(self.key(), one), wrt, at)?;
-        self.with(|r| r.gradients.extend(wrt.iter().zip(&gradients).map(|(w, g)| (w.id(), g.id()))));
-        Ok(gradients)
+        self.reverse(op, output, Var::new(self.key(), one), wrt, at)
     }
 
     /// Records the vector-Jacobian product: the cotangents of `wrt` that follow from the cotangent `ct` of `output`.
@@ -103,9 +103,9 @@ impl Tape {
         self.need_variables(op, &wrt_ids, at)?;
         self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
         let _blame = Blame::on(self.key(), at)?;
-        self.rewrite(&[ids[0]], &wrt_ids);
+        let before = self.rewrite(op, &[ids[0]], &wrt_ids, at)?;
         let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], false, &wrt_ids, at)?;
-        self.verify();
+        self.derived(&[ids[0]], &cotangents, before, at);
         Ok(self.or_zeros(cotangents, wrt))
     }
 
@@ -158,10 +158,10 @@ impl Tape {
             self.need_equal_types(op, ("tangent", "variable"), tangent, id, at)?;
         }
         let _blame = Blame::on(self.key(), at)?;
-        self.rewrite(&outs, &ids);
+        let before = self.rewrite(op, &outs, &ids, at)?;
         let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
         let results = transform::jvp(self.key(), &pairs, false, &outs, at)?;
-        self.verify();
+        self.derived(&outs, &results, before, at);
         Ok(self.or_zeros(results, outputs))
     }
 
@@ -169,7 +169,7 @@ impl Tape {
     /// `directions`; forward over reverse, at a small multiple of the cost of the gradient.
     ///
     /// # Panics
-    /// As [`Tape::grad`] and [`Tape::jvp`].
+    /// As [`Tape::grad`] and [`Tape::jvp`], and if one of `wrt` is computed from another.
     #[must_use]
     #[track_caller]
     pub fn hvp(&self, output: Var, wrt: &[Var], directions: &[Var]) -> Vec<Var> {
@@ -179,10 +179,12 @@ impl Tape {
     /// [`Tape::hvp`], returning the error.
     ///
     /// # Errors
-    /// As [`Tape::try_grad`] and [`Tape::try_jvp`].
+    /// As [`Tape::try_grad`] and [`Tape::try_jvp`], and if one of `wrt` is computed from another: a gradient counts what flows through the
+    /// other, a tangent does not, so together they would be the second derivative of nothing.
     #[track_caller]
     pub fn try_hvp(&self, output: Var, wrt: &[Var], directions: &[Var]) -> Result<Vec<Var>, RecordError> {
         let at = Location::caller();
+        self.need_independent("hvp", &self.ids("hvp", wrt, at)?, at)?;
         let gradients = self.gradient("hvp", output, wrt, at)?;
         self.forward("hvp", &gradients, wrt, directions, at)
     }
@@ -266,11 +268,50 @@ impl Tape {
         self.strips("hessian", gradient, wrt, at)
     }
 
-    /// Rewrites to stable forms, but for those that `wrt` is an inner part of. Values known of the old forms are forgotten.
-    pub(crate) fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) {
+    /// Rewrites to stable forms, but for those that `wrt` is an inner part of, which are written back. Values known of the old
+    /// forms are forgotten. Returns how many nodes there are then.
+    ///
+    /// # Errors
+    /// If a root is computed from a derivative recorded while a form that a `wrt` is an inner part of was rewritten.
+    pub(crate) fn rewrite(
+        &self,
+        op: &str,
+        roots: &[NodeId],
+        wrt: &[NodeId],
+        at: &'static Location<'static>,
+    ) -> Result<usize, RecordError> {
         self.with(|r| {
+            let inner = || wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id));
+            if inner().next().is_some() {
+                if r.rewritten.undo(&mut r.graph) {
+                    r.cached.clear();
+                }
+                for id in wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id)) {
+                    if let Some(line) = r.rewritten.bypassing(&r.graph, roots, id) {
+                        let message = format!(
+                            "the derivative recorded at {line} was taken of a stable form that does not pass through the variable"
+                        );
+                        let issue = Issue::new(RecordErrorKind::Request, message)
+                            .help("name the variable there too: `tape.grad(y, &[x, variable])`");
+                        return Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]));
+                    }
+                }
+            }
             if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
                 r.cached.clear();
+            }
+            Ok(r.graph.order().len())
+        })
+    }
+
+    /// Ends a transform that began when there were `before` nodes. In debug builds the graph is checked.
+    fn derived(&self, of: &[NodeId], results: &[Option<Var>], before: usize, at: &'static Location<'static>) {
+        self.with(|r| {
+            if let Some(&first) = r.graph.order().get(before) {
+                r.rewritten.derived(of, results.iter().flatten().map(|v| v.id()), first, at);
+            }
+            if cfg!(debug_assertions) {
+                crate::ir::verify(&r.graph).expect("transforms keep the graph valid");
             }
         });
     }
@@ -304,6 +345,21 @@ impl Tape {
         })
     }
 
+    fn need_independent(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
+        self.with(|r| {
+            for &id in ids.iter().filter(|&&id| ids.len() > 1 && pass::may_be_inner(&r.graph, id)) {
+                let needed = r.graph.ancestors([id]);
+                if let Some(&other) = ids.iter().find(|&&other| other != id && needed[other.index()]) {
+                    let message = "one variable is computed from another";
+                    let issue = Issue::new(RecordErrorKind::Request, message).help("name the first of them only");
+                    let operands = [id, other].map(|id| r.graph.describe(id)).to_vec();
+                    return Err(RecordError::new(op, issue, at).with_operands(operands));
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn need_equal_types(
         &self,
         op: &str,
@@ -323,12 +379,5 @@ impl Tape {
                 vec![format!("{of}: {}", r.graph.describe(wanted)), format!("{what}: {}", r.graph.describe(found))];
             Err(RecordError::new(op, issue, at).with_operands(operands))
         })
-    }
-
-    /// Checks the graph after a transform; only in debug builds.
-    fn verify(&self) {
-        if cfg!(debug_assertions) {
-            self.with(|r| crate::ir::verify(&r.graph)).expect("transforms keep the graph valid");
-        }
     }
 }

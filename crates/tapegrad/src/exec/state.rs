@@ -292,7 +292,8 @@ impl<T: Element> State<T> {
     }
 }
 
-/// The gradients in a state, indexed by the variable: `gradients[w]`. Where several were made for one variable, the last.
+/// The gradients in a state, indexed by the variable: `gradients[w]`. Where several were made for one variable, the last that is not a number (a
+/// gradient that is 0 or 1 whatever the variables are is one value for all of which it is the gradient).
 #[derive(Clone, Copy, Debug)]
 pub struct Gradients<'a, T> {
     state: &'a State<T>,

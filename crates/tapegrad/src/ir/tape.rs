@@ -430,7 +430,7 @@ impl Tape {
             r.guards.clear();
             r.cached.clear();
             r.gradients.clear();
-            r.rewritten.0.clear();
+            r.rewritten.clear();
             r.scalars.clear();
             r.recent_scalars = [None; SEATS];
             r.removed.clear();
@@ -454,7 +454,7 @@ impl Tape {
             let user = r.graph.order().iter().rev().find(|&&o| r.graph.node(o).inputs.contains(&id));
             let message = if let Some(&user) = user {
                 format!("the value is used by {}", r.graph.describe(user))
-            } else if let Some(&(user, ..)) = r.rewritten.0.iter().find(|(_, _, inputs, _)| inputs.contains(&id)) {
+            } else if let Some(user) = r.rewritten.user(id) {
                 // It is written in another way for now.
                 format!("the value is used by {}", r.graph.describe(user))
             } else if r.assigns.iter().any(|&(p, v)| p == id || v == id) {
@@ -463,9 +463,9 @@ impl Tape {
                 "the value takes part in a recorded comparison".to_owned()
             } else {
                 let description = r.graph.describe(id);
+                r.rewritten.forget(&r.graph, id);
                 r.graph.remove(id);
                 r.cached.remove(id);
-                r.rewritten.0.retain(|&(node, ..)| node != id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });
                 return Ok(());

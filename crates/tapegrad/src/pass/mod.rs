@@ -30,7 +30,7 @@ mod pattern;
 mod regroup;
 mod rewrite;
 
-pub(crate) use rewrite::{rewrite, rewrite_for};
+pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for};
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 

@@ -5,7 +5,7 @@
 //!
 //! On a live tape two things matter that do not matter elsewhere. A new form no longer depends on the values in the middle
 //! of the old one: `ln(1 - s)` with `s = σ(z)` becomes `-softplus(z)`, which knows nothing of `s`. If `s` is what is being
-//! differentiated by, the form must stay as it is, and an earlier rewrite of it must be undone: hence `wrt` and
+//! differentiated by, the form must stay as it is, and an earlier rewrite of it must have been undone: hence `wrt` and
 //! [`Rewritten`].
 
 mod exponential;
@@ -24,34 +24,30 @@ const ROOTS: Kind = Kind::FORM.or(Kind::SUM).or(Kind::PRODUCT);
 
 /// Rewrites what `roots` are computed from. Returns whether anything changed.
 pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
-    rewrite_for(graph, roots, &[], &mut Rewritten::default())
+    walk(graph, roots, &[], None)
 }
 
 /// Rewrites what `roots` are computed from, on a tape that is about to be differentiated by `wrt`: no form of which a
-/// `wrt` is an inner part is changed, and those changed earlier (`rewritten`) are changed back first. Returns whether
-/// anything changed; values computed earlier are then those of the old forms.
+/// `wrt` is an inner part is changed. Returns whether anything changed; values computed earlier are then those of the old
+/// forms.
 pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], rewritten: &mut Rewritten) -> bool {
-    // Inputs and parameters are never inside a form; with nothing else in `wrt`, all forms are free.
-    let inner = |id: NodeId| !graph.node(id).op.is(&INPUT) && !graph.node(id).op.is(&PARAM);
+    walk(graph, roots, wrt, Some(rewritten))
+}
+
+fn walk(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], rewritten: Option<&mut Rewritten>) -> bool {
     let mut opaque = Vec::new();
-    for &id in wrt.iter().filter(|&&id| inner(id)) {
+    for &id in wrt.iter().filter(|&&id| may_be_inner(graph, id)) {
         opaque.resize(graph.index_bound(), false);
         opaque[id.index()] = true;
-    }
-    let mut changed = false;
-    if !opaque.is_empty() && !rewritten.0.is_empty() {
-        rewritten.undo(graph);
-        changed = true;
     }
     // Most tapes have at least one product or sum, but a scan is still cheaper than the table of ancestors.
     let mut kinds = Kinds::default();
     if !graph.order().iter().any(|&id| kinds.of(graph, id).is(ROOTS)) {
-        return changed;
+        return false;
     }
     let needed = graph.ancestors(roots.iter().copied());
-    let before = rewritten.0.len();
     let insertion = Insertion::new(graph);
-    let mut rewriter = Rewriter { graph, opaque, insertion, rewritten };
+    let mut rewriter = Rewriter { graph, opaque, insertion, rewritten, changed: false };
     for position in 0.. {
         let Some(id) = rewriter.insertion.go_to(rewriter.graph, position) else { break };
         if needed[id.index()] && may_be_form(rewriter.graph, &mut kinds, id) {
@@ -63,9 +59,15 @@ pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], r
             }
         }
     }
-    let Rewriter { graph, insertion, rewritten, .. } = rewriter;
+    let Rewriter { graph, insertion, changed, .. } = rewriter;
     insertion.finish(graph);
-    changed | (rewritten.0.len() > before)
+    changed
+}
+
+/// Whether a node may be inside a form: inputs and parameters never are.
+pub(crate) fn may_be_inner(graph: &Graph, id: NodeId) -> bool {
+    let op = graph.op(id);
+    !op.is(&INPUT) && !op.is(&PARAM)
 }
 
 /// Whether a node may be the root of a form: products are if their factors are the same, sums if one of their terms is a number.
@@ -85,7 +87,9 @@ struct Rewriter<'a> {
     /// Nodes that may not be inside a form; empty if all may.
     opaque: Vec<bool>,
     insertion: Insertion,
-    rewritten: &'a mut Rewritten,
+    /// Of a live tape.
+    rewritten: Option<&'a mut Rewritten>,
+    changed: bool,
 }
 
 impl Rewriter<'_> {
@@ -118,12 +122,21 @@ impl Rewriter<'_> {
 
     /// A new node, before the one being rewritten.
     fn make(&mut self, op: &'static OpDef, inputs: &[NodeId], attrs: Attrs) -> NodeId {
-        self.insertion.make(self.graph, op, inputs, attrs)
+        let id = self.insertion.make(self.graph, op, inputs, attrs);
+        self.made(id)
     }
 
     /// A new scalar constant.
     fn number(&mut self, c: f64) -> NodeId {
-        self.insertion.number(self.graph, c)
+        let id = self.insertion.number(self.graph, c);
+        self.made(id)
+    }
+
+    fn made(&mut self, id: NodeId) -> NodeId {
+        if let Some(rewritten) = &mut self.rewritten {
+            rewritten.made(id);
+        }
+        id
     }
 
     /// The negative of a value, without negating twice.
@@ -136,8 +149,10 @@ impl Rewriter<'_> {
 
     /// Rewrites the node.
     fn replace(&mut self, id: NodeId, op: &'static OpDef, inputs: &[NodeId], attrs: Attrs) -> bool {
-        let node = self.graph.node(id);
-        self.rewritten.0.push((id, node.op, node.inputs.into(), self.graph.attrs(id).clone()));
+        if let Some(rewritten) = &mut self.rewritten {
+            rewritten.push(self.graph, id, inputs);
+        }
+        self.changed = true;
         debug_assert_eq!(self.graph.infer(op, inputs, &attrs).ok().as_ref(), Some(self.graph.ty(id)), "types stay");
         self.graph.replace(id, op, Inputs::from_slice(inputs), attrs);
         true

@@ -60,7 +60,11 @@ impl Extract {
             from.order().iter().copied().filter(|&id| needed[id.index()] && from.leaf_value(id).is_some()).collect();
         let roots = wanted.iter().chain(&leaves).map(|id| copied[id.index()]).collect();
         let wanted: HashSet<NodeId> = outputs.iter().copied().collect();
-        let gradients = gradients.iter().copied().filter(|(_, gradient)| wanted.contains(gradient)).collect();
+        // The last of those made for a variable; but a number may be there for something else, which was made for other variables too.
+        let number = |id: NodeId| from.op(id).is(&CONST);
+        let made =
+            |numbers: bool| gradients.iter().copied().filter(move |&(_, g)| from.contains(g) && number(g) == numbers);
+        let gradients = made(true).chain(made(false)).filter(|(_, gradient)| wanted.contains(gradient)).collect();
         Extract {
             graph,
             roots,

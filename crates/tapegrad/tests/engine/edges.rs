@@ -261,15 +261,16 @@ fn page() -> String {
         "# Edges\n\nWhat every function gives where something happens. Generated from the code by `crates/tapegrad/tests/engine/edges.rs`, which fails when this page is\n\
          stale; the same test holds a table of the bits at 32 special values, and at all pairs of them, in `tests/data/edges.txt`.\n\n\
          Four rules stand behind the tables:\n\n\
-         - A value is that of the plain `f64` function to the last bit, recorded or replayed (but for that of `gelu_tanh` and `logaddexp2` in\n\
-         \u{20}\u{20}machine code, where products fuse with sums).\n\
+         - A value is that of the plain `f64` function to the last bit, recorded or replayed (but for those of `gelu_tanh`, `logaddexp2`, `lerp`\n\
+         \u{20}\u{20}and, in `f64`, `sin` and `cos` in machine code, where products fuse with sums).\n\
          - At a kink the derivative is 0 where 0 is a subgradient (`abs`, `relu`, `hypot` at the origin); tied operands share evenly; what is PyTorch's under the same\n\
          \u{20}\u{20}name has PyTorch's convention.\n\
          - Where a derivative is infinite it is ∞, and where none exists it is NaN, unless a function is constant along an axis: $0^0$ is 1 for every base, so its\n\
          \u{20}\u{20}derivative by the base is 0. `select` and the operations written with it hide what was not chosen, also when it is NaN.\n\
          - What is picked (`index`, `slice`, `gather`, `take_along_axis`, `unfold`, `diagonal` and the like) leaves an honest 0 behind as the cotangent of what was\n\
          \u{20}\u{20}not; where the derivative behind that is infinite the gradient is 0 · ∞, NaN, as in PyTorch and JAX: the gradient of the second\n\
-         \u{20}\u{20}of $\\sqrt{(0, 4)}$ is (NaN, ¼). Pick first. `put_along_axis` hides what it replaces.\n\n\
+         \u{20}\u{20}of $\\sqrt{(0, 4)}$ is (NaN, ¼). Pick first. So it is in the rows of `Tape::jacobian` and `Tape::hessian`, which are\n\
+         \u{20}\u{20}picked one after the other. `put_along_axis` hides what it replaces.\n\n\
          A determinant is NaN where elimination would multiply an element that is not finite by 0, also where its formula has a value.\n\n\
          ## Functions of one number\n\nThe value, and behind the semicolon the derivative.\n\n\
          | function | −∞ | −0 | 0 | ∞ | NaN |\n|---|---|---|---|---|---|\n",

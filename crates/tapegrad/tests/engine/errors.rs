@@ -304,6 +304,14 @@ fn derivatives_are_asked_for_what_can_have_them() {
     ] {
         assert_eq!(message, wanted(op, here));
     }
+    let (message, here) = (fails(tape.try_hvp(y.sum(), &[x, y], &[x, x])), line!());
+    assert_eq!(
+        message,
+        format!(
+            "hvp: one variable is computed from another\n  --> L{here}\n  mul `y` [2], recorded at L{y_at}\n  input `x` [2], \
+             recorded at L{x_at}\n  help: name the first of them only"
+        )
+    );
     let (ct, ct_at) = (tape.input(1.0).named("ct"), line!());
     let (message, here) = (fails(tape.try_vjp(y, ct, &[x])), line!());
     assert_eq!(

@@ -184,6 +184,28 @@ fn gradients_are_read_by_their_variable() {
 }
 
 #[test]
+fn a_number_among_the_outputs_is_no_later_gradient() {
+    let tape = Tape::new();
+    let (a, b) = (tape.param(2.0), tape.param(3.0));
+    let (of_a, of_b) = (a * a, b * b);
+    let first = tape.grad(of_a, &[a, b]);
+    let second = tape.grad(of_b, &[a, b]);
+    let one = tape.constant(1.0);
+    let curved = tape.hvp(of_b, &[a, b], &[one, one]);
+    // 0 is the gradient of either function by the variable of the other, and of the second one's gradient by the first.
+    for outputs in [vec![first[0], first[1]], vec![first[0], curved[0]], vec![first[1], second[0], first[0], one]] {
+        let program = tape.compile::<f64>(&outputs).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!((&state.gradients()[a], &state.gradients()[b]), (&[4.0][..], &[0.0][..]));
+    }
+    let program = tape.compile::<f64>(&[curved[1], of_b]).unwrap();
+    let mut state = program.state();
+    program.replay(&mut state).unwrap();
+    assert!(state.gradients().get(b).is_none(), "only `grad` is asked for gradients");
+}
+
+#[test]
 fn layout_operations_of_all_kinds_replay() {
     let tape = Tape::new();
     let x = tape.input(Tensor::from_fn([2, 3, 4], |i| i as f64 - 7.0));

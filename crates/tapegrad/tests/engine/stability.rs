@@ -331,3 +331,72 @@ fn there_is_no_derivative_by_a_constant() {
     let error = tape.try_grad(c * x + 2.0, &[c]).unwrap_err().to_string();
     assert!(error.contains("there is no derivative by a constant"), "{error}");
 }
+
+/// Functions of z with an inner node that their stable forms leave out.
+fn with_inner_nodes(tape: &Tape) -> Vec<(Var, Var, Var)> {
+    let z = tape.input([0.3, -0.2]);
+    let (e, f, s) = (z.exp(), (-z).exp(), z.sigmoid());
+    let weights = tape.constant([0.7, 0.2]);
+    let sum = |y: Var| (y * weights).sum();
+    vec![
+        (z, e, sum((1.0 + e).ln())),
+        (z, f, sum(1.0 / (1.0 + f))),
+        (z, s, sum((1.0 - s).ln())),
+        (z, e, sum((e / e.sum()).ln())),
+        // Another way leads to the inner node.
+        (z, e, sum(e / (1.0 + e) + e.square())),
+    ]
+}
+
+#[test]
+fn a_derivative_of_a_stable_form_is_not_differentiated_by_what_the_form_leaves_out() {
+    for case in 0..5 {
+        let tape = Tape::new();
+        let (z, inner, y) = with_inner_nodes(&tape)[case];
+        let named = tape.grad(y, &[z, inner])[0];
+        let right = tape.grad(named.square().sum(), &[inner])[0].value();
+        assert!(right.data().iter().all(|x| x.abs() > 1e-5), "{case}: {right}");
+
+        let forms: [fn(&Tape, Var, Var) -> Var; 3] = [
+            |tape, y, z| tape.grad(y, &[z])[0],
+            |tape, y, z| tape.jvp(&[y], &[z], &[z])[0],
+            |tape, y, z| tape.hvp(y, &[z], &[z])[0],
+        ];
+        for (number, derivative) in forms.into_iter().enumerate() {
+            for remove in [false, true] {
+                let tape = Tape::new();
+                let (z, inner, y) = with_inner_nodes(&tape)[case];
+                let bypassing = derivative(&tape, y, z).square().sum();
+                if remove {
+                    // Removed or not, it is what the derivative was taken of.
+                    let _ = tape.remove(y);
+                }
+                let error = tape.try_grad(bypassing, &[inner]).unwrap_err().to_string();
+                assert!(error.contains("does not pass through"), "{case}, {number}: {error}");
+                assert!(error.matches(file!()).count() >= 3, "{case}, {number}: lines in {error}");
+                let error = tape.try_jvp(&[bypassing], &[z, inner], &[z, inner]).unwrap_err().to_string();
+                assert!(error.contains("does not pass through"), "{case}, {number}: {error}");
+                assert!(tape.try_grad(bypassing, &[z]).is_ok());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_come_from_a_stable_form_is_differentiated_by_its_inner_nodes() {
+    for case in 0..5 {
+        let tape = Tape::new();
+        let (z, inner, y) = with_inner_nodes(&tape)[case];
+        let right = tape.grad(y, &[inner])[0].value();
+        // 1 is the derivative of the second term, and in some of the forms too.
+        let one = tape.grad(y + z.sum(), &[z])[0];
+        let other = tape.grad(inner.powi(3).sum(), &[z])[0];
+        let again = tape.grad(y, &[inner])[0].value();
+        assert_eq!(again.data(), right.data(), "{case}: an earlier derivative by z changes nothing");
+        let second = tape.grad(other.sum(), &[inner]);
+        assert!(second[0].value().data().iter().all(|x| x.abs() > 1e-5), "{case}: of another function");
+        let named = tape.grad(y, &[z, inner])[0];
+        assert!(tape.try_grad(named.sum(), &[inner]).is_ok(), "{case}: it was named");
+        assert!(tape.try_grad(one.sum(), &[inner]).is_err(), "{case}: but not there");
+    }
+}

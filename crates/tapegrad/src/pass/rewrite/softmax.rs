@@ -10,7 +10,7 @@
 
 use super::super::pattern::{binary, unary};
 use super::Rewriter;
-use crate::ir::{Attrs, NodeId, OpDef};
+use crate::ir::{Attrs, NodeId, OpDef, Shape};
 use crate::ops::{ADD, BROADCAST_TO, DIV, EQUAL, EXP, LN, MAX_OVER, RESHAPE, SELECT, STOP_GRADIENT, SUB, SUM};
 use smallvec::SmallVec;
 
@@ -79,19 +79,37 @@ impl Rewriter<'_> {
         Some(ExpSum { layout, sum: id, exponent: self.unary(exp, &EXP)? })
     }
 
-    /// Whether an exponent is a difference from the maximum of what is summed already. (That of another group, or of other numbers, may be far
-    /// away from these.)
+    /// Whether an exponent is a difference from the maximum of what is summed already, or from 0 where that is not finite. (The maximum of
+    /// another group, or of other numbers, may be far away from these.)
     fn is_shifted(&self, found: &ExpSum) -> bool {
-        let Some([x, mut shift]) = binary(self.graph, found.exponent, &SUB) else { return false };
+        let graph = &*self.graph;
+        let Some([x, mut shift]) = binary(graph, found.exponent, &SUB) else { return false };
+        let Attrs::Axes(summed) = graph.attrs(found.sum) else { unreachable!("sums are recorded with axes") };
+        let kept = graph.shape(x).without_axes(summed, true);
+        // Broadcasting puts leading dimensions of 1 back; with any others missing it would bring maxima to elements of other groups.
+        let dims =
+            |shape: &Shape| shape.dims().iter().copied().skip_while(|&n| n == 1).collect::<SmallVec<[usize; 4]>>();
+        let in_place = |id: NodeId| dims(graph.shape(id)) == dims(&kept);
         for _ in 0..8 {
-            let node = self.graph.node(shift);
-            shift = if [&RESHAPE, &BROADCAST_TO, &STOP_GRADIENT].iter().any(|op| node.op.is(op)) {
-                node.inputs[0]
-            } else if node.op.is(&SELECT) {
-                node.inputs[1]
-            } else {
-                let of_group = node.op.is(&MAX_OVER) && self.graph.attrs(shift) == self.graph.attrs(found.sum);
-                return of_group && unary(self.graph, node.inputs[0], &STOP_GRADIENT).unwrap_or(node.inputs[0]) == x;
+            let node = graph.node(shift);
+            let input = node.inputs.first().copied();
+            shift = match input {
+                Some(input) if node.op.is(&STOP_GRADIENT) => input,
+                Some(input) if node.op.is(&RESHAPE) && in_place(shift) => input,
+                Some(input) if node.op.is(&BROADCAST_TO) && in_place(input) => input,
+                Some(finite) if node.op.is(&SELECT) => {
+                    let largest = node.inputs[1];
+                    let difference =
+                        binary(graph, finite, &EQUAL).and_then(|[difference, _]| binary(graph, difference, &SUB));
+                    if difference != Some([largest; 2]) {
+                        return false;
+                    }
+                    largest
+                }
+                Some(of) if node.op.is(&MAX_OVER) && graph.attrs(shift) == graph.attrs(found.sum) => {
+                    return unary(graph, of, &STOP_GRADIENT).unwrap_or(of) == x;
+                }
+                _ => return false,
             };
         }
         false
@@ -226,6 +244,43 @@ mod tests {
             let wanted: Vec<f64> = s.value().data().chunks(2).map(|row| row[0] - ln_half).collect();
             assert_eq!(value_after(&tape, e.sum_over(&[1]).ln()), wanted);
         }
+    }
+
+    #[test]
+    fn a_maximum_that_broadcasting_brings_to_another_group_is_no_shift() {
+        let tape = Tape::new();
+        let x = tape.input([[0.0, 0.0], [2000.0, 2000.0]]);
+        let flag = tape.input([[0.0], [0.0]]);
+        let shifted = [
+            x - x.max_over(&[1]),
+            x - x.max_keep(&[1]).reshape([1, 2]),
+            x - flag.select(x.max_keep(&[1]), tape.constant(0.0)),
+        ];
+        for s in shifted {
+            let e = s.exp();
+            let found = value_after(&tape, (e / e.sum_keep(&[1])).ln());
+            let sums = value_after(&tape, e.sum_over(&[1]).ln());
+            for (i, row) in s.value().data().chunks(2).enumerate() {
+                let largest = row[0].max(row[1]);
+                let ln_sum = (-(row[0] - row[1]).abs()).exp().ln_1p();
+                assert_eq!(found[2 * i..][..2], [row[0] - largest - ln_sum, row[1] - largest - ln_sum]);
+                assert_eq!(sums[i], largest + ln_sum);
+            }
+        }
+    }
+
+    #[test]
+    fn a_maximum_is_a_shift_however_its_shape_comes_about() {
+        let tape = Tape::new();
+        let x = tape.input([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let over_first = [x.max_over(&[0]), x.max_keep(&[0]), x.max_over(&[0]).reshape([1, 3])].map(|m| (x - m, 0));
+        let over_last = [x.max_keep(&[1]), x.max_over(&[1]).reshape([2, 1])].map(|m| (x - m, 1));
+        for (s, axis) in over_first.into_iter().chain(over_last) {
+            let root = s.exp().sum_over(&[axis]).ln();
+            assert!(!rewrite(&mut tape.graph(), &[root.id()]));
+        }
+        let root = (x - x.max_over(&[0, 1])).exp().sum_over(&[0, 1]).ln();
+        assert!(!rewrite(&mut tape.graph(), &[root.id()]));
     }
 
     #[test]
