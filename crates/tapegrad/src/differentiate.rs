@@ -304,6 +304,15 @@ impl Tape {
         })
     }
 
+    /// Writes all forms as they were recorded.
+    pub(crate) fn write_back(&self) {
+        self.with(|r| {
+            if r.rewritten.undo(&mut r.graph) {
+                r.cached.clear();
+            }
+        });
+    }
+
     /// Ends a transform that began when there were `before` nodes. In debug builds the graph is checked.
     fn derived(&self, of: &[NodeId], results: &[Option<Var>], before: usize, at: &'static Location<'static>) {
         self.with(|r| {

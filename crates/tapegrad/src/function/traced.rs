@@ -324,8 +324,9 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             self.misses += 1;
             let mut holds = new.evaluate(x, second);
             if !holds {
-                // Rounding alone decides a comparison otherwise, as machine code fuses products into sums. As it was recorded, it rounds
-                // as it did then.
+                // Rounding alone decides a comparison otherwise, as machine code fuses products into sums and stable forms keep digits. As it
+                // was recorded, it rounds as it did then.
+                recording.tape.write_back();
                 new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
                 holds = new.evaluate(x, second);
             }

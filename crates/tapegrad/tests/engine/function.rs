@@ -235,6 +235,20 @@ fn rounding_does_not_keep_a_traced_function_from_a_point() {
 }
 
 #[test]
+fn a_branch_on_a_form_that_has_a_stable_equal_is_the_one_that_was_recorded() {
+    // e is 0 as it is written, and 1e-17 as the stable form has it.
+    let mut f = Traced::new(|x| {
+        let e = x[0].exp() - 1.0;
+        if e == 0.0 { 3.0 * x[0] + e } else { e / x[0] }
+    });
+    let at = f.call(&[1e-17]).unwrap();
+    assert_eq!((at.value, at.gradient), (3e-17, &[4.0][..]));
+    let hessian = f.hessian(&[1e-17]).unwrap();
+    assert_eq!(hessian, [1.0]);
+    assert_eq!(f.call(&[1.0]).unwrap().value, 1f64.exp() - 1.0);
+}
+
+#[test]
 fn a_traced_function_crosses_threads() {
     let mut traced = Traced::new(|x| x[0].exp());
     traced.call(&[0.0]).unwrap();
