@@ -37,7 +37,8 @@ impl Tape {
     /// [`Tape::grad`], returning the error.
     ///
     /// # Errors
-    /// If `output` is not a scalar, a variable is indices, or a handle is not valid.
+    /// If `output` is not a scalar, a variable is indices, a handle is not valid, or `output` is computed from an earlier derivative, taken of a
+    /// stable form that leaves a variable out.
     #[track_caller]
     pub fn try_grad(&self, output: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
         let gradients = self.gradient("grad", output, wrt, Location::caller())?;
@@ -83,7 +84,7 @@ impl Tape {
     /// [`Tape::vjp`], returning the error.
     ///
     /// # Errors
-    /// If `ct` has another shape than `output`, a variable is indices, or a handle is not valid.
+    /// If `ct` has another shape than `output`, and as [`Tape::try_grad`].
     #[track_caller]
     pub fn try_vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
         self.reverse("vjp", output, ct, wrt, Location::caller())
@@ -131,7 +132,7 @@ impl Tape {
     /// [`Tape::jvp`], returning the error.
     ///
     /// # Errors
-    /// If a tangent is missing or has another shape than its variable, or a handle is not valid.
+    /// If a tangent is missing or has another shape than its variable, and as [`Tape::try_grad`].
     #[track_caller]
     pub fn try_jvp(&self, outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Result<Vec<Var>, RecordError> {
         self.forward("jvp", outputs, wrt, tangents, Location::caller())
@@ -210,7 +211,7 @@ impl Tape {
     /// [`Tape::jacobian`], returning the error.
     ///
     /// # Errors
-    /// If a handle is not valid, either is indices, or the ranks add up to more than 8.
+    /// If the ranks add up to more than 8, and as [`Tape::try_vjp`].
     #[track_caller]
     pub fn try_jacobian(&self, output: Var, wrt: Var) -> Result<Var, RecordError> {
         self.strips("jacobian", output, wrt, Location::caller())
@@ -272,7 +273,7 @@ impl Tape {
     /// forms are forgotten. Returns how many nodes there are then.
     ///
     /// # Errors
-    /// If a root is computed from a derivative recorded while a form that a `wrt` is an inner part of was rewritten.
+    /// If a root is computed from a derivative that bypasses a `wrt`.
     pub(crate) fn rewrite(
         &self,
         op: &str,
@@ -281,21 +282,18 @@ impl Tape {
         at: &'static Location<'static>,
     ) -> Result<usize, RecordError> {
         self.with(|r| {
-            let inner = || wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id));
-            if inner().next().is_some() {
-                if r.rewritten.undo(&mut r.graph) {
-                    r.cached.clear();
-                }
-                for id in wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id)) {
-                    if let Some(line) = r.rewritten.bypassing(&r.graph, roots, id) {
-                        let message = format!(
-                            "the derivative recorded at {line} was taken of a stable form that does not pass through the variable"
-                        );
-                        let issue = Issue::new(RecordErrorKind::Request, message)
-                            .help("name the variable there too: `tape.grad(y, &[x, variable])`");
-                        return Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]));
-                    }
-                }
+            let inner: SmallVec<[NodeId; 4]> =
+                wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id)).collect();
+            if let Some((id, line)) = pass::bypassed(&r.rewritten, &r.graph, roots, &inner) {
+                let message = format!(
+                    "the derivative recorded at {line} was taken of a stable form that does not pass through the variable"
+                );
+                let issue = Issue::new(RecordErrorKind::Request, message)
+                    .help("if it is a gradient, name the variable there too: `tape.grad(y, &[x, variable])`");
+                return Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]));
+            }
+            if !inner.is_empty() && r.rewritten.undo(&mut r.graph) {
+                r.cached.clear();
             }
             if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
                 r.cached.clear();
@@ -316,9 +314,7 @@ impl Tape {
     /// Ends a transform that began when there were `before` nodes. In debug builds the graph is checked.
     fn derived(&self, of: &[NodeId], results: &[Option<Var>], before: usize, at: &'static Location<'static>) {
         self.with(|r| {
-            if let Some(&first) = r.graph.order().get(before) {
-                r.rewritten.derived(of, results.iter().flatten().map(|v| v.id()), first, at);
-            }
+            pass::derived(&mut r.rewritten, &r.graph, of, results.iter().flatten().map(|v| v.id()), before, at);
             if cfg!(debug_assertions) {
                 crate::ir::verify(&r.graph).expect("transforms keep the graph valid");
             }
@@ -356,14 +352,22 @@ impl Tape {
 
     fn need_independent(&self, op: &str, ids: &[NodeId], at: &'static Location<'static>) -> Result<(), RecordError> {
         self.with(|r| {
-            for &id in ids.iter().filter(|&&id| ids.len() > 1 && pass::may_be_inner(&r.graph, id)) {
-                let needed = r.graph.ancestors([id]);
-                if let Some(&other) = ids.iter().find(|&&other| other != id && needed[other.index()]) {
+            if ids.len() < 2 || !ids.iter().any(|&id| pass::may_be_inner(&r.graph, id)) {
+                return Ok(());
+            }
+            // For each node a variable that it is computed from.
+            let mut from: Vec<Option<NodeId>> = vec![None; r.graph.index_bound()];
+            let mut variable = vec![false; r.graph.index_bound()];
+            ids.iter().for_each(|id| variable[id.index()] = true);
+            for &id in r.graph.order() {
+                let of = r.graph.inputs(id).iter().find_map(|input| from[input.index()]);
+                if let (Some(other), true) = (of, variable[id.index()]) {
                     let message = "one variable is computed from another";
-                    let issue = Issue::new(RecordErrorKind::Request, message).help("name the first of them only");
+                    let issue = Issue::new(RecordErrorKind::Request, message).help("leave out the first of them");
                     let operands = [id, other].map(|id| r.graph.describe(id)).to_vec();
                     return Err(RecordError::new(op, issue, at).with_operands(operands));
                 }
+                from[id.index()] = if variable[id.index()] { Some(id) } else { of };
             }
             Ok(())
         })

@@ -265,7 +265,8 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     ///
     /// # Errors
     /// If the recording cannot be compiled, or a comparison in it comes out otherwise when replayed at `x`, because its sides are equal
-    /// but for rounding. (Then what was recorded has been compiled once more, without machine code and passes, which round otherwise.)
+    /// but for rounding. (Then what was recorded has been compiled once more, without machine code and passes, which round otherwise, and again with all forms as they
+    /// were written.)
     ///
     /// # Panics
     /// If the function does, or does not return a scalar recorded from what it is given.
@@ -323,12 +324,16 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             let mut new = recording.compile(&self.options)?;
             self.misses += 1;
             let mut holds = new.evaluate(x, second);
-            if !holds {
-                // Rounding alone decides a comparison otherwise, as machine code fuses products into sums and stable forms keep digits. As it
-                // was recorded, it rounds as it did then.
-                recording.tape.write_back();
-                new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
-                holds = new.evaluate(x, second);
+            // Rounding alone decides a comparison otherwise, as machine code fuses products into sums, and stable forms keep digits. As it was
+            // recorded, it rounds as it did then.
+            for write_back in [false, true] {
+                if !holds {
+                    if write_back {
+                        recording.tape.write_back();
+                    }
+                    new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
+                    holds = new.evaluate(x, second);
+                }
             }
             if !holds {
                 return Err(CompileError::new(

@@ -463,7 +463,7 @@ impl Tape {
                 "the value takes part in a recorded comparison".to_owned()
             } else {
                 let description = r.graph.describe(id);
-                r.rewritten.forget(&r.graph, id);
+                r.rewritten.forget(id);
                 r.graph.remove(id);
                 r.cached.remove(id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);

@@ -21,6 +21,7 @@
 //! `rewrite` also runs on the live tape before it is differentiated, because the derivative of a stable form is stable
 //! and that of the other is not. Imports `ir`, `ops`, `eval`, `num` and `error`; never `program` or `exec`.
 
+mod bypass;
 mod cse;
 mod dce;
 mod fold;
@@ -30,6 +31,7 @@ mod pattern;
 mod regroup;
 mod rewrite;
 
+pub(crate) use bypass::{bypassed, derived};
 pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for};
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};

@@ -134,7 +134,7 @@ impl Rewriter<'_> {
 
     fn made(&mut self, id: NodeId) -> NodeId {
         if let Some(rewritten) = &mut self.rewritten {
-            rewritten.made(id);
+            rewritten.made.insert(id);
         }
         id
     }

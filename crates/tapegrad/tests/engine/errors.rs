@@ -309,7 +309,7 @@ fn derivatives_are_asked_for_what_can_have_them() {
         message,
         format!(
             "hvp: one variable is computed from another\n  --> L{here}\n  mul `y` [2], recorded at L{y_at}\n  input `x` [2], \
-             recorded at L{x_at}\n  help: name the first of them only"
+             recorded at L{x_at}\n  help: leave out the first of them"
         )
     );
     let (ct, ct_at) = (tape.input(1.0).named("ct"), line!());

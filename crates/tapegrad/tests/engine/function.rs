@@ -249,6 +249,17 @@ fn a_branch_on_a_form_that_has_a_stable_equal_is_the_one_that_was_recorded() {
 }
 
 #[test]
+fn a_branch_that_rounding_decides_keeps_stable_forms() {
+    for (x, y) in [(0.96, 0.28), (0.28, 0.96)] {
+        let mut f = Traced::new(|x| {
+            let s = (1.0 + x[2].exp()).ln();
+            if x[0] * x[0] + x[1] * x[1] >= 1.0 { s } else { -s }
+        });
+        assert_eq!(f.call(&[x, y, 800.0]).unwrap().value.abs(), 800.0);
+    }
+}
+
+#[test]
 fn a_traced_function_crosses_threads() {
     let mut traced = Traced::new(|x| x[0].exp());
     traced.call(&[0.0]).unwrap();

@@ -398,5 +398,23 @@ fn what_does_not_come_from_a_stable_form_is_differentiated_by_its_inner_nodes() 
         let named = tape.grad(y, &[z, inner])[0];
         assert!(tape.try_grad(named.sum(), &[inner]).is_ok(), "{case}: it was named");
         assert!(tape.try_grad(one.sum(), &[inner]).is_err(), "{case}: but not there");
+        let fixed = (one.stop_gradient() * inner).sum();
+        assert!(
+            tape.grad(fixed, &[inner])[0].value().data().iter().all(|x| x.abs() > 1e-5),
+            "{case}: nothing flows there"
+        );
     }
+}
+
+#[test]
+fn a_removed_value_makes_no_derivative_bypass_anything() {
+    let tape = Tape::new();
+    let z = tape.input(0.3);
+    let e = z.exp();
+    let _ = tape.grad((1.0 + e).ln(), &[z]);
+    let cube = e.powi(3);
+    let slope = tape.grad(cube, &[z])[0];
+    tape.remove(cube).unwrap();
+    let second = tape.grad(slope, &[e])[0].item();
+    assert!((second / (9.0 * 0.6f64.exp()) - 1.0).abs() < 1e-15, "3e² · e by e: {second}");
 }
