@@ -106,7 +106,7 @@ impl Tape {
         let _blame = Blame::on(self.key(), at)?;
         let before = self.rewrite(op, &[ids[0]], &wrt_ids, at)?;
         let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], false, &wrt_ids, at)?;
-        self.derived(&[ids[0]], &cotangents, before, at);
+        self.derived((&[ids[0]], &wrt_ids), &cotangents, before, at);
         Ok(self.or_zeros(cotangents, wrt))
     }
 
@@ -162,7 +162,7 @@ impl Tape {
         let before = self.rewrite(op, &outs, &ids, at)?;
         let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
         let results = transform::jvp(self.key(), &pairs, false, &outs, at)?;
-        self.derived(&outs, &results, before, at);
+        self.derived((&outs, &ids), &results, before, at);
         Ok(self.or_zeros(results, outputs))
     }
 
@@ -292,7 +292,8 @@ impl Tape {
                     .help("if it is a gradient, name the variable there too: `tape.grad(y, &[x, variable])`");
                 return Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]));
             }
-            if !inner.is_empty() && r.rewritten.undo(&mut r.graph) {
+            let back = pass::around(&r.rewritten, &r.graph, &inner);
+            if r.rewritten.undo(&mut r.graph, &back) {
                 r.cached.clear();
             }
             if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
@@ -302,19 +303,27 @@ impl Tape {
         })
     }
 
-    /// Writes all forms as they were recorded.
-    pub(crate) fn write_back(&self) {
+    /// Writes the forms that recorded comparisons depend on as they were recorded.
+    pub(crate) fn write_back_compared(&self) {
         self.with(|r| {
-            if r.rewritten.undo(&mut r.graph) {
+            let sides = r.guards.iter().flat_map(|guard| [guard.lhs, guard.rhs]);
+            let back = pass::behind(&r.rewritten, &r.graph, sides);
+            if r.rewritten.undo(&mut r.graph, &back) {
                 r.cached.clear();
             }
         });
     }
 
-    /// Ends a transform that began when there were `before` nodes. In debug builds the graph is checked.
-    fn derived(&self, of: &[NodeId], results: &[Option<Var>], before: usize, at: &'static Location<'static>) {
+    /// Ends a transform of some values by others that began when there were `before` nodes. In debug builds the graph is checked.
+    fn derived(
+        &self,
+        taken: (&[NodeId], &[NodeId]),
+        results: &[Option<Var>],
+        before: usize,
+        at: &'static Location<'static>,
+    ) {
         self.with(|r| {
-            pass::derived(&mut r.rewritten, &r.graph, of, results.iter().flatten().map(|v| v.id()), before, at);
+            pass::derived(&mut r.rewritten, &r.graph, taken, results.iter().flatten().map(|v| v.id()), before, at);
             if cfg!(debug_assertions) {
                 crate::ir::verify(&r.graph).expect("transforms keep the graph valid");
             }
@@ -355,19 +364,11 @@ impl Tape {
             if ids.len() < 2 || !ids.iter().any(|&id| pass::may_be_inner(&r.graph, id)) {
                 return Ok(());
             }
-            // For each node a variable that it is computed from.
-            let mut from: Vec<Option<NodeId>> = vec![None; r.graph.index_bound()];
-            let mut variable = vec![false; r.graph.index_bound()];
-            ids.iter().for_each(|id| variable[id.index()] = true);
-            for &id in r.graph.order() {
-                let of = r.graph.inputs(id).iter().find_map(|input| from[input.index()]);
-                if let (Some(other), true) = (of, variable[id.index()]) {
-                    let message = "one variable is computed from another";
-                    let issue = Issue::new(RecordErrorKind::Request, message).help("leave out the first of them");
-                    let operands = [id, other].map(|id| r.graph.describe(id)).to_vec();
-                    return Err(RecordError::new(op, issue, at).with_operands(operands));
-                }
-                from[id.index()] = if variable[id.index()] { Some(id) } else { of };
+            if let Some(found) = pass::dependent(&r.rewritten, &r.graph, ids) {
+                let message = "one variable is computed from another";
+                let issue = Issue::new(RecordErrorKind::Request, message).help("leave out the first of them");
+                let operands = found.map(|id| r.graph.describe(id)).to_vec();
+                return Err(RecordError::new(op, issue, at).with_operands(operands));
             }
             Ok(())
         })

@@ -265,8 +265,8 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
     ///
     /// # Errors
     /// If the recording cannot be compiled, or a comparison in it comes out otherwise when replayed at `x`, because its sides are equal
-    /// but for rounding. (Then what was recorded has been compiled once more, without machine code and passes, which round otherwise, and again with all forms as they
-    /// were written.)
+    /// but for rounding. (Then what was recorded has been compiled once more, without machine code and passes, which round otherwise, and again with what is compared
+    /// as it was written.)
     ///
     /// # Panics
     /// If the function does, or does not return a scalar recorded from what it is given.
@@ -329,7 +329,7 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             for write_back in [false, true] {
                 if !holds {
                     if write_back {
-                        recording.tape.write_back();
+                        recording.tape.write_back_compared();
                     }
                     new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
                     holds = new.evaluate(x, second);

@@ -31,7 +31,7 @@ pub use op::{
     Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Own, Partial, Reading,
     Rule, RuleArgs, Sample, ScalarFn, Strided, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,
 };
-pub(crate) use rewritten::{Derivative, Rewritten};
+pub(crate) use rewritten::{Derivative, Rewritten, Written};
 pub use shape::{MAX_RANK, Shape};
 pub(crate) use site_map::SiteMap;
 pub(crate) use tape::{Recording, check_one_tape, check_rank, registry, with};

@@ -5,41 +5,47 @@
 //! is refused: the answer would depend on what the first derivative was taken by. All results of a derivative count, whichever of them
 //! comes through the form.
 
-use crate::ir::leaf::CONST;
-use crate::ir::{Derivative, Graph, NodeId, Rewritten, Rule};
+use crate::ir::{Derivative, Graph, NodeId, Rewritten, Rule, Written};
 use crate::ops::STOP_GRADIENT;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
+use smallvec::SmallVec;
 use std::panic::Location;
-use std::rc::Rc;
 
-/// The inputs of the nodes that are rewritten, as they were written first.
-fn written(rewritten: &Rewritten) -> HashMap<NodeId, &[NodeId]> {
-    let mut inputs = HashMap::new();
-    for form in &rewritten.forms {
-        inputs.entry(form.id).or_insert(&form.inputs[..]);
-    }
-    inputs
+/// Whether a derivative of the node may depend on that of an operand.
+fn differentiates(graph: &Graph, id: NodeId) -> bool {
+    let op = graph.op(id);
+    !matches!(op.rule, Rule::Zero) && !op.is(&STOP_GRADIENT)
 }
 
-/// Which nodes derivatives of `of` flow back to, all forms being as they were written, as a table by [`NodeId::index`].
-fn reached(graph: &Graph, written: &HashMap<NodeId, &[NodeId]>, of: &[NodeId]) -> Vec<bool> {
+/// Which nodes derivatives of `of` flow back to, as a table by [`NodeId::index`]; `order` is that of the nodes up to these.
+fn back_from(graph: &Graph, written: &Written<'_>, order: &[NodeId], of: &[NodeId]) -> Vec<bool> {
     let mut table = vec![false; graph.index_bound()];
     of.iter().for_each(|id| table[id.index()] = true);
-    for id in graph.order().iter().rev() {
-        let op = graph.op(*id);
-        if table[id.index()] && !matches!(op.rule, Rule::Zero) && !op.is(&STOP_GRADIENT) {
-            let inputs = written.get(id).copied().unwrap_or_else(|| graph.inputs(*id));
-            inputs.iter().for_each(|input| table[input.index()] = true);
+    for &id in order.iter().rev() {
+        if table[id.index()] && differentiates(graph, id) {
+            written.inputs(id).iter().for_each(|input| table[input.index()] = true);
         }
     }
     table
 }
 
-/// Derivatives of `of` have been recorded; before, there were `before` nodes.
+/// Which nodes move with `variables`, as a table by [`NodeId::index`]; `order` is that of the nodes looked at.
+fn on_from(graph: &Graph, written: &Written<'_>, order: &[NodeId], variables: &[NodeId]) -> Vec<bool> {
+    let mut table = vec![false; graph.index_bound()];
+    variables.iter().for_each(|id| table[id.index()] = true);
+    for &id in order {
+        if written.inputs(id).iter().any(|input| table[input.index()]) {
+            table[id.index()] |= differentiates(graph, id);
+        }
+    }
+    table
+}
+
+/// Derivatives of `of` by `wrt` have been recorded; before, there were `before` nodes.
 pub(crate) fn derived(
     rewritten: &mut Rewritten,
     graph: &Graph,
-    of: &[NodeId],
+    (of, wrt): (&[NodeId], &[NodeId]),
     results: impl Iterator<Item = NodeId>,
     before: usize,
     at: &'static Location<'static>,
@@ -47,38 +53,33 @@ pub(crate) fn derived(
     if rewritten.forms.is_empty() && rewritten.derivatives.is_empty() {
         return;
     }
-    let written = written(rewritten);
-    let table = reached(graph, &written, of);
+    let written = rewritten.written(graph);
+    let order = &graph.order()[..before];
+    let (back, moving) = (back_from(graph, &written, order, of), on_from(graph, &written, order, wrt));
+    let between = |id: NodeId| back[id.index()] && moving[id.index()];
     let mut inner = HashSet::new();
-    for form in rewritten.forms.iter().filter(|form| table[form.id.index()]) {
-        let mut open = form.inputs.clone();
-        while let Some(id) = open.pop() {
-            if !form.read.contains(&id) && !graph.op(id).is(&CONST) && inner.insert(id) {
-                open.extend_from_slice(written.get(&id).copied().unwrap_or_else(|| graph.inputs(id)));
-            }
+    rewritten.forms.iter().filter(|form| between(form.id)).for_each(|form| written.inner(form, &mut inner));
+    drop(written);
+    // Latest first: what it builds on comes with it.
+    let mut on = SmallVec::new();
+    let mut covered = vec![false; rewritten.derivatives.len()];
+    for (number, derivative) in rewritten.derivatives.iter().enumerate().rev() {
+        if !covered[number] && derivative.results.iter().any(|&id| between(id)) {
+            on.push(number);
+            covered[number] = true;
+        }
+        if covered[number] {
+            derivative.on.iter().for_each(|&earlier| covered[earlier] = true);
         }
     }
-    let earlier = |derivative: &&Derivative| derivative.results.iter().any(|id| table[id.index()]);
-    let mut last: Option<&Rc<HashSet<NodeId>>> = None;
-    for derivative in rewritten.derivatives.iter().filter(earlier) {
-        if !last.is_some_and(|last| Rc::ptr_eq(last, &derivative.inner)) {
-            inner.extend(derivative.inner.iter().copied());
-            last = Some(&derivative.inner);
-        }
-    }
-    if inner.is_empty() {
+    if inner.is_empty() && on.is_empty() {
         return;
     }
-    drop(written);
     // A result may be a number, or another value that was there before.
     let mut old = vec![false; graph.index_bound()];
-    graph.order()[..before].iter().for_each(|id| old[id.index()] = true);
-    let own = results.filter(|id| !old[id.index()] || rewritten.made.contains(id)).collect();
-    let inner = match rewritten.derivatives.last() {
-        Some(last) if *last.inner == inner => Rc::clone(&last.inner),
-        _ => Rc::new(inner),
-    };
-    rewritten.derivatives.push(Derivative { results: own, inner, at });
+    order.iter().for_each(|id| old[id.index()] = true);
+    let results = results.filter(|id| !old[id.index()] || rewritten.made.contains(id)).collect();
+    rewritten.derivatives.push(Derivative { results, inner, on, at });
 }
 
 /// The first of `variables` that a derivative bypasses which `outputs` are computed from, and where that was recorded.
@@ -88,11 +89,60 @@ pub(crate) fn bypassed(
     outputs: &[NodeId],
     variables: &[NodeId],
 ) -> Option<(NodeId, &'static Location<'static>)> {
-    let around = |derivative: &Derivative| variables.iter().copied().find(|id| derivative.inner.contains(id));
-    let mut found = rewritten.derivatives.iter().filter_map(|d| Some((d, around(d)?))).peekable();
-    found.peek()?;
-    let table = reached(graph, &written(rewritten), outputs);
-    found
-        .find(|(derivative, _)| derivative.results.iter().any(|id| table[id.index()]))
-        .map(|(derivative, variable)| (variable, derivative.at))
+    let mut bypasses: Vec<Option<NodeId>> = Vec::with_capacity(rewritten.derivatives.len());
+    for derivative in &rewritten.derivatives {
+        let own = variables.iter().copied().find(|id| derivative.inner.contains(id));
+        bypasses.push(own.or_else(|| derivative.on.iter().find_map(|&earlier| bypasses[earlier])));
+    }
+    if bypasses.iter().all(Option::is_none) {
+        return None;
+    }
+    let table = back_from(graph, &rewritten.written(graph), graph.order(), outputs);
+    let reached = |derivative: &Derivative| derivative.results.iter().any(|id| table[id.index()]);
+    let mut derivatives = rewritten.derivatives.iter().zip(bypasses);
+    derivatives
+        .find_map(|(derivative, variable)| variable.filter(|_| reached(derivative)).map(|id| (id, derivative.at)))
+}
+
+/// The forms of which one of `variables` is an inner node.
+pub(crate) fn around(rewritten: &Rewritten, graph: &Graph, variables: &[NodeId]) -> HashSet<NodeId> {
+    if variables.is_empty() || rewritten.forms.is_empty() {
+        return HashSet::new();
+    }
+    let written = rewritten.written(graph);
+    let mut inner = HashSet::new();
+    let around = rewritten.forms.iter().filter(|form| {
+        inner.clear();
+        written.inner(form, &mut inner);
+        variables.iter().any(|id| inner.contains(id))
+    });
+    around.map(|form| form.id).collect()
+}
+
+/// The forms that `outputs` are computed from.
+pub(crate) fn behind(rewritten: &Rewritten, graph: &Graph, outputs: impl Iterator<Item = NodeId>) -> HashSet<NodeId> {
+    let written = rewritten.written(graph);
+    let (mut open, mut seen): (Vec<NodeId>, _) = (outputs.collect(), HashSet::new());
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            open.extend_from_slice(written.inputs(id));
+        }
+    }
+    rewritten.forms.iter().map(|form| form.id).filter(|id| seen.contains(id)).collect()
+}
+
+/// One of `variables` that is computed from another, and that.
+pub(crate) fn dependent(rewritten: &Rewritten, graph: &Graph, variables: &[NodeId]) -> Option<[NodeId; 2]> {
+    let written = rewritten.written(graph);
+    let mut from: Vec<Option<NodeId>> = vec![None; graph.index_bound()];
+    variables.iter().for_each(|&id| from[id.index()] = Some(id));
+    for &id in graph.order().iter().filter(|&&id| differentiates(graph, id)) {
+        if let Some(other) = written.inputs(id).iter().find_map(|input| from[input.index()]) {
+            if from[id.index()].is_some() {
+                return Some([id, other]);
+            }
+            from[id.index()] = Some(other);
+        }
+    }
+    None
 }

@@ -31,7 +31,7 @@ mod pattern;
 mod regroup;
 mod rewrite;
 
-pub(crate) use bypass::{bypassed, derived};
+pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
 pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for};
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};

@@ -246,6 +246,12 @@ fn a_branch_on_a_form_that_has_a_stable_equal_is_the_one_that_was_recorded() {
     let hessian = f.hessian(&[1e-17]).unwrap();
     assert_eq!(hessian, [1.0]);
     assert_eq!(f.call(&[1.0]).unwrap().value, 1f64.exp() - 1.0);
+    // What is not compared keeps its stable form.
+    let mut f = Traced::new(|x| {
+        let (e, s) = (x[0].exp() - 1.0, (1.0 + x[1].exp()).ln());
+        if e == 0.0 { s + e } else { s - e }
+    });
+    assert_eq!([[1e-17, 800.0], [0.0, 800.0]].map(|x| f.call(&x).unwrap().value), [800.0; 2]);
 }
 
 #[test]

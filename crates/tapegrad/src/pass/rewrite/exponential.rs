@@ -157,7 +157,8 @@ mod tests {
         let mut rewritten = Rewritten::default();
         assert!(rewrite_for(&mut graph, &[loss.id()], &[z.id()], &mut rewritten));
         assert!(!graph.ancestors([loss.id()])[s.id().index()], "the stable form does not depend on σ");
-        assert!(rewritten.undo(&mut graph));
+        let back = crate::pass::around(&rewritten, &graph, &[s.id()]);
+        assert!(rewritten.undo(&mut graph, &back));
         assert!(rewrite_for(&mut graph, &[loss.id()], &[s.id()], &mut rewritten));
         assert!(graph.ancestors([loss.id()])[s.id().index()]);
         crate::ir::verify(&graph).unwrap();
