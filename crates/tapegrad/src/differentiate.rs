@@ -5,7 +5,7 @@
 
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::leaf::CONST;
-use crate::ir::{DType, NodeId, Shape, Tape, Tensor, Var, check_rank};
+use crate::ir::{DType, Graph, NodeId, Shape, Tape, Tensor, Var, check_rank};
 use crate::transform::Blame;
 use crate::{pass, transform};
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ impl Tape {
     /// The gradient by a variable that `output` does not depend on is zero.
     ///
     /// # Panics
-    /// If `output` is not a scalar, a variable is indices, or a handle is not valid ([`Tape::try_grad`] returns the error).
+    /// Where [`Tape::try_grad`] returns an error.
     ///
     /// ```
     /// use tapegrad::Tape;
@@ -74,7 +74,7 @@ impl Tape {
     /// Records the vector-Jacobian product: the cotangents of `wrt` that follow from the cotangent `ct` of `output`.
     ///
     /// # Panics
-    /// If `ct` has another shape than `output`, a variable is indices, or a handle is not valid.
+    /// Where [`Tape::try_vjp`] returns an error.
     #[must_use]
     #[track_caller]
     pub fn vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Vec<Var> {
@@ -84,7 +84,7 @@ impl Tape {
     /// [`Tape::vjp`], returning the error.
     ///
     /// # Errors
-    /// If `ct` has another shape than `output`, and as [`Tape::try_grad`].
+    /// If `ct` has another shape than `output`, and as [`Tape::try_grad`], but for outputs that are no scalars.
     #[track_caller]
     pub fn try_vjp(&self, output: Var, ct: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
         self.reverse("vjp", output, ct, wrt, Location::caller())
@@ -104,7 +104,8 @@ impl Tape {
         self.need_variables(op, &wrt_ids, at)?;
         self.need_equal_types(op, ("cotangent", "output"), ids[1], ids[0], at)?;
         let _blame = Blame::on(self.key(), at)?;
-        let before = self.rewrite(op, &[ids[0]], &wrt_ids, at)?;
+        self.refuse_bypassed(op, &[ids[0]], &wrt_ids, at)?;
+        let before = self.rewrite(&[ids[0]], &wrt_ids);
         let cotangents = transform::vjp(self.key(), &[(ids[0], ct)], false, &wrt_ids, at)?;
         self.derived((&[ids[0]], &wrt_ids), &cotangents, before, at);
         Ok(self.or_zeros(cotangents, wrt))
@@ -113,7 +114,7 @@ impl Tape {
     /// Records the Jacobian-vector product: the tangent of each of `outputs` when the `wrt` move along `tangents`.
     ///
     /// # Panics
-    /// If a tangent has another shape than its variable, or a handle is not valid.
+    /// Where [`Tape::try_jvp`] returns an error.
     ///
     /// ```
     /// use tapegrad::Tape;
@@ -132,7 +133,7 @@ impl Tape {
     /// [`Tape::jvp`], returning the error.
     ///
     /// # Errors
-    /// If a tangent is missing or has another shape than its variable, and as [`Tape::try_grad`].
+    /// If a tangent is missing or has another shape than its variable, and as [`Tape::try_grad`], but for outputs that are no scalars.
     #[track_caller]
     pub fn try_jvp(&self, outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Result<Vec<Var>, RecordError> {
         self.forward("jvp", outputs, wrt, tangents, Location::caller())
@@ -159,7 +160,8 @@ impl Tape {
             self.need_equal_types(op, ("tangent", "variable"), tangent, id, at)?;
         }
         let _blame = Blame::on(self.key(), at)?;
-        let before = self.rewrite(op, &outs, &ids, at)?;
+        self.refuse_bypassed(op, &outs, &ids, at)?;
+        let before = self.rewrite(&outs, &ids);
         let pairs: SmallVec<[(NodeId, Var); 4]> = ids.iter().copied().zip(tangents.iter().copied()).collect();
         let results = transform::jvp(self.key(), &pairs, false, &outs, at)?;
         self.derived((&outs, &ids), &results, before, at);
@@ -194,7 +196,7 @@ impl Tape {
     /// element of the output, or one forward sweep for each element of the variable, whichever is fewer.
     ///
     /// # Panics
-    /// If a handle is not valid, either is indices, or the ranks add up to more than 8.
+    /// Where [`Tape::try_jacobian`] returns an error.
     ///
     /// ```
     /// use tapegrad::Tape;
@@ -271,47 +273,49 @@ impl Tape {
 
     /// Rewrites to stable forms, but for those that `wrt` is an inner part of, which are written back. Values known of the old
     /// forms are forgotten. Returns how many nodes there are then.
-    ///
-    /// # Errors
-    /// If a root is computed from a derivative that bypasses a `wrt`.
-    pub(crate) fn rewrite(
+    pub(crate) fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) -> usize {
+        self.with(|r| {
+            let back = pass::around(&r.rewritten, &r.graph, &inner(&r.graph, wrt));
+            let undone = r.rewritten.undo(&mut r.graph, &back);
+            if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) || undone {
+                r.cached.clear();
+            }
+            r.graph.order().len()
+        })
+    }
+
+    /// Refuses roots that are computed from a derivative that bypasses a `wrt`.
+    fn refuse_bypassed(
         &self,
         op: &str,
         roots: &[NodeId],
         wrt: &[NodeId],
         at: &'static Location<'static>,
-    ) -> Result<usize, RecordError> {
-        self.with(|r| {
-            let inner: SmallVec<[NodeId; 4]> =
-                wrt.iter().copied().filter(|&id| pass::may_be_inner(&r.graph, id)).collect();
-            if let Some((id, line)) = pass::bypassed(&r.rewritten, &r.graph, roots, &inner) {
+    ) -> Result<(), RecordError> {
+        self.with(|r| match pass::bypassed(&r.rewritten, &r.graph, roots, &inner(&r.graph, wrt)) {
+            None => Ok(()),
+            Some((id, line)) => {
                 let message = format!(
                     "the derivative recorded at {line} was taken of a stable form that does not pass through the variable"
                 );
                 let issue = Issue::new(RecordErrorKind::Request, message)
                     .help("if it is a gradient, name the variable there too: `tape.grad(y, &[x, variable])`");
-                return Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]));
+                Err(RecordError::new(op, issue, at).with_operands(vec![r.graph.describe(id)]))
             }
-            let back = pass::around(&r.rewritten, &r.graph, &inner);
-            if r.rewritten.undo(&mut r.graph, &back) {
-                r.cached.clear();
-            }
-            if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) {
-                r.cached.clear();
-            }
-            Ok(r.graph.order().len())
         })
     }
 
-    /// Writes the forms that recorded comparisons depend on as they were recorded.
-    pub(crate) fn write_back_compared(&self) {
+    /// Writes the forms that recorded comparisons depend on as they were recorded; whether any was written otherwise.
+    pub(crate) fn write_back_compared(&self) -> bool {
         self.with(|r| {
             let sides = r.guards.iter().flat_map(|guard| [guard.lhs, guard.rhs]);
             let back = pass::behind(&r.rewritten, &r.graph, sides);
-            if r.rewritten.undo(&mut r.graph, &back) {
+            let undone = r.rewritten.undo(&mut r.graph, &back);
+            if undone {
                 r.cached.clear();
             }
-        });
+            undone
+        })
     }
 
     /// Ends a transform of some values by others that began when there were `before` nodes. In debug builds the graph is checked.
@@ -394,4 +398,9 @@ impl Tape {
             Err(RecordError::new(op, issue, at).with_operands(operands))
         })
     }
+}
+
+/// Those that may be inside a form.
+fn inner(graph: &Graph, ids: &[NodeId]) -> SmallVec<[NodeId; 4]> {
+    ids.iter().copied().filter(|&id| pass::may_be_inner(graph, id)).collect()
 }

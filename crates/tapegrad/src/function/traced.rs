@@ -326,14 +326,14 @@ impl<F: Fn(&[Var]) -> Var> Traced<F> {
             let mut holds = new.evaluate(x, second);
             // Rounding alone decides a comparison otherwise, as machine code fuses products into sums, and stable forms keep digits. As it was
             // recorded, it rounds as it did then.
-            for write_back in [false, true] {
-                if !holds {
-                    if write_back {
-                        recording.tape.write_back_compared();
-                    }
-                    new = recording.compile(&self.options.tier(Tier::Interpreter).passes(Passes::none()))?;
-                    holds = new.evaluate(x, second);
-                }
+            let plain = self.options.tier(Tier::Interpreter).passes(Passes::none());
+            if !holds {
+                new = recording.compile(&plain)?;
+                holds = new.evaluate(x, second);
+            }
+            if !holds && recording.tape.write_back_compared() {
+                new = recording.compile(&plain)?;
+                holds = new.evaluate(x, second);
             }
             if !holds {
                 return Err(CompileError::new(

@@ -62,8 +62,7 @@ impl Extract {
         let wanted: HashSet<NodeId> = outputs.iter().copied().collect();
         // The last of those made for a variable; but a number may be there for something else, which was made for other variables too.
         let number = |id: NodeId| from.op(id).is(&CONST);
-        let made =
-            |numbers: bool| gradients.iter().copied().filter(move |&(_, g)| from.contains(g) && number(g) == numbers);
+        let made = |numbers: bool| gradients.iter().copied().filter(move |&(_, g)| number(g) == numbers);
         let gradients = made(true).chain(made(false)).filter(|(_, gradient)| wanted.contains(gradient)).collect();
         Extract {
             graph,

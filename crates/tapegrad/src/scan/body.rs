@@ -151,10 +151,9 @@ impl Body {
             let sums: Vec<Var> = constants.iter().map(|c| of_shape(c.shape())).collect();
             let outputs: Vec<(NodeId, Var)> = nexts.iter().copied().zip(cts.iter().copied()).collect();
             let wrt: Vec<NodeId> = states.iter().chain(&constants).map(|v| v.id()).collect();
-            let here = Location::caller();
-            tape.rewrite("scan", &nexts, &wrt, here).map_err(|error| CompileError::new(error.to_string()))?;
+            tape.rewrite(&nexts, &wrt);
             // A zero may stand for a state that nothing reads, or a branch that is not taken.
-            let found = transform::vjp(tape.key(), &outputs, true, &wrt, here);
+            let found = transform::vjp(tape.key(), &outputs, true, &wrt, Location::caller());
             let found = found.map_err(|error| CompileError::new(error.to_string()))?;
             chooses_nothing(&tape)?;
             let (of_states, of_constants) = found.split_at(states.len());
@@ -189,7 +188,7 @@ impl Body {
         let moved_states: Vec<Var> = states.iter().map(|s| tape.param(unknown(&s.shape()))).collect();
         let moved_constants: Vec<Var> = constants.iter().map(|c| tape.input(unknown(&c.shape()))).collect();
         let wrt: Vec<NodeId> = states.iter().chain(&constants).map(|v| v.id()).collect();
-        tape.rewrite("scan", &nexts, &wrt, Location::caller()).map_err(failed)?;
+        tape.rewrite(&nexts, &wrt);
         let pairs: Vec<(NodeId, Var)> =
             wrt.into_iter().zip(moved_states.iter().chain(&moved_constants).copied()).collect();
         // What does not move has a tangent of zeros here.

@@ -87,9 +87,10 @@ impl Rewriter<'_> {
         let Attrs::Axes(summed) = graph.attrs(found.sum) else { unreachable!("sums are recorded with axes") };
         let kept = graph.shape(x).without_axes(summed, true);
         // Broadcasting puts leading dimensions of 1 back; with any others missing it would bring maxima to elements of other groups.
-        let dims =
-            |shape: &Shape| shape.dims().iter().copied().skip_while(|&n| n == 1).collect::<SmallVec<[usize; 4]>>();
-        let in_place = |id: NodeId| dims(graph.shape(id)) == dims(&kept);
+        fn dims(shape: &Shape) -> impl Iterator<Item = &usize> {
+            shape.dims().iter().skip_while(|&&n| n == 1)
+        }
+        let in_place = |id: NodeId| dims(graph.shape(id)).eq(dims(&kept));
         for _ in 0..8 {
             let node = graph.node(shift);
             let input = node.inputs.first().copied();
