@@ -1,6 +1,8 @@
 //! Owns the writing of a file such that a reader sees the old one or the new one, never a part.
 
 use super::error::{ModelError, Problem};
+use crate::text::shown_path;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,15 +16,16 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 ///
-/// If any step fails, or if `path` is there and is no regular file. What was there stays, and
-/// the temporary file goes; unless all that failed is forcing the directory to the disk. Then the new file is there, whole, and
+/// If any step fails, or if `path` is no name of a file, or is there and is no regular file. What was there stays, and
+/// the temporary file goes, unless all that failed is one of the last two steps. If the file cannot be renamed, it is kept, whole,
+/// under the temporary name, which the error says. If the directory cannot be forced to the disk, the new file is there, whole, and
 /// the error says so: a loss of power may still bring back the old one.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let (target, mut temporary) = begin(path)?;
     let fail = |error: io::Error| Problem::new(format!("cannot be written: {error}")).in_file(path);
     temporary.write_all(bytes).map_err(fail)?;
     temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(&target).map_err(|error| fail(error.error))?;
+    put_in_place(path, &target, temporary)?;
     sync_directory(directory_of(&target)).map_err(|error| {
         Problem::new(format!("is written, but not for certain on the disk: its directory cannot be synced: {error}"))
             .in_file(path)
@@ -33,7 +36,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 ///
 /// # Errors
 ///
-/// If it could not: no such directory, no permission, or something at `path` that is no regular file.
+/// If it could not: no name of a file, no such directory, no permission, or something at `path` that is no regular file.
 pub fn check_destination(path: &Path) -> Result<(), ModelError> {
     begin(path).map(drop)
 }
@@ -41,7 +44,9 @@ pub fn check_destination(path: &Path) -> Result<(), ModelError> {
 /// The file that will be replaced, and the empty temporary file beside it.
 fn begin(path: &Path) -> Result<(PathBuf, NamedTempFile), ModelError> {
     let fail = |problem: String| Problem::new(problem).in_file(path);
-    if path.file_name().is_none() {
+    // The name in `models/` and in `models/.` is `models`, but no file can be renamed to either.
+    let ends_with = |name: &OsStr| path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes());
+    if !path.file_name().is_some_and(ends_with) {
         return Err(fail("expected the name of a file".into()));
     }
     let existing = match fs::metadata(path) {
@@ -68,7 +73,7 @@ fn begin(path: &Path) -> Result<(PathBuf, NamedTempFile), ModelError> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let temporary = builder.tempfile_in(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => fail(format!("no directory {}", crate::text::shown_path(directory))),
+        io::ErrorKind::NotFound => fail(format!("no directory {}", shown_path(directory))),
         _ => fail(format!("cannot be written: {error}")),
     })?;
     if let Some(metadata) = existing {
@@ -85,6 +90,18 @@ fn begin(path: &Path) -> Result<(PathBuf, NamedTempFile), ModelError> {
         kept.map_err(|error| fail(format!("cannot be written: {error}")))?;
     }
     Ok((target, temporary))
+}
+
+/// Renames a whole file that is on the disk to `target`; where that is refused, it is kept under the name it has, which the error says.
+fn put_in_place(path: &Path, target: &Path, temporary: NamedTempFile) -> Result<(), ModelError> {
+    let Err(refused) = temporary.persist(target) else { return Ok(()) };
+    let problem = format!("cannot be written: {}", refused.error);
+    // Not everything can be foreseen in `begin`, and what is in the file may have taken hours.
+    let problem = match refused.file.keep() {
+        Ok((_, kept)) => format!("{problem}; the new file is kept as {}", shown_path(&kept)),
+        Err(_) => problem,
+    };
+    Err(Problem::new(problem).in_file(path))
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -152,7 +169,25 @@ mod tests {
         let missing = directory.path().join("no/model");
         assert!(refusal(&missing).contains("no/model: no directory "));
         assert!(refusal(&directory.path().join("..")).ends_with("expected the name of a file"));
+        for no_file in ["models/", "models/."] {
+            let message = refusal(&directory.path().join(no_file));
+            assert!(message.ends_with(&format!("{no_file}: expected the name of a file")), "{message}");
+        }
         assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_renamed_is_kept_and_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        let (target, mut temporary) = begin(&path).unwrap();
+        temporary.write_all(b"new").unwrap();
+        // What comes into the way in the meantime cannot be foreseen.
+        fs::create_dir(&path).unwrap();
+        let message = put_in_place(&path, &target, temporary).unwrap_err().to_string();
+        let kept = names(directory.path()).into_iter().find(|name| name != "model").unwrap();
+        assert!(message.contains("model: cannot be written: ") && message.ends_with(&kept), "{message}");
+        assert_eq!(fs::read(directory.path().join(&kept)).unwrap(), b"new");
     }
 
     #[cfg(unix)]

@@ -31,7 +31,7 @@ pub use atomic::{check_destination, write_atomically};
 pub use error::{ModelError, Place};
 pub use meta::FORMAT_VERSION;
 pub use read::{from_bytes, read_model};
-pub use write::{to_bytes, write_model};
+pub use write::{check_model, to_bytes, write_model};
 
 use serde::{Deserialize, Serialize};
 

@@ -90,6 +90,21 @@ fn a_model_that_cannot_be_written_is_refused_before_training() {
     assert!(message.starts_with(&format!("{}: no directory ", text(&model))), "{message}");
     let message = run(&["train", &data, "--save", text(Path::new("/"))]).refusal();
     assert_eq!(message, "/: expected the name of a file");
+    let models = format!("{}/", text(&scratch.path("models")));
+    let message = run(&["train", &data, "--save", &models]).refusal();
+    assert_eq!(message, format!("{models}: expected the name of a file"));
+}
+
+#[test]
+fn names_that_no_model_file_holds_are_refused_before_training() {
+    let scratch = Scratch::new();
+    // They are JSON in JSON there: every backslash is four.
+    let header = "\\".repeat(9 << 20);
+    let data = scratch.file("data.csv", format!("{header},y\n1,a\n2,b\n3,a\n4,b\n"));
+    let model = scratch.path("model.safetensors");
+    let message = run(&["train", text(&data), "--save", text(&model)]).refusal();
+    assert_eq!(message, format!("{}: names and labels take more than 32 MiB", text(&model)));
+    assert_eq!(scratch.names(), ["data.csv"]);
 }
 
 #[cfg(unix)]

@@ -80,7 +80,8 @@ impl<T: Element> Ladder<T> {
         let mut rungs = Vec::new();
         // Layers may be far wider than the features: about as many numbers as the last axes of their parameters have.
         let width = |param: &Var| param.shape().dims().last().copied().unwrap_or(1);
-        let of_row = model.params().iter().map(width).fold(features, usize::saturating_add);
+        let params = model.params();
+        let of_row = params.iter().map(width).fold(features, usize::saturating_add);
         for rows in ROWS.into_iter().filter(|&rows| rows == 1 || rows.saturating_mul(of_row) <= MAX_CHUNK) {
             let x = tape.input(Tensor::zeros([rows, features]));
             let prediction = model.try_forward(x)?;
@@ -95,9 +96,16 @@ impl<T: Element> Ladder<T> {
             });
             let measured = measured.transpose().map_err(|error| PredictError::new(error.to_string()))?;
             let wanted = [Some(prediction), measured.map(|m| m.loss)];
-            let wanted: Vec<Var> = wanted.into_iter().flatten().collect();
-            let program = tape.compile_with::<T>(&wanted, &options)?;
-            let state = program.state();
+            let mut wanted: Vec<Var> = wanted.into_iter().flatten().collect();
+            let mut program = tape.compile_with::<T>(&wanted, &options)?;
+            let mut state = program.state();
+            // The first state has all weights. Those that nothing depends on have a place in it only if they are wanted themselves.
+            let idle = if rungs.is_empty() { lacking(&params, &state) } else { Vec::new() };
+            if !idle.is_empty() {
+                wanted.extend(idle);
+                program = tape.compile_with::<T>(&wanted, &options)?;
+                state = program.state();
+            }
             let x = state.try_get(x).is_ok().then_some(x);
             rungs.push(Rung { rows, x, prediction, measured, program, state });
         }
@@ -113,7 +121,7 @@ impl<T: Element> Ladder<T> {
         self.outputs
     }
 
-    /// A state that has the weights.
+    /// A state that has every parameter of the network, and every other one that its outputs depend on.
     pub(crate) fn state(&self) -> &State<T> {
         &self.rungs[0].state
     }
@@ -212,6 +220,11 @@ pub(crate) fn output_columns(prediction: Var, rows: usize) -> Result<usize, Pred
             )))
         }
     }
+}
+
+/// Those parameters that a state has no place for.
+fn lacking<T: Element>(params: &[Var], state: &State<T>) -> Vec<Var> {
+    params.iter().copied().filter(|&param| state.try_get(param).is_err()).collect()
 }
 
 fn fill<T: Element>(buffer: &mut Vec<T>, data: &[f64]) {

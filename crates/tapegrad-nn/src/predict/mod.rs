@@ -93,12 +93,12 @@ impl<T: Element> Predictor<T> {
         Ok(classes)
     }
 
-    /// The weights with their names, in the order of [`Module::params`], for saving. No two names are the same: one that several have gets a
-    /// number from the second on, `layer0.w.2`.
+    /// The weights with their names, in the order of [`Module::params`], for saving; also those that the outputs do not depend on. No two
+    /// names are the same: one that several have gets a number from the second on, `layer0.w.2`.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, Tensor)> {
         let state = self.ladder.state();
-        // A parameter that the outputs do not depend on is not in the program and has no value there.
+        // What a module lists though it is no parameter of the tape has no value there.
         let value = |(name, var): &(String, Var)| Some((name.clone(), state.tensor(*var).ok()?));
         self.params.iter().filter_map(value).collect()
     }

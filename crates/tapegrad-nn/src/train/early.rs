@@ -1,31 +1,29 @@
 //! The best weights so far.
 
 use super::EarlyStopping;
-use tapegrad::{BindError, Element, State, Var};
+use tapegrad::{BindError, Element, State};
 
 /// Watches the validation loss and keeps the weights of the last epoch in which it fell by more than the least that counts.
 pub(super) struct Watch<T> {
     settings: EarlyStopping,
-    best: f64,
+    least: f64,
     best_epoch: usize,
-    /// One vector per parameter, made once and overwritten.
-    weights: Vec<(Var, Vec<T>)>,
+    /// Made once; its parameters are overwritten.
+    best: State<T>,
 }
 
 impl<T: Element> Watch<T> {
-    pub(super) fn new(settings: EarlyStopping, params: &[Var], state: &State<T>) -> Result<Self, BindError> {
-        let copy = |&param: &Var| Ok((param, state.try_get(param)?.to_vec()));
-        let weights = params.iter().map(copy).collect::<Result<_, BindError>>()?;
-        Ok(Watch { settings, best: f64::INFINITY, best_epoch: 0, weights })
+    /// Keeps what has a place in `state`: all parameters that are trained, and whatever else outputs depend on, for a network may
+    /// assign to parameters of its own, and weights are best together with these.
+    pub(super) fn new(settings: EarlyStopping, state: &State<T>) -> Self {
+        Watch { settings, least: f64::INFINITY, best_epoch: 0, best: state.clone() }
     }
 
     /// Takes note of an epoch. Whether it is the best so far, and whether the patience is over.
     pub(super) fn see(&mut self, epoch: usize, loss: f64, state: &State<T>) -> Result<(bool, bool), BindError> {
-        if loss < self.best - self.settings.min_delta {
-            (self.best, self.best_epoch) = (loss, epoch);
-            for (param, weights) in &mut self.weights {
-                weights.copy_from_slice(state.try_get(*param)?);
-            }
+        if loss < self.least - self.settings.min_delta {
+            (self.least, self.best_epoch) = (loss, epoch);
+            self.best.copy_params_from(state)?;
             return Ok((true, false));
         }
         Ok((false, epoch - self.best_epoch >= self.settings.patience))
@@ -33,9 +31,7 @@ impl<T: Element> Watch<T> {
 
     /// Puts the best weights back; the epoch they are of.
     pub(super) fn restore(&self, state: &mut State<T>) -> Result<usize, BindError> {
-        for (param, weights) in &self.weights {
-            state.set(*param, weights)?;
-        }
+        state.copy_params_from(&self.best)?;
         Ok(self.best_epoch)
     }
 }

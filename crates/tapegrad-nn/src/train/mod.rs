@@ -142,7 +142,8 @@ impl Trainer {
     }
 
     /// Ends the training when the validation loss has not fallen by more than `min_delta` below its best for `patience`
-    /// epochs, and keeps the weights of the last epoch in which it had (also when all epochs are done).
+    /// epochs, and keeps the weights of the last epoch in which it had (also when all epochs are done), with whatever else the
+    /// network's outputs depend on as it was then.
     #[must_use]
     pub fn early_stopping(mut self, patience: usize, min_delta: f64) -> Self {
         self.early = Some(EarlyStopping { patience, min_delta });

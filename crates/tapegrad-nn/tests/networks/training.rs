@@ -203,6 +203,103 @@ fn early_stopping_restores_the_best_weights() {
     );
 }
 
+/// A network that subtracts a running mean from its rows, and lists a weight that it does not use.
+struct Centred<'a> {
+    tape: &'a Tape,
+    mean: Var,
+    unused: Var,
+    net: Mlp,
+}
+
+impl Module for Centred<'_> {
+    fn forward(&self, x: Var) -> Var {
+        self.tape.assign(self.mean, self.mean * 0.5 + x.mean_over(&[0]) * 0.5);
+        self.net.forward(x - self.mean)
+    }
+    fn params(&self) -> Vec<Var> {
+        let mut params = self.net.params();
+        params.push(self.unused);
+        params
+    }
+}
+
+#[test]
+fn early_stopping_restores_what_the_network_assigns_itself() {
+    let (training, validation) = (noisy(24, 5), noisy(60, 6));
+    let fit = |epochs: usize, seen: &mut Vec<f64>| {
+        let tape = Tape::new();
+        let net = Mlp::builder([2, 32, 2]).hidden(Activation::Tanh).build(&tape, &mut Rng::seed(7)).unwrap();
+        let (mean, unused) = (tape.param([0.0, 0.0]), tape.param([1.0, 2.0]));
+        let net = Centred { tape: &tape, mean, unused, net };
+        // The weight decay changes the weight that is not used.
+        let trainer = Trainer::new(Loss::CrossEntropy, Reduction::Mean, AdamW::default(), 0.03)
+            .epochs(epochs)
+            .batch_size(10)
+            .early_stopping(15, 0.0);
+        trainer
+            .fit_with::<f64>(&tape, &net, &training, Some(&validation), |report| {
+                seen.push(report.validation.unwrap().loss);
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+    };
+    let mut seen = Vec::new();
+    let mut trained = fit(500, &mut seen);
+    let best = seen.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(*seen.last().unwrap() > best, "the test must need restoring");
+    assert_eq!(trained.validation.unwrap().loss, best);
+
+    // Training only as far as the best epoch, where nothing needs restoring, ends with the same network.
+    let mut short = fit(trained.best_epoch, &mut Vec::new());
+    assert_eq!((short.epochs, short.best_epoch), (trained.best_epoch, trained.best_epoch));
+    assert_eq!(bits(&trained), bits(&short));
+    let [found, wanted] =
+        [&mut trained, &mut short].map(|trained| trained.predictor.predict(validation.features()).unwrap());
+    assert_eq!(found.data(), wanted.data());
+}
+
+/// Two heads, of which the second is used; there need not be a first.
+struct Heads {
+    trunk: Var,
+    unused: Option<Var>,
+    used: Var,
+}
+
+impl Module for Heads {
+    fn forward(&self, x: Var) -> Var {
+        x.matmul(self.trunk).tanh().matmul(self.used)
+    }
+    fn params(&self) -> Vec<Var> {
+        [Some(self.trunk), self.unused, Some(self.used)].into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn weights_that_the_outputs_do_not_depend_on_are_kept_too() {
+    let fit = |unused: bool| {
+        let tape = Tape::new();
+        let trunk = tape.param([[0.5, -0.3], [0.2, 0.4]]);
+        let unused = unused.then(|| tape.param([[1.0], [-2.0], [3.0]]));
+        let net = Heads { trunk, unused, used: tape.param([[0.7], [-0.6]]) };
+        let sgd = Sgd { weight_decay: 0.5 };
+        let trainer = Trainer::new(Loss::Mse, Reduction::Mean, sgd, 0.1).epochs(2).batch_size(3);
+        trainer.fit::<f64>(&tape, &net, &xor(), None).unwrap().predictor.weights()
+    };
+    let (all, used) = (fit(true), fit(false));
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["param0", "param1", "param2"]);
+    assert_eq!(all[1].1.shape().dims(), &[3, 1]);
+    // Two epochs of two steps, in which nothing but the decay changes it.
+    let left = (1.0 - 0.1 * 0.5_f64).powi(4);
+    let wanted = used[0].1.data().iter().copied().chain([left, -2.0 * left, 3.0 * left]);
+    let wanted: Vec<f64> = wanted.chain(used[1].1.data().iter().copied()).collect();
+    let found: Vec<f64> = all.iter().flat_map(|(_, t)| t.data().to_vec()).collect();
+    assert_eq!(found.len(), wanted.len());
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!((found - wanted).abs() < 1e-12, "{found}, not {wanted}");
+    }
+}
+
 #[test]
 fn a_callback_can_end_the_training() {
     let tape = Tape::new();

@@ -6,8 +6,8 @@ mod progress;
 use super::network::{activation, layers};
 use crate::args::{OptimizerArg, TrainArgs};
 use crate::failure::Failure;
-use crate::model::{self, Model, Output, check_destination, write_model};
-use crate::table::{ReadOptions, Table, Target, read_table};
+use crate::model::{self, Layer, Model, Output, check_destination, check_model, write_model};
+use crate::table::{ReadOptions, Table, read_table};
 use crate::text::{figure, shown, shown_path};
 use clap::ValueEnum;
 use prepare::Prepared;
@@ -43,17 +43,19 @@ pub fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let table = read_table(&args.data, options)?;
     let prepared = Prepared::new(&table, args)?;
     let sizes = sizes(&table, args, &prepared.output)?;
-    // A model to be saved is what the training is for, whoever reads what is said of it.
-    heard(describe(args, &table, &prepared, &sizes, out), args)?;
-
     let mut model = Model {
         output: prepared.output.clone(),
-        layers: Vec::new(),
+        layers: untrained(&sizes, args.activation),
         features: table.features,
         scaling: prepared.scaling.clone(),
         target: table.target_name,
         seed: args.seed,
     };
+    if let Some(path) = &args.save {
+        check_model(path, &model).map_err(Failure::input)?;
+    }
+    // A model to be saved is what the training is for, whoever reads what is said of it.
+    heard(describe(args, &model, &prepared, &sizes, out), args)?;
     let measured = learn(args, &prepared, &sizes, &mut model)?;
     if let Some(path) = &args.save {
         write_model(path, &model).map_err(Failure::other)?;
@@ -94,8 +96,7 @@ fn learn(args: &TrainArgs, prepared: &Prepared, sizes: &[usize], model: &mut Mod
         TrainError::Data(_) | TrainError::Setting(_) => Failure::Input(about(&args.data, &error)),
         _ => Failure::Other(about(&args.data, &error)),
     };
-    let mut activations = vec![args.activation; sizes.len() - 1];
-    activations[sizes.len() - 2] = model::Activation::Identity;
+    let activations: Vec<_> = model.layers.iter().map(|layer| layer.activation).collect();
     let mut training = trainer.start::<f64>(&tape, &net, &prepared.training, None).map_err(failed)?;
     let progress = Progress::new(epochs, args.quiet);
     while training.epochs_done() < epochs {
@@ -171,6 +172,19 @@ fn weights(sizes: &[usize]) -> Option<usize> {
     sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(pair[0].checked_add(1)?.checked_mul(pair[1])?))
 }
 
+/// The layers of a model that has learned nothing: without numbers.
+fn untrained(sizes: &[usize], hidden: model::Activation) -> Vec<Layer> {
+    let last = sizes.len() - 2;
+    let layer = |(index, pair): (usize, &[usize])| Layer {
+        inputs: pair[0],
+        outputs: pair[1],
+        activation: if index == last { model::Activation::Identity } else { hidden },
+        weight: Vec::new(),
+        bias: Vec::new(),
+    };
+    sizes.windows(2).enumerate().map(layer).collect()
+}
+
 fn dashes(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }
@@ -178,17 +192,18 @@ fn dashes(sizes: &[usize]) -> String {
 /// Says what is about to be learned.
 fn describe(
     args: &TrainArgs,
-    table: &Table,
+    model: &Model,
     prepared: &Prepared,
     sizes: &[usize],
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let what = match &table.target {
-        Target::Classes { labels, .. } => format!("{} classes of {}", labels.len(), shown(&table.target_name)),
-        Target::Numbers(_) => format!("the number {}", shown(&table.target_name)),
+    let target = shown(&model.target);
+    let what = match &model.output {
+        Output::Number { .. } => format!("the number {target}"),
+        classes => format!("{} classes of {target}", classes.labels().len()),
     };
     let (learned, held_out) = (prepared.training.len(), prepared.held_out.as_ref().map_or(0, Dataset::len));
-    let features = table.features.len();
+    let features = model.features.len();
     let file = shown_path(&args.data);
     writeln!(out, "{file}: {learned} rows to learn from, {held_out} held out, {features} features, {what}")?;
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_owned()).unwrap_or_default();
