@@ -90,3 +90,24 @@ fn many_small_tensors_and_many_parameters_compile_in_time_that_grows_with_their_
         }
     });
 }
+
+/// `w ← w + 0.1 + 0.1 + …` on a matrix: one expression for all its elements, as deep as there are terms.
+#[test]
+fn an_update_of_many_terms_does_not_recurse() {
+    on_a_small_stack(|| {
+        let terms = operations() / 200;
+        let tape = Tape::new();
+        let w = tape.param([[0.0, 1.0], [2.0, 3.0]]);
+        let mut v = w;
+        for _ in 0..terms {
+            v += 0.5;
+        }
+        tape.assign(w, v);
+        let options = CompileOptions::default().tier(tapegrad::Tier::Optimised);
+        let program = tape.compile_with::<f64>(&[], &options).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        let added = 0.5 * terms as f64;
+        assert_eq!(state.get(w), [added, added + 1.0, added + 2.0, added + 3.0]);
+    });
+}

@@ -54,7 +54,7 @@ impl Pack {
     }
 }
 
-/// An expression of more parts is not looked at further.
+/// An expression of more parts is not looked at further, nor one that is deeper.
 const MOST_PARTS: usize = 64;
 
 /// The updates that can be packed.
@@ -71,7 +71,7 @@ pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
         });
         let before = packs[at].clone();
         let mut known = HashMap::new();
-        match part(code, &mut packs[at], &update.values, &mut known) {
+        match part(code, &mut packs[at], &update.values, &mut known, MOST_PARTS) {
             // A value that is only read would be read where it is stored, when others may have been written already.
             Some(value) if matches!(packs[at].parts[value], Part::Do(..)) && packs[at].keeps_order(code, updates) => {
                 packs[at].stores.push((number, value));
@@ -109,11 +109,17 @@ fn owners(updates: &[Update], places: &Range<usize>) -> impl Iterator<Item = usi
 }
 
 /// Finds the expression that all of `values` have in common, and adds it to the pack.
-fn part(code: &CodeList, pack: &mut Pack, values: &[Val], known: &mut HashMap<Vec<Val>, usize>) -> Option<usize> {
+fn part(
+    code: &CodeList,
+    pack: &mut Pack,
+    values: &[Val],
+    known: &mut HashMap<Vec<Val>, usize>,
+    depth: usize,
+) -> Option<usize> {
     if let Some(&known) = known.get(values) {
         return Some(known);
     }
-    if pack.parts.len() > MOST_PARTS {
+    if pack.parts.len() > MOST_PARTS || depth == 0 {
         return None;
     }
     let kind = |v: Val| code.values[v as usize].kind;
@@ -138,7 +144,7 @@ fn part(code: &CodeList, pack: &mut Pack, values: &[Val], known: &mut HashMap<Ve
                             _ => None,
                         })
                         .collect();
-                    *operand = part(code, pack, &args?, known)?;
+                    *operand = part(code, pack, &args?, known, depth - 1)?;
                 }
                 Part::Do(op, operands)
             }
