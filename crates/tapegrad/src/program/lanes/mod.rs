@@ -22,6 +22,7 @@ mod code;
 mod cost;
 mod factor;
 mod formulas;
+mod lifetimes;
 mod packs;
 mod text;
 
@@ -185,7 +186,11 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     let Lowering { builder, mut arena, image, leaves, prepare, mut finish, columns, .. } = l;
     let mut columns = if elsewhere && columns.len() <= MOST_ELSEWHERE { columns } else { Vec::new() };
     columns.sort_unstable_by_key(|column| column.start);
-    let Assembled { blocks, moved, private } = assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
+    let Assembled { mut blocks, moved, private } =
+        assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
+    if elsewhere {
+        blocks.iter_mut().for_each(lifetimes::shorten);
+    }
     for (update, temporary) in updates.iter().zip(moved) {
         let len = if update.row { rows.count } else { update.values.len() };
         finish.extend(temporary.map(|temporary| column(temporary, update.place, len)));
