@@ -26,6 +26,7 @@ mod lines;
 mod map;
 mod map_columns;
 mod map_limits;
+mod map_rows;
 mod metamorphic;
 mod mistakes;
 mod op_errors;

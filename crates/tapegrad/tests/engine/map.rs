@@ -215,6 +215,9 @@ fn run<T: Element>(map: &mut Map<T>, inputs: &[Vec<T>], points: usize, sizes: &[
     let read: Vec<&[T]> = inputs.iter().map(|column| &column[..]).collect();
     let mut write: Vec<&mut [T]> = outputs.iter_mut().map(|column| &mut column[..]).collect();
     map.run(&read, &mut write).unwrap();
+    if points > 0 {
+        super::map_rows::assert_rows_agree(map, inputs, points, &outputs);
+    }
     outputs
 }
 

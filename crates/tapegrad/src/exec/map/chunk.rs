@@ -2,7 +2,8 @@
 //!
 //! Machine code reads and writes whole chunks where the caller has them; all else is copied.
 
-use super::columns::{In, Out};
+use super::columns::{In, Inputs, Out, Outputs};
+use super::rows;
 use crate::error::BranchChange;
 use crate::exec::element::Element;
 use crate::exec::replay::{changed, replay_rows};
@@ -30,24 +31,26 @@ impl Refused {
     }
 }
 
-/// Computes some points; `outputs` are their part of the columns.
+/// Computes some points; `outputs` are their part.
 pub(super) fn run_piece<T: Element>(
     mapped: &Mapped<T>,
     state: &mut State<T>,
     points: Range<usize>,
-    inputs: &[In<'_, T>],
-    outputs: &mut [Out<'_, T>],
+    inputs: &Inputs<'_, T>,
+    outputs: &mut Outputs<'_, T>,
 ) -> Refused {
     let mut refused = Vec::new();
     let mut first = None;
     let mut chunk = Chunk { mapped, start: points.start, first: 0, len: mapped.points };
-    chunk.run_whole(state, points.len(), inputs, outputs, &mut refused, &mut first);
-    // What is left, and programs of other steps, with all columns in the state.
+    if let (Inputs::Columns(inputs), Outputs::Columns(outputs)) = (inputs, &mut *outputs) {
+        chunk.run_whole(state, points.len(), inputs, outputs, &mut refused, &mut first);
+    }
+    // What is left, points in rows, and programs of other steps, with all columns in the state.
     let code = mapped.program.0.code_with_columns();
     let mut rows = None;
     while chunk.start < points.end {
         chunk.len = mapped.points.min(points.end - chunk.start);
-        mapped.inputs.iter().zip(inputs).for_each(|(place, column)| chunk.bring(place, column, state.values_mut()));
+        chunk.bring_all(inputs, state.values_mut());
         match code {
             Some(code) => {
                 let rows = rows.get_or_insert_with(|| Elsewhere::new(code, usize::MAX, []));
@@ -56,13 +59,22 @@ pub(super) fn run_piece<T: Element>(
             None => mapped.program.replay(state).expect("the state is the program's, which has no guards of its own"),
         }
         let values = state.values();
-        mapped.outputs.iter().zip(outputs.iter_mut()).for_each(|(place, column)| chunk.take(place, column, values));
+        chunk.take_all(outputs, values);
         chunk.refuse(|_| None, values, &mut refused, &mut first);
         chunk.go_on();
     }
+    let nan = T::from_f64(f64::NAN);
     for stretch in &refused {
-        for (place, column) in mapped.outputs.iter().zip(outputs.iter_mut()) {
-            column.fill(stretch.start * place.each, stretch.len() * place.each, T::from_f64(f64::NAN));
+        match outputs {
+            Outputs::Columns(columns) => {
+                for (place, column) in mapped.outputs.iter().zip(columns) {
+                    column.fill(stretch.start * place.each, stretch.len() * place.each, nan);
+                }
+            }
+            Outputs::Rows(numbers) => {
+                let width = rows::width(&mapped.outputs);
+                numbers[stretch.start * width..stretch.end * width].fill(nan);
+            }
         }
     }
     Refused { points: refused.iter().map(Range::len).sum(), first }
@@ -130,12 +142,48 @@ impl<T: Element> Chunk<'_, T> {
         }
     }
 
+    /// Copies the chunk's part of all inputs.
+    fn bring_all(&self, inputs: &Inputs<'_, T>, values: &mut [T]) {
+        let places = &self.mapped.inputs;
+        match inputs {
+            Inputs::Columns(columns) => {
+                places.iter().zip(columns).for_each(|(place, column)| self.bring(place, column, values));
+            }
+            Inputs::Rows(numbers) => {
+                let width = rows::width(places);
+                rows::bring(places, &numbers[self.start * width..(self.start + self.len) * width], self.len, values);
+                places.iter().for_each(|place| self.repeat_last(place, values));
+            }
+        }
+    }
+
+    /// Copies the chunk's part of all outputs.
+    fn take_all(&self, outputs: &mut Outputs<'_, T>, values: &[T]) {
+        let places = &self.mapped.outputs;
+        match outputs {
+            Outputs::Columns(columns) => {
+                places.iter().zip(columns).for_each(|(place, column)| self.take(place, column, values));
+            }
+            Outputs::Rows(numbers) => {
+                let width = rows::width(places);
+                let part = &mut numbers[self.first * width..(self.first + self.len) * width];
+                rows::take(places, values, self.len, part);
+            }
+        }
+    }
+
     /// Copies the chunk's part of a column of inputs.
     fn bring(&self, place: &Place, column: &In<'_, T>, values: &mut [T]) {
         if let (Some(offset), each) = (place.offset, place.each) {
+            column.read(self.start * each, &mut values[offset..offset + self.len * each]);
+            self.repeat_last(place, values);
+        }
+    }
+
+    /// Lanes without a point compute the last one again.
+    fn repeat_last(&self, place: &Place, values: &mut [T]) {
+        if let (Some(offset), each) = (place.offset, place.each) {
             let room = &mut values[offset..offset + self.mapped.points * each];
-            column.read(self.start * each, &mut room[..self.len * each]);
-            // Lanes without a point compute the last one again.
             for i in self.len * each..room.len() {
                 room[i] = room[i - each];
             }

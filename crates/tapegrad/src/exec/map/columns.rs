@@ -1,4 +1,38 @@
-//! Columns: slices, and views that step over memory.
+//! What a map is given: columns, which are slices and views that step over memory, or points in rows.
+
+use super::rows;
+use crate::program::Place;
+
+/// The numbers of all inputs.
+pub(super) enum Inputs<'a, T> {
+    Columns(Vec<In<'a, T>>),
+    /// Point after point.
+    Rows(&'a [T]),
+}
+
+/// The numbers of all outputs.
+pub(super) enum Outputs<'a, T> {
+    Columns(Vec<Out<'a, T>>),
+    /// Point after point.
+    Rows(&'a mut [T]),
+}
+
+impl<'a, T> Outputs<'a, T> {
+    /// Those of the first `points` points, and the others.
+    pub(super) fn split_at(self, places: &[Place], points: usize) -> (Self, Self) {
+        match self {
+            Outputs::Columns(columns) => {
+                let both = columns.into_iter().zip(places).map(|(column, place)| column.split_at(points * place.each));
+                let (front, back) = both.unzip();
+                (Outputs::Columns(front), Outputs::Columns(back))
+            }
+            Outputs::Rows(numbers) => {
+                let (front, back) = numbers.split_at_mut(points * rows::width(places));
+                (Outputs::Rows(front), Outputs::Rows(back))
+            }
+        }
+    }
+}
 
 /// Numbers to be read.
 pub(super) enum In<'a, T> {

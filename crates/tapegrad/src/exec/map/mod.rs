@@ -6,12 +6,15 @@
 //!                 piece 0 │ piece 1 │ …  one thread each
 //! ```
 //!
+//! Points in rows, all numbers of one side by side, are turned into columns and back a chunk at a time.
+//!
 //! A chunk is as many points as the caches hold; the program computes them side by side. A thread begins with a part of the
 //! columns of its own, with two threads the same at every run, for that may still be in its cache, and then takes pieces
 //! that others have left. What a point gives depends neither on its place nor on who computes it.
 
 mod chunk;
 mod columns;
+mod rows;
 
 use super::element::Element;
 use super::state::State;
@@ -20,7 +23,7 @@ use crate::error::{BindError, CompileError, MapError};
 use crate::ir::{Tape, Var};
 use crate::program::{CompileOptions, Mapped, Place, Program};
 use chunk::{Refused, run_piece};
-use columns::{In, Out};
+use columns::{In, Inputs, Out, Outputs};
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -159,8 +162,8 @@ impl<T: Element> Map<T> {
     /// If the columns do not fit, or some points take another branch than the recorded one; the outputs of those are NaN
     /// then, and all others are computed.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), MapError> {
-        let inputs: Vec<In<'_, T>> = inputs.iter().map(|column| In::Slice(column)).collect();
-        self.run_columns(&inputs, outputs.iter_mut().map(|column| Out::Slice(column)).collect())
+        let inputs = inputs.iter().map(|column| In::Slice(column)).collect();
+        self.run_columns(inputs, outputs.iter_mut().map(|column| Out::Slice(column)).collect())
     }
 
     /// [`Map::run`] on one-dimensional views, which need not be contiguous: columns of a matrix of points, for example.
@@ -173,12 +176,40 @@ impl<T: Element> Map<T> {
         inputs: &[ndarray::ArrayView1<'_, T>],
         outputs: Vec<ndarray::ArrayViewMut1<'_, T>>,
     ) -> Result<(), MapError> {
-        let inputs: Vec<In<'_, T>> = inputs.iter().map(|column| In::of_view(column)).collect();
-        self.run_columns(&inputs, outputs.into_iter().map(Out::of_view).collect())
+        let inputs = inputs.iter().map(|column| In::of_view(column)).collect();
+        self.run_columns(inputs, outputs.into_iter().map(Out::of_view).collect())
     }
 
-    fn run_columns(&mut self, inputs: &[In<'_, T>], outputs: Vec<Out<'_, T>>) -> Result<(), MapError> {
-        let count = self.count(inputs, &outputs).map_err(MapError::Columns)?;
+    /// [`Map::run`] on points in rows: `inputs` holds the numbers of the first point, those of all mapped inputs in the order given to
+    /// [`Tape::compile_map`], then those of the second, and `outputs` likewise. This is a matrix of points as most programs have it, and
+    /// with hundreds of inputs it is faster than as many columns.
+    ///
+    /// # Errors
+    /// If the slices are not as many whole points, or as [`Map::run`] for points of another branch.
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// let (x, y) = (tape.input(0.0), tape.input(0.0));
+    /// let gradient = tape.grad(x * x * y, &[x, y]);
+    /// let mut map = tape.compile_map::<f64>(&[x, y], &gradient)?;
+    /// let points = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    /// let mut gradients = [[0.0; 2]; 3];
+    /// map.run_rows(points.as_flattened(), gradients.as_flattened_mut())?;
+    /// assert_eq!(gradients, [[4.0, 1.0], [24.0, 9.0], [60.0, 25.0]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_rows(&mut self, inputs: &[T], outputs: &mut [T]) -> Result<(), MapError> {
+        let count = rows::count(&self.mapped, inputs.len(), outputs.len()).map_err(MapError::Columns)?;
+        self.run_points(&Inputs::Rows(inputs), Outputs::Rows(outputs), count)
+    }
+
+    fn run_columns(&mut self, inputs: Vec<In<'_, T>>, outputs: Vec<Out<'_, T>>) -> Result<(), MapError> {
+        let count = self.count(&inputs, &outputs).map_err(MapError::Columns)?;
+        self.run_points(&Inputs::Columns(inputs), Outputs::Columns(outputs), count)
+    }
+
+    fn run_points(&mut self, inputs: &Inputs<'_, T>, outputs: Outputs<'_, T>, count: usize) -> Result<(), MapError> {
         let (mapped, chunk) = (&*self.mapped, self.mapped.points);
         let chunks = count.div_ceil(chunk);
         let refused = match &mut self.team {
@@ -250,19 +281,18 @@ impl<T: Element> Map<T> {
 }
 
 /// The outputs cut into pieces of `size` points.
-fn pieces<'a, T>(
+fn pieces<'a, T: Element>(
     mapped: &Mapped<T>,
     count: usize,
     size: usize,
-    mut outputs: Vec<Out<'a, T>>,
-) -> Vec<(Range<usize>, Vec<Out<'a, T>>)> {
-    let starts = (0..count).step_by(size);
+    outputs: Outputs<'a, T>,
+) -> Vec<(Range<usize>, Outputs<'a, T>)> {
+    let mut left = Some(outputs);
     let cut = |start: usize| {
         let end = count.min(start + size);
-        let rest = std::mem::take(&mut outputs).into_iter();
-        let (piece, rest) = rest.zip(&mapped.outputs).map(|(o, place)| o.split_at((end - start) * place.each)).unzip();
-        outputs = rest;
+        let (piece, rest) = left.take().expect("put back at each piece").split_at(&mapped.outputs, end - start);
+        left = Some(rest);
         (start..end, piece)
     };
-    starts.map(cut).collect()
+    (0..count).step_by(size).map(cut).collect()
 }
