@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tapegrad::{CompileOptions, Dual, Tape, Tier, Traced, Var};
+use tapegrad::{CompileOptions, Dual, Map, MapError, Tape, Tier, Traced, Var};
 
 use super::check::Reference;
 use super::compile::compile_ns;
@@ -29,14 +29,19 @@ fn options(tier: Tier) -> CompileOptions {
 }
 
 /// Who may be chosen.
-pub const CONTESTANTS: [(&str, Kind); 6] = [
+pub const CONTESTANTS: [(&str, Kind); 7] = [
     ("primal", Kind::Value),
     ("by hand", Kind::ByHand),
     ("duals", Kind::Forward),
     ("num-dual", Kind::Forward),
     ("replay", Kind::Replay),
-    ("map", Kind::Map),
+    (MAP, Kind::Map),
+    (MAP_ROWS, Kind::Map),
 ];
+
+/// Points in columns, and in rows.
+const MAP: &str = "map";
+const MAP_ROWS: &str = "map rows";
 
 /// What is measured besides the yardstick.
 #[derive(Clone, Debug)]
@@ -122,14 +127,14 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
             entries.push(Entry { tier: Some(tier), first_ns, ..alone("replay", steps) });
         }
     }
-    if operations <= MOST_MAPPED && choice.has("map") {
+    for arranged in [MAP, MAP_ROWS].into_iter().filter(|map| operations <= MOST_MAPPED && choice.has(map)) {
         let lanes = choice.lanes.iter().map(|&lanes| Some(lanes));
         let lanes: Vec<Option<usize>> = if choice.lanes.is_empty() { vec![None] } else { lanes.collect() };
         for &tier in &choice.tiers {
             for &lanes in &lanes {
                 let threads = if choice.threads > 1 { vec![1, choice.threads] } else { vec![1] };
                 for threads in threads {
-                    entries.push(map(point, record, (tier, lanes, threads), &reference)?);
+                    entries.push(map(arranged, point, record, (tier, lanes, threads), &reference)?);
                 }
             }
         }
@@ -195,6 +200,7 @@ fn sweep(f: &super::Function<Dual<DIRECTIONS>>, point: &[f64]) -> Dual<DIRECTION
 
 /// The gradient at many points, all so close to the case's that branches come out alike.
 fn map<'a>(
+    arranged: &'static str,
     point: &'a [f64],
     record: &super::Function<Var>,
     (tier, lanes, threads): (Tier, Option<usize>, usize),
@@ -212,20 +218,45 @@ fn map<'a>(
     let lanes = map.points_at_once();
     // Some chunks for each thread, in not too much memory.
     let points = (lanes * 16).max(if point.len() <= DIRECTIONS { 4096 } else { 0 });
-    let near = |x: f64| -> Vec<f64> { (0..points).map(|i| x * (1.0 + 1e-12 * (i % 64) as f64)).collect() };
-    let inputs: Vec<Vec<f64>> = point.iter().map(|&x| near(x)).collect();
-    let mut results = vec![vec![0.0; points]; outputs.len()];
-    let mut run = move || {
+    let mut run = points_of(map, arranged, point, points);
+    for found in run().map_err(|error| error.to_string())? {
+        reference.check(arranged, found[0], &found[1..])?;
+    }
+    Ok(Entry {
+        contestant: arranged,
+        tier: Some(tier),
+        lanes: Some(lanes),
+        threads,
+        points,
+        first_ns,
+        steps: repeat(run),
+    })
+}
+
+/// The value and the gradient at the first and the last of the points that are the case's point itself.
+type AtPoint = Result<[Vec<f64>; 2], MapError>;
+
+/// A run of a map over so many points close to one.
+fn points_of(mut map: Map<f64>, arranged: &str, point: &[f64], points: usize) -> Box<dyn FnMut() -> AtPoint> {
+    /// So many points from one that is the case's on, it comes again.
+    const CYCLE: usize = 64;
+    let near = |x: f64, i: usize| x * (1.0 + 1e-12 * (i % CYCLE) as f64);
+    let ends = [0, (points - 1) / CYCLE * CYCLE];
+    let width = point.len() + 1;
+    if arranged == MAP_ROWS {
+        let inputs: Vec<f64> = (0..points).flat_map(|i| point.iter().map(move |&x| near(x, i))).collect();
+        let mut results = vec![0.0; points * width];
+        return Box::new(move || {
+            map.run_rows(&inputs, &mut results)?;
+            Ok(ends.map(|point| results[point * width..][..width].to_vec()))
+        });
+    }
+    let inputs: Vec<Vec<f64>> = point.iter().map(|&x| (0..points).map(|i| near(x, i)).collect()).collect();
+    let mut results = vec![vec![0.0; points]; width];
+    Box::new(move || {
         let inputs: Vec<&[f64]> = inputs.iter().map(|column| &column[..]).collect();
         let mut outputs: Vec<&mut [f64]> = results.iter_mut().map(|column| &mut column[..]).collect();
-        map.run(&inputs, &mut outputs).map(|()| {
-            let of = |point: usize| -> Vec<f64> { outputs.iter().map(|column| column[point]).collect() };
-            // The first and the last of those that are the point itself.
-            [of(0), of((points - 1) / 64 * 64)]
-        })
-    };
-    for found in run().map_err(|error| error.to_string())? {
-        reference.check("map", found[0], &found[1..])?;
-    }
-    Ok(Entry { contestant: "map", tier: Some(tier), lanes: Some(lanes), threads, points, first_ns, steps: repeat(run) })
+        map.run(&inputs, &mut outputs)?;
+        Ok(ends.map(|point| outputs.iter().map(|column| column[point]).collect()))
+    })
 }

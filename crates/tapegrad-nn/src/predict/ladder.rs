@@ -32,6 +32,8 @@ impl Objective {
 /// One network compiled for several numbers of rows.
 pub(crate) struct Ladder<T> {
     rungs: Vec<Rung<T>>,
+    /// The parameters that the outputs do not depend on, if there are any: no program has a place for them.
+    idle: Option<State<T>>,
     features: usize,
     outputs: usize,
     /// A chunk of features or targets as the program takes them.
@@ -96,21 +98,16 @@ impl<T: Element> Ladder<T> {
             });
             let measured = measured.transpose().map_err(|error| PredictError::new(error.to_string()))?;
             let wanted = [Some(prediction), measured.map(|m| m.loss)];
-            let mut wanted: Vec<Var> = wanted.into_iter().flatten().collect();
-            let mut program = tape.compile_with::<T>(&wanted, &options)?;
-            let mut state = program.state();
-            // The first state has all weights. Those that nothing depends on have a place in it only if they are wanted themselves.
-            let idle = if rungs.is_empty() { lacking(&params, &state) } else { Vec::new() };
-            if !idle.is_empty() {
-                wanted.extend(idle);
-                program = tape.compile_with::<T>(&wanted, &options)?;
-                state = program.state();
-            }
+            let wanted: Vec<Var> = wanted.into_iter().flatten().collect();
+            let program = tape.compile_with::<T>(&wanted, &options)?;
+            let state = program.state();
             let x = state.try_get(x).is_ok().then_some(x);
             rungs.push(Rung { rows, x, prediction, measured, program, state });
         }
+        let idle: Vec<Var> = params.into_iter().filter(|&param| rungs[0].state.try_get(param).is_err()).collect();
+        let idle = if idle.is_empty() { None } else { Some(tape.compile_with::<T>(&idle, &options)?.state()) };
         let largest = rungs[0].rows * features.max(outputs);
-        Ok(Ladder { rungs, features, outputs, buffer: Vec::with_capacity(largest) })
+        Ok(Ladder { rungs, idle, features, outputs, buffer: Vec::with_capacity(largest) })
     }
 
     pub(crate) fn features(&self) -> usize {
@@ -121,15 +118,18 @@ impl<T: Element> Ladder<T> {
         self.outputs
     }
 
-    /// A state that has every parameter of the network, and every other one that its outputs depend on.
-    pub(crate) fn state(&self) -> &State<T> {
-        &self.rungs[0].state
+    /// States that have, together, every parameter of the network, and every other one that its outputs depend on.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &State<T>> {
+        self.rungs[..1].iter().map(|rung| &rung.state).chain(&self.idle)
     }
 
     /// Takes the weights from a state of a program of the same tape.
     pub(crate) fn take_params(&mut self, from: &State<T>) -> Result<(), PredictError> {
         for rung in &mut self.rungs {
             rung.state.copy_params_from(from)?;
+        }
+        if let Some(idle) = &mut self.idle {
+            idle.copy_params_from(from)?;
         }
         Ok(())
     }
@@ -220,11 +220,6 @@ pub(crate) fn output_columns(prediction: Var, rows: usize) -> Result<usize, Pred
             )))
         }
     }
-}
-
-/// Those parameters that a state has no place for.
-fn lacking<T: Element>(params: &[Var], state: &State<T>) -> Vec<Var> {
-    params.iter().copied().filter(|&param| state.try_get(param).is_err()).collect()
 }
 
 fn fill<T: Element>(buffer: &mut Vec<T>, data: &[f64]) {

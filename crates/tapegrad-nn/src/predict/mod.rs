@@ -97,9 +97,11 @@ impl<T: Element> Predictor<T> {
     /// names are the same: one that several have gets a number from the second on, `layer0.w.2`.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, Tensor)> {
-        let state = self.ladder.state();
-        // What a module lists though it is no parameter of the tape has no value there.
-        let value = |(name, var): &(String, Var)| Some((name.clone(), state.tensor(*var).ok()?));
+        let value = |(name, var): &(String, Var)| {
+            // What a module lists though it is computed has no value there.
+            let tensor = self.ladder.states().find_map(|state| state.tensor(*var).ok())?;
+            Some((name.clone(), tensor))
+        };
         self.params.iter().filter_map(value).collect()
     }
 }

@@ -98,7 +98,7 @@ impl<'a, T: Element> Training<'a, T> {
         let evaluator =
             Ladder::record(tape, model, training.feature_count(), Some((trainer.objective, training.targets())))?;
         let predictor = Predictor::new(tape, model, training.feature_count())?;
-        let watch = trainer.early.map(|settings| Watch::new(settings, evaluator.state()));
+        let watch = trainer.early.map(|settings| Watch::new(settings, evaluator.states()));
         Ok(Training {
             trainer,
             training,

@@ -91,7 +91,7 @@ fn many_small_tensors_and_many_parameters_compile_in_time_that_grows_with_their_
     });
 }
 
-/// `w ← w + 0.1 + 0.1 + …` on a matrix: one expression for all its elements, as deep as there are terms.
+/// `w ← w + 0.5 + 0.5 + …` on a matrix: one expression for all its elements, as deep as there are terms.
 #[test]
 fn an_update_of_many_terms_does_not_recurse() {
     on_a_small_stack(|| {

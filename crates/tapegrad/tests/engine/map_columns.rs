@@ -136,3 +136,37 @@ fn views_are_written_where_they_are_or_copied() {
         assert_eq!((product[i], results[[i, 1]], results[[i, 0]]), (a * b, a - b, 0.0));
     }
 }
+
+#[test]
+fn long_sums_give_in_machine_code_what_the_interpreter_gives() {
+    // Long enough that what is computed stands in another order in machine code, with all kinds of instructions, and points left over.
+    let tape = Tape::new();
+    let of = |i: usize| 0.3 + (i * 29 % 31) as f64 * 0.05;
+    let x: Vec<Var> = (0..700).map(|i| tape.input(of(i))).collect();
+    let scale = tape.input(1.5);
+    let mut sum = x[0] * scale;
+    for pair in x.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let d = b - a * a;
+        sum += (d * d * 100.0 + (-a).exp() * scale) / (1.0 + b.square());
+        if a < 100.0 {
+            sum += a.relu() + d.relu().select(b.powf(scale), b);
+        }
+    }
+    let mut outputs = vec![sum];
+    outputs.extend(tape.grad(sum, &x));
+    let columns: Vec<Vec<f64>> = (0..x.len()).map(|i| (0..77).map(|k| of(i) + k as f64 * 0.01).collect()).collect();
+    let columns: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
+    let run = |machine_code: bool| {
+        let options = CompileOptions::default().machine_code(machine_code);
+        let mut map = tape.compile_map_with::<f64>(&x, &outputs, &options).unwrap();
+        let (found, result) = run(&mut map, &columns, outputs.len());
+        result.unwrap();
+        found
+    };
+    let (found, wanted) = (run(true), run(false));
+    for (i, (found, wanted)) in found.iter().flatten().zip(wanted.iter().flatten()).enumerate() {
+        let near = (found - wanted).abs() <= 1e-12 * wanted.abs().max(100.0);
+        assert!(near, "number {i}: {found}, not {wanted}");
+    }
+}

@@ -33,11 +33,13 @@ fn many_inputs_and_outputs_are_turned_in_tiles_and_what_is_left_of_them() {
     let x: Vec<Var> = (0..37).map(|i| tape.input(f64::from(i))).collect();
     let v = tape.input([1.0, 2.0, 3.0]);
     let unused = tape.input(0.0);
+    let (shared, both) = (tape.input(3.5), tape.param([4.5, 5.5]));
     let sum = x.iter().fold(v.sum(), |sum, &x| sum + x * x);
     let inputs: Vec<Var> = x[..20].iter().chain(&[unused, v]).chain(&x[20..]).copied().collect();
-    // Outputs of each point, one that all points share, and an input, which is where it is.
+    // Outputs of each point, some that all points share, and an input, which is where it is.
     let mut outputs = tape.grad(sum.square(), &x);
-    outputs.insert(11, tape.constant(2.0) * 4.0);
+    outputs.insert(11, shared);
+    outputs.insert(20, both);
     outputs.insert(29, x[3]);
     outputs.push(v * sum);
     let sizes: Vec<usize> = outputs.iter().map(|y| y.shape().numel()).collect();
@@ -55,6 +57,7 @@ fn many_inputs_and_outputs_are_turned_in_tiles_and_what_is_left_of_them() {
                 let read: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
                 let mut write: Vec<&mut [f64]> = found.iter_mut().map(|column| &mut column[..]).collect();
                 map.run(&read, &mut write).unwrap();
+                assert_eq!((found[11][points - 1], &found[20][2 * points - 2..]), (3.5, &[4.5, 5.5][..]));
                 for threads in [1, 3] {
                     map.set_threads(threads).unwrap();
                     assert_rows_agree(&mut map, &columns, points, &found);

@@ -3,7 +3,6 @@
 //! Machine code reads and writes whole chunks where the caller has them; all else is copied.
 
 use super::columns::{In, Inputs, Out, Outputs};
-use super::rows;
 use crate::error::BranchChange;
 use crate::exec::element::Element;
 use crate::exec::replay::{changed, replay_rows};
@@ -71,9 +70,8 @@ pub(super) fn run_piece<T: Element>(
                     column.fill(stretch.start * place.each, stretch.len() * place.each, nan);
                 }
             }
-            Outputs::Rows(numbers) => {
-                let width = rows::width(&mapped.outputs);
-                numbers[stretch.start * width..stretch.end * width].fill(nan);
+            Outputs::Rows(numbers, rows) => {
+                numbers[stretch.start * rows.width..stretch.end * rows.width].fill(nan);
             }
         }
     }
@@ -149,9 +147,9 @@ impl<T: Element> Chunk<'_, T> {
             Inputs::Columns(columns) => {
                 places.iter().zip(columns).for_each(|(place, column)| self.bring(place, column, values));
             }
-            Inputs::Rows(numbers) => {
-                let width = rows::width(places);
-                rows::bring(places, &numbers[self.start * width..(self.start + self.len) * width], self.len, values);
+            Inputs::Rows(numbers, rows) => {
+                let part = &numbers[self.start * rows.width..(self.start + self.len) * rows.width];
+                rows.bring(part, self.len, values);
                 places.iter().for_each(|place| self.repeat_last(place, values));
             }
         }
@@ -164,10 +162,9 @@ impl<T: Element> Chunk<'_, T> {
             Outputs::Columns(columns) => {
                 places.iter().zip(columns).for_each(|(place, column)| self.take(place, column, values));
             }
-            Outputs::Rows(numbers) => {
-                let width = rows::width(places);
-                let part = &mut numbers[self.first * width..(self.first + self.len) * width];
-                rows::take(places, values, self.len, part);
+            Outputs::Rows(numbers, rows) => {
+                let part = &mut numbers[self.first * rows.width..(self.first + self.len) * rows.width];
+                rows.take(values, self.len, part);
             }
         }
     }

@@ -1,20 +1,20 @@
 //! What a map is given: columns, which are slices and views that step over memory, or points in rows.
 
-use super::rows;
+use super::rows::Rows;
 use crate::program::Place;
 
 /// The numbers of all inputs.
 pub(super) enum Inputs<'a, T> {
     Columns(Vec<In<'a, T>>),
     /// Point after point.
-    Rows(&'a [T]),
+    Rows(&'a [T], &'a Rows),
 }
 
 /// The numbers of all outputs.
 pub(super) enum Outputs<'a, T> {
     Columns(Vec<Out<'a, T>>),
     /// Point after point.
-    Rows(&'a mut [T]),
+    Rows(&'a mut [T], &'a Rows),
 }
 
 impl<'a, T> Outputs<'a, T> {
@@ -26,9 +26,9 @@ impl<'a, T> Outputs<'a, T> {
                 let (front, back) = both.unzip();
                 (Outputs::Columns(front), Outputs::Columns(back))
             }
-            Outputs::Rows(numbers) => {
-                let (front, back) = numbers.split_at_mut(points * rows::width(places));
-                (Outputs::Rows(front), Outputs::Rows(back))
+            Outputs::Rows(numbers, rows) => {
+                let (front, back) = numbers.split_at_mut(points * rows.width);
+                (Outputs::Rows(front, rows), Outputs::Rows(back, rows))
             }
         }
     }

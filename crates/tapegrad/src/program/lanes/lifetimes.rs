@@ -13,7 +13,10 @@ use tapegrad_jit::{Block, Inst, Op};
 /// Shorter code has few values, and its order is looked after by the code generator.
 const LONG: usize = 1600;
 
-/// Puts a block without sums in another order, if half as many values wait at most then.
+/// So many values that wait, a vector each, take up half of a first-level cache; fewer cost little.
+const MANY: usize = 512;
+
+/// Puts a block without sums in another order, if half as many values wait at most then, and one instruction does not wait for the other.
 pub(super) fn shorten(block: &mut Block) {
     if block.rows.is_none()
         || block.code.len() < LONG
@@ -22,9 +25,13 @@ pub(super) fn shorten(block: &mut Block) {
     {
         return;
     }
-    let order = Scheduler::new(&block.code).run();
     let recorded: Vec<usize> = (0..block.code.len()).collect();
-    if 2 * most_waiting(&block.code, &order) <= most_waiting(&block.code, &recorded) {
+    let waiting = most_waiting(&block.code, &recorded);
+    if waiting < MANY {
+        return;
+    }
+    let order = Scheduler::new(&block.code).run();
+    if 2 * most_waiting(&block.code, &order) <= waiting && cycles(&block.code, &order) <= 2 * order.len() {
         let mut names = vec![0; block.code.len()];
         for (name, &at) in (0..).zip(&order) {
             names[at] = name;
@@ -66,6 +73,24 @@ fn most_waiting(code: &[Inst], order: &[usize]) -> usize {
         most = most.max(now);
     }
     most
+}
+
+/// About how many cycles an order takes on a CPU that looks so many instructions ahead, if each takes as long as a product.
+fn cycles(code: &[Inst], order: &[usize]) -> usize {
+    const AHEAD: usize = 128;
+    const LATENCY: usize = 4;
+    let mut ready = vec![0; code.len()];
+    // When the instructions so far are done.
+    let mut done = Vec::with_capacity(order.len());
+    let mut last = 0;
+    for (i, &at) in order.iter().enumerate() {
+        let start = i.checked_sub(AHEAD).map_or(0, |before| done[before]);
+        let start = operands(&code[at]).map(|v| ready[v]).fold(start, usize::max);
+        ready[at] = if is_read(code[at].op) { start } else { start + LATENCY };
+        last = last.max(ready[at]);
+        done.push(last);
+    }
+    last
 }
 
 /// How many instructions use each value.
@@ -238,22 +263,39 @@ mod tests {
 
     #[test]
     fn a_derivative_is_computed_beside_its_term() {
-        let code = chain(500);
+        let code = chain(600);
         let mut block = Block { rows: Some(32), code: code.clone() };
         shorten(&mut block);
         let waiting = |code: &[Inst]| most_waiting(code, &(0..code.len()).collect::<Vec<_>>());
-        assert!(waiting(&code) > 500 && waiting(&block.code) < 10, "{} to {}", waiting(&code), waiting(&block.code));
+        assert!(waiting(&code) > 600 && waiting(&block.code) < 10, "{} to {}", waiting(&code), waiting(&block.code));
         assert_eq!(stored(&block.code), stored(&code));
         assert_eq!(block.code.len(), code.len());
     }
 
     #[test]
+    fn chains_that_run_side_by_side_stay_side_by_side() {
+        let (chains, links) = (600, 400);
+        let mut code: Vec<Inst> = (0..chains).map(|i| inst(Op::Row, 8 * i, 0)).collect();
+        for _ in 0..links {
+            for _ in 0..chains {
+                let before = code.len() - chains;
+                code.push(inst(Op::Mul, before, before));
+            }
+        }
+        let last = code.len() - chains;
+        code.extend((0..chains).map(|i| inst(Op::StoreRow, 8 * (chains + i), last + i)));
+        let mut block = Block { rows: Some(32), code: code.clone() };
+        shorten(&mut block);
+        assert_eq!(block.code, code, "one chain after the other would wait for each product");
+    }
+
+    #[test]
     fn what_is_short_or_summed_or_overwritten_keeps_its_order() {
-        let long = chain(500);
+        let long = chain(600);
         let mut summed = long.clone();
-        summed.push(inst(Op::Sum, 600, 0));
+        summed.push(inst(Op::Sum, 700, 0));
         let mut overwritten = long.clone();
-        overwritten.push(inst(Op::StoreRow, 8, 600));
+        overwritten.push(inst(Op::StoreRow, 8, 700));
         for code in [chain(20), summed, overwritten] {
             let mut block = Block { rows: Some(32), code: code.clone() };
             shorten(&mut block);

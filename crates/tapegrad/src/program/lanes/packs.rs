@@ -54,8 +54,11 @@ impl Pack {
     }
 }
 
-/// An expression of more parts is not looked at further, nor one that is deeper.
+/// An expression of more parts is not looked at further.
 const MOST_PARTS: usize = 64;
+
+/// Nor is one that is deeper: what looks at it calls itself, and parts are counted on the way back.
+const DEEPEST: usize = 256;
 
 /// The updates that can be packed.
 pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
@@ -71,7 +74,7 @@ pub(super) fn find(code: &CodeList, updates: &[Update]) -> Vec<Pack> {
         });
         let before = packs[at].clone();
         let mut known = HashMap::new();
-        match part(code, &mut packs[at], &update.values, &mut known, MOST_PARTS) {
+        match part(code, &mut packs[at], &update.values, &mut known, DEEPEST) {
             // A value that is only read would be read where it is stored, when others may have been written already.
             Some(value) if matches!(packs[at].parts[value], Part::Do(..)) && packs[at].keeps_order(code, updates) => {
                 packs[at].stores.push((number, value));
