@@ -106,7 +106,7 @@ pub fn summary(rows: &[Row], contestant: &str, dtype: Dtype) -> Option<String> {
 }
 
 /// All rows of a number type with one thread as a table in Markdown: µs per step of every contestant, tapegrad's ratio to
-/// the yardstick, its share of the machine's limit. Nothing where there are no rows.
+/// the yardstick, the rate of its products and its share of the machine's limit. Nothing where there are no rows.
 pub fn markdown(rows: &[Row], dtype: Dtype) -> String {
     let rows: Vec<&Row> = rows.iter().filter(|r| r.dtype == dtype.name() && r.threads == 1).collect();
     let (mut cases, mut contestants) = (Vec::new(), Vec::new());
@@ -121,15 +121,16 @@ pub fn markdown(rows: &[Row], dtype: Dtype) -> String {
         return String::new();
     }
     let mut text = format!("{}, µs per step (median):\n\n", dtype.name());
-    text += &format!("| case | {} | tapegrad / expert | of limit |\n", contestants.join(" | "));
-    text += &format!("|---|{}\n", "---:|".repeat(contestants.len() + 2));
+    text += &format!("| case | {} | tapegrad / expert | GFLOP/s | of limit |\n", contestants.join(" | "));
+    text += &format!("|---|{}\n", "---:|".repeat(contestants.len() + 3));
     for case in cases {
         let of = |name: &str| rows.iter().find(|r| r.case == case && r.contestant == name);
         let dash = || "-".to_owned();
         let medians = contestants.iter().map(|c| of(c).map_or_else(dash, |r| digits(r.median_ns / 1e3)));
         let ratio = of("tapegrad").and_then(|r| r.ratio_to_expert).map_or_else(dash, |r| format!("{r:.2}"));
         let share = of("tapegrad").and_then(|r| r.share_of_limit).map_or_else(dash, |s| format!("{:.0} %", 100.0 * s));
-        text += &format!("| {case} | {} | {ratio} | {share} |\n", medians.collect::<Vec<_>>().join(" | "));
+        let rate = of("tapegrad").and_then(|r| r.gflops).map_or_else(dash, |rate| format!("{rate:.1}"));
+        text += &format!("| {case} | {} | {ratio} | {rate} | {share} |\n", medians.collect::<Vec<_>>().join(" | "));
     }
     text
 }
@@ -199,10 +200,10 @@ mod tests {
     fn markdown_has_a_line_per_case_and_a_column_per_contestant() {
         let mut rows = vec![row("tapegrad", 1, 100.0), row("expert", 1, 200.0), row("expert", 2, 150.0)];
         rows[0].ratio_to_expert = Some(0.5);
-        rows[0].share_of_limit = Some(0.25);
+        (rows[0].share_of_limit, rows[0].gflops) = (Some(0.25), Some(1.5));
         let text = markdown(&rows, Dtype::F32);
-        assert!(text.contains("| case | tapegrad | expert | tapegrad / expert | of limit |\n"), "{text}");
-        assert!(text.ends_with("| A | 0.1000 | 0.2000 | 0.50 | 25 % |\n"), "{text}");
+        assert!(text.contains("| case | tapegrad | expert | tapegrad / expert | GFLOP/s | of limit |\n"), "{text}");
+        assert!(text.ends_with("| A | 0.1000 | 0.2000 | 0.50 | 1.5 | 25 % |\n"), "{text}");
         assert_eq!(markdown(&rows, Dtype::F64), "");
     }
 

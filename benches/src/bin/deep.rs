@@ -54,6 +54,9 @@ struct Args {
     /// A sum over a vector after every so many operations, which cuts the chain into groups of scalars.
     #[arg(long, default_value_t = usize::MAX, value_parser = at_least_one)]
     sum_every: usize,
+    /// A chain of products with a number, of which the derivative is one number: what a chain takes without a way back.
+    #[arg(long)]
+    linear: bool,
     /// Only what is slow to interpret and quick to make becomes machine code: the template tier.
     #[arg(long)]
     template: bool,
@@ -94,14 +97,45 @@ fn phase<R>(name: &str, operations: usize, run: impl FnOnce() -> R) -> R {
     result
 }
 
+/// A chain on a tape, as a fold over its links.
+struct Chain {
+    links: usize,
+    /// What a link multiplies by, if it does nothing else; else it makes y into y / (1 + h·y), with h = 1/links.
+    factor: Option<f64>,
+    sum_every: usize,
+}
+
+impl Chain {
+    /// Operations of a link y / (1 + h·y).
+    const CURVED: usize = 3;
+
+    fn of(args: &Args) -> Chain {
+        let (links, factor) =
+            if args.linear { (args.operations, Some(0.999_999_9)) } else { (args.operations / Self::CURVED, None) };
+        Chain { links, factor, sum_every: args.sum_every }
+    }
+
+    fn record(&self, x: Var, halves: Var) -> Var {
+        let h = 1.0 / self.links as f64;
+        (1..=self.links).fold(x, |y, i| {
+            let y = if i.is_multiple_of(self.sum_every) { (halves * y).sum() } else { y };
+            self.factor.map_or_else(|| y / (y * h + 1.0), |factor| y * factor)
+        })
+    }
+
+    /// The derivative: of x / (1 + x), which the links y / (1 + h·y) make of x together, it is 1 / (1 + x)².
+    fn derivative(&self, x: f64) -> f64 {
+        let power = |factor: f64| factor.powi(i32::try_from(self.links).expect("fewer than 2^31 operations"));
+        self.factor.map_or_else(|| (1.0 + x).powi(-2), power)
+    }
+}
+
 fn pipeline(args: &Args) {
-    const FACTOR: f64 = 0.999_999_9;
-    let n = args.operations;
+    const X: f64 = 1.5;
+    let (n, chain) = (args.operations, Chain::of(args));
     let tape = Tape::new();
-    let (x, halves) = (tape.input(1.5), tape.input([0.5, 0.5]));
-    let step =
-        |y: Var, i: usize| if i.is_multiple_of(args.sum_every) { (halves * y).sum() * FACTOR } else { y * FACTOR };
-    let y = phase("record", n, || (1..=n).fold(x, step));
+    let (x, halves) = (tape.input(X), tape.input([0.5, 0.5]));
+    let y = phase("record", n, || chain.record(x, halves));
     let nodes = tape.len();
     let dy = phase("differentiate", n, || tape.grad(y, &[x])[0]);
     println!("{:14} {} nodes recorded, {} with the gradient", "", nodes, tape.len());
@@ -111,8 +145,7 @@ fn pipeline(args: &Args) {
     let mut state = phase("state", n, || program.state());
     phase("first replay", n, || program.replay(&mut state).expect("a chain has no branches"));
     phase("second replay", n, || program.replay(&mut state).expect("a chain has no branches"));
-    let wanted = FACTOR.powi(i32::try_from(n).expect("fewer than 2^31 operations"));
-    let off = (state.item(dy) / wanted - 1.0).abs();
+    let off = (state.item(dy) / chain.derivative(X) - 1.0).abs();
     println!("{:14} {:e}, off by {off:.1e}", "gradient", state.item(dy));
     assert!(off < 1e-8, "the gradient is off");
     if let Some(mib) = most_resident() {
@@ -120,8 +153,8 @@ fn pipeline(args: &Args) {
     }
     phase("drop program", n, || drop((program, state)));
     phase("clear tape", n, || tape.clear());
-    let x = tape.input(1.5);
-    phase("record again", n, || (0..n).fold(x, |y, _| y * FACTOR));
+    let (x, halves) = (tape.input(X), tape.input([0.5, 0.5]));
+    phase("record again", n, || chain.record(x, halves));
     phase("drop tape", n, || drop(tape));
 }
 

@@ -48,12 +48,17 @@ fn check<T: Element>(tape: &Tape, outputs: &[Var], others: &[Var]) {
 
 #[test]
 fn a_training_step_has_the_same_bits_with_any_number_of_threads() {
-    for (widths, batch) in [(&[40, 300, 130, 10][..], 70), (&[200, 33, 7], 129), (&[64, 256, 256, 10], 128)] {
+    for (widths, batch) in
+        [(&[40, 300, 130, 10][..], 70), (&[200, 33, 7], 129), (&[64, 256, 256, 10], 128), (&[784, 128, 10], 64)]
+    {
         let tape = Tape::new();
         let (params, loss) = network(&tape, widths, batch);
         check::<f32>(&tape, &[loss], &params);
         check::<f64>(&tape, &[loss], &params);
     }
+    let tape = Tape::new();
+    let (params, loss) = network(&tape, &[784, 1024, 1024, 10], 256);
+    check::<f32>(&tape, &[loss], &params);
 }
 
 #[test]
