@@ -51,7 +51,7 @@ struct Args {
     /// The stack of the thread, in KiB.
     #[arg(long, default_value_t = 256)]
     stack: usize,
-    /// A sum over a vector after every so many operations, which cuts the chain into groups of scalars.
+    /// A sum over a vector after every so many links of the chain, which cuts the chain into groups of scalars.
     #[arg(long, default_value_t = usize::MAX, value_parser = at_least_one)]
     sum_every: usize,
     /// A chain of products with a number, of which the derivative is one number: what a chain takes without a way back.
@@ -110,8 +110,11 @@ impl Chain {
     const CURVED: usize = 3;
 
     fn of(args: &Args) -> Chain {
-        let (links, factor) =
-            if args.linear { (args.operations, Some(0.999_999_9)) } else { (args.operations / Self::CURVED, None) };
+        let (links, factor) = if args.linear {
+            (args.operations, Some(0.999_999_9))
+        } else {
+            ((args.operations / Self::CURVED).max(1), None)
+        };
         Chain { links, factor, sum_every: args.sum_every }
     }
 

@@ -22,8 +22,8 @@ pub(super) fn assert_rows_agree<T: Element>(map: &mut Map<T>, inputs: &[Vec<T>],
     assert_eq!(bits(&found), bits(&rows(outputs, points)), "{points} points in rows");
 }
 
-fn of(tier_code: bool, points: Option<usize>) -> CompileOptions {
-    let options = CompileOptions::default().machine_code(tier_code);
+fn of(machine_code: bool, points: Option<usize>) -> CompileOptions {
+    let options = CompileOptions::default().machine_code(machine_code);
     points.map_or(options, |points| options.points(points))
 }
 

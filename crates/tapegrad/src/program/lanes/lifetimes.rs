@@ -241,7 +241,7 @@ mod tests {
         code
     }
 
-    /// What is stored, as text: two orders of one program give the same.
+    /// A hash of the expression that is stored at each place: two orders of one program give the same.
     fn stored(code: &[Inst]) -> HashMap<u32, u64> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut values: Vec<u64> = Vec::new();
