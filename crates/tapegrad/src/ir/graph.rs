@@ -297,6 +297,11 @@ impl Graph {
         self.order = order;
     }
 
+    /// Takes the order away, for good: what is left can be asked about its nodes, and has no sequence any more.
+    pub(crate) fn take_order(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.order)
+    }
+
     /// The node, if it exists.
     #[must_use]
     pub fn get(&self, id: NodeId) -> Option<Node<'_>> {

@@ -1,4 +1,8 @@
 //! Emission of a fused group: its nodes become instructions, values that nobody else reads become registers.
+//!
+//! A group of tensors is carried out tile by tile, and emitted along its order; one of scalars is emitted [backwards](scalars).
+
+mod scalars;
 
 use super::add_at::Added;
 use super::inst::{ADVANCE, Inst, Opcode};
@@ -7,6 +11,7 @@ use super::step::{AddAt, Call, Fused, Load};
 use super::view::Strides;
 use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading, SiteMap};
 use hashbrown::HashMap;
+use std::cell::Cell;
 
 /// Marks an operand that is still a register's number.
 const REGISTER: u32 = 1 << 30;
@@ -21,8 +26,8 @@ pub(crate) struct Places<'a> {
     pub(crate) views: &'a Views,
     /// The step that computes each node.
     pub(crate) step_of: &'a [u32],
-    /// The offset of the buffer of each node that has one; [`NOWHERE`] else.
-    pub(crate) offset: &'a [u32],
+    /// The offset of the buffer of each node that has one; [`NOWHERE`] else. Emission of scalars notes their registers here.
+    pub(crate) offset: &'a [Cell<u32>],
     /// The offsets of literal operands, by their bits.
     pub(crate) literals: &'a HashMap<u64, u32>,
     /// Where each index buffer begins.
@@ -80,10 +85,10 @@ impl Places<'_> {
         let ((index_root, index_view), (root, numbers)) = (view(index), view(numbers));
         let (offset, stride) = Added::walk(&numbers).expect("legalised");
         Some(AddAt {
-            to: self.offset[id.index()] as usize,
+            to: self.offset[id.index()].get() as usize,
             columns,
             index: self.index_offset[&index_root] + index_view.offset,
-            from: self.offset[root.index()] as usize + offset,
+            from: self.offset[root.index()].get() as usize + offset,
             stride,
         })
     }
@@ -96,7 +101,8 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 pub(crate) struct Emitter {
     /// The opcode of each node, and the place of its literal operand.
     codes: SiteMap<(Opcode, Option<u32>)>,
-    /// Where each node of the current group stands, and the position in the group that reads it last; by index.
+    /// Where each node of the current group of tensors stands, and the position in the group that reads it last; by index. Empty until
+    /// there is such a group.
     place: Vec<u32>,
     last_read: Vec<u32>,
 }
@@ -124,39 +130,25 @@ impl Registers {
 }
 
 impl Emitter {
-    pub(crate) fn new(index_bound: usize) -> Self {
-        Emitter { codes: SiteMap::default(), place: vec![NOWHERE; index_bound], last_read: vec![0; index_bound] }
+    pub(crate) fn new() -> Self {
+        Emitter { codes: SiteMap::default(), place: Vec::new(), last_read: Vec::new() }
     }
 
-    /// Emits one group; also tells how much scratch memory it needs.
-    pub(crate) fn group<T: Reading>(
+    /// Emits one group of tensors; also tells how much scratch memory it needs.
+    pub(crate) fn tensors<T: Reading>(
         &mut self,
         at: &Places<'_>,
         step: u32,
         numel: usize,
         nodes: &[NodeId],
     ) -> (Fused<T>, usize) {
-        let scalar = numel == 1;
+        self.place.resize(at.graph.index_bound(), NOWHERE);
+        self.last_read.resize(at.graph.index_bound(), 0);
         let mut group = Group {
             at,
             step,
-            numel,
             registers: Registers::default(),
-            out: Fused {
-                numel,
-                tile: 1,
-                prologue: vec![],
-                // One for each node, and few more.
-                body: Vec::with_capacity(nodes.len()),
-                calls: vec![],
-                loads: vec![],
-                rounded: vec![],
-                adds: vec![],
-                decoded: None,
-                pass: None,
-                scalars: None,
-            },
-            calls: HashMap::new(),
+            out: Output::new(numel, nodes.len()),
             loaded: HashMap::new(),
             loaded_until: HashMap::new(),
         };
@@ -175,7 +167,7 @@ impl Emitter {
                     Found::At(_) => {}
                 }
             }
-            if let (false, (_, Some(place))) = (scalar, self.code(at, id)) {
+            if let (_, Some(place)) = self.code(at, id) {
                 group.load(External::Splat(place));
             }
         }
@@ -185,7 +177,7 @@ impl Emitter {
             found.clear();
             found.extend(at.operands(id).iter().map(|&input| group.find(input)));
             if found.len() < node.inputs.len() {
-                group.out.adds.extend(at.added(id));
+                group.out.fused.adds.extend(at.added(id));
             }
             operands.clear();
             for found in &found {
@@ -197,25 +189,21 @@ impl Emitter {
             }
             let (opcode, literal) = self.code(at, id);
             if let Some(place) = literal {
-                operands.push(if scalar { place } else { group.load(External::Splat(place)) });
+                operands.push(group.load(External::Splat(place)));
             }
-            let buffer = at.offset[id.index()];
-            let home = match (buffer, scalar) {
-                (NOWHERE, _) => None,
-                (offset, true) => Some(offset),
-                (offset, false) => Some(offset | ADVANCE),
-            };
+            let home =
+                Some(at.offset[id.index()].get()).filter(|&offset| offset != NOWHERE).map(|offset| offset | ADVANCE);
             // A called function must not write where it reads; that can only be asked of a parameter updated in place.
-            let direct = home.filter(|h| scalar || opcode != Opcode::Call || !operands.contains(h));
+            let direct = home.filter(|h| opcode != Opcode::Call || !operands.contains(h));
             let dst = direct.unwrap_or_else(|| group.registers.take() | REGISTER);
             let literal = literal.is_some();
-            group.push(opcode, (node.op, literal), dst, &operands);
-            if !scalar && at.is_rounded(id, opcode) {
-                group.out.rounded.push(position_u32(group.out.body.len() - 1));
+            group.out.push(opcode, (node.op, literal), dst, &operands);
+            if at.is_rounded(id, opcode) {
+                group.out.fused.rounded.push(position_u32(group.out.fused.body.len() - 1));
             }
             match home {
                 Some(home) if direct.is_none() => {
-                    group.push(Opcode::Copy, (node.op, literal), home, &[dst]);
+                    group.out.push(Opcode::Copy, (node.op, literal), home, &[dst]);
                     group.registers.free.push(dst & !REGISTER);
                     self.place[id.index()] = home;
                 }
@@ -271,10 +259,8 @@ enum Found {
 struct Group<'a, T> {
     at: &'a Places<'a>,
     step: u32,
-    numel: usize,
     registers: Registers,
-    out: Fused<T>,
-    calls: HashMap<*const OpDef, u16>,
+    out: Output<T>,
     loaded: HashMap<External, u32>,
     loaded_until: HashMap<External, usize>,
 }
@@ -287,11 +273,9 @@ impl<T: Reading> Group<'_, T> {
         if self.at.step_of[root.index()] == self.step {
             return Found::Inside(root);
         }
-        let offset = self.at.offset[root.index()];
+        let offset = self.at.offset[root.index()].get();
         if root == input {
-            return if self.numel == 1 {
-                Found::At(offset)
-            } else if self.at.graph.shape(root).numel() == 1 {
+            return if self.at.graph.shape(root).numel() == 1 {
                 Found::External(External::Splat(offset))
             } else {
                 Found::At(offset | ADVANCE)
@@ -299,9 +283,7 @@ impl<T: Reading> Group<'_, T> {
         }
         let view = self.at.views.view(self.at.graph, input);
         let start = offset + u32::try_from(view.offset).expect("checked: the arena has fewer than 2^30 elements");
-        if self.numel == 1 {
-            Found::At(start)
-        } else if view.is_one_place() {
+        if view.is_one_place() {
             Found::External(External::Splat(start))
         } else if view.is_contiguous() {
             Found::At(start | ADVANCE)
@@ -322,19 +304,49 @@ impl<T: Reading> Group<'_, T> {
                 let view = self.at.views.view(self.at.graph, input);
                 let (dims, strides) = view.collapsed();
                 let root = self.at.views.root(input);
-                Load { offset: self.at.offset[root.index()] as usize + view.offset, dims, strides }
+                Load { offset: self.at.offset[root.index()].get() as usize + view.offset, dims, strides }
             }
         };
-        let index = position_u32(self.out.loads.len());
-        self.out.loads.push(load);
+        let index = position_u32(self.out.fused.loads.len());
+        self.out.fused.loads.push(load);
         let inst = Inst { op: Opcode::Load, aux: 0, dst: place, a: index, b: 0 };
         match external {
             // What is the same for all elements is loaded before the tiles, and its register is never given up.
-            External::Splat(_) => self.out.prologue.push(inst),
-            External::Strided(_) => self.out.body.push(inst),
+            External::Splat(_) => self.out.fused.prologue.push(inst),
+            External::Strided(_) => self.out.fused.body.push(inst),
         }
         self.loaded.insert(external, place);
         place
+    }
+
+    fn finish(self) -> (Fused<T>, usize) {
+        self.out.finish(self.registers.count, self.at.scratch)
+    }
+}
+
+/// A group being written.
+struct Output<T> {
+    fused: Fused<T>,
+    calls: HashMap<*const OpDef, u16>,
+}
+
+impl<T: Reading> Output<T> {
+    fn new(numel: usize, nodes: usize) -> Self {
+        let fused = Fused {
+            numel,
+            tile: 1,
+            prologue: vec![],
+            // One for each node, and few more.
+            body: Vec::with_capacity(nodes),
+            calls: vec![],
+            loads: vec![],
+            rounded: vec![],
+            adds: vec![],
+            decoded: None,
+            pass: None,
+            scalars: None,
+        };
+        Output { fused, calls: HashMap::new() }
     }
 
     /// An instruction of an operation, which may have a literal as its last operand.
@@ -342,14 +354,14 @@ impl<T: Reading> Group<'_, T> {
         let aux = if op == Opcode::Call { self.call(def, literal) } else { 0 };
         let get = |i: usize| operands.get(i).copied().unwrap_or(operands[0]);
         if let Some(&c) = operands.get(2) {
-            self.out.body.push(Inst { op: Opcode::More, aux: 0, dst: c, a: c, b: c });
+            self.fused.body.push(Inst { op: Opcode::More, aux: 0, dst: c, a: c, b: c });
         }
-        self.out.body.push(Inst { op, aux, dst, a: get(0), b: get(1) });
+        self.fused.body.push(Inst { op, aux, dst, a: get(0), b: get(1) });
     }
 
     fn call(&mut self, def: &'static OpDef, literal: bool) -> u16 {
         let Kernel::Elementwise(e) = &def.kernel else { unreachable!("only elementwise nodes are fused") };
-        let calls = &mut self.out.calls;
+        let calls = &mut self.fused.calls;
         *self.calls.entry(std::ptr::from_ref(def)).or_insert_with(|| {
             let arity = (e.formula)().steps().iter().filter(|s| matches!(s, crate::num::FormulaStep::Arg(_))).count();
             let (scalar, tile) = (T::scalar(e), T::tile(e));
@@ -358,26 +370,25 @@ impl<T: Reading> Group<'_, T> {
         })
     }
 
-    /// Chooses the tile, gives registers their places, and tells how much scratch memory they take.
-    fn finish(mut self) -> (Fused<T>, usize) {
-        let registers = self.registers.count as usize;
+    /// Chooses the tile, gives registers their places, and tells how much scratch memory they take, which begins at `base`.
+    fn finish(mut self, registers: u32, base: usize) -> (Fused<T>, usize) {
+        let registers = registers as usize;
         let fitting = CACHE_BYTES / (size_of::<T>() * registers.max(1));
-        let tile = (fitting / 16 * 16).clamp(MIN_TILE, MAX_TILE).min(self.numel);
-        self.out.tile = tile;
-        let base = self.at.scratch;
+        let tile = (fitting / 16 * 16).clamp(MIN_TILE, MAX_TILE).min(self.fused.numel);
+        self.fused.tile = tile;
         let settle = |place: &mut u32| {
             if *place & REGISTER != 0 && *place & ADVANCE == 0 {
                 let offset = base + (*place & !REGISTER) as usize * tile;
                 *place = u32::try_from(offset).expect("checked: the arena has fewer than 2^30 elements");
             }
         };
-        for inst in self.out.prologue.iter_mut().chain(&mut self.out.body) {
+        for inst in self.fused.prologue.iter_mut().chain(&mut self.fused.body) {
             settle(&mut inst.dst);
             if inst.op != Opcode::Load {
                 settle(&mut inst.a);
                 settle(&mut inst.b);
             }
         }
-        (self.out, registers * tile)
+        (self.fused, registers * tile)
     }
 }

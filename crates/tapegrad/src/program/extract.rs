@@ -14,7 +14,6 @@ use super::schedule::schedule;
 use super::step::{GuardCheck, Machine, Move, Step};
 use super::tier::{Generators, Lanes};
 use super::verify;
-use super::view::Strides;
 use crate::error::CompileError;
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, registry};
@@ -264,10 +263,13 @@ impl Extract {
         let graph = &self.graph;
         let mut schedule = schedule(graph, &views);
         join(graph, &views, &mut schedule, &pairs, guard_ends);
-        let mut plan = Plan::new(graph, &views, &schedule);
+        let ends = [guard_ends, &self.compared(outs)].concat();
+        let compared = if ends.is_empty() { Vec::new() } else { graph.ancestors(ends) };
+        let order = self.graph.take_order();
+        let graph = &self.graph;
+        let mut plan = Plan::new(graph, &views, schedule, order, compared);
         plan.pin_leaves();
         plan.pin_indices()?;
-        plan.compare(&[guard_ends, &self.compared(outs)].concat());
         let direct = plan.direct_updates(&pairs, outs, guard_ends);
         if let Some((param, _)) = pairs.iter().find(|p| Accumulation::of(graph, p.1).is_some() && !direct.contains(p)) {
             let title = graph.title(*param);
@@ -275,19 +277,13 @@ impl Extract {
         }
         plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, pack)?;
 
-        let (mut steps, scratch) = plan.emit::<T>(generators, direct.is_empty())?;
-        let updates = direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(steps.len(), |s| s as usize);
+        let updates =
+            direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(plan.steps(), |step| step as usize);
         let in_place: HashSet<NodeId> = direct.iter().map(|&(param, _)| param).collect();
-        for &(param, value) in pairs.iter().filter(|(param, _)| !in_place.contains(param)) {
-            let len = graph.shape(param).numel();
-            steps.push(Step::Moves(vec![Move {
-                from: plan.offset[value.index()] as usize,
-                to: plan.offset[param.index()] as usize,
-                dims: Strides::from_slice(&[len]),
-                from_strides: Strides::from_slice(&[1]),
-                to_strides: Strides::from_slice(&[1]),
-            }]));
-        }
+        let moved = || pairs.iter().filter(|(param, _)| !in_place.contains(param));
+        let moves: Vec<Move> = moved().map(|&(param, value)| plan.update(param, value)).collect();
+        let values: Vec<NodeId> = moved().map(|&(_, value)| value).collect();
+        let meant = plan.meant(outs, guard_ends, updates, &values);
         let guards = self.guards.iter().zip(guard_ends.chunks_exact(2));
         let guards = guards.map(|((guard, sides), ends)| plan.guard(guard, sides, ends[0], ends[1])).collect();
 
@@ -305,25 +301,27 @@ impl Extract {
                 layout.slots.insert(user, Slot { name: name.clone(), ..plan.slot(id, Role::Output) });
             }
         }
-        let arena = plan.end + scratch;
-        check_size(arena)?;
-        let moved: Vec<NodeId> =
-            pairs.iter().filter(|(param, _)| !in_place.contains(param)).map(|&(_, value)| value).collect();
-        let meant = plan.meant(outs, guard_ends, updates, &moved);
-        let inner = Inner {
+        let mut inner = Inner {
             layout,
             prepare: Vec::new(),
-            steps,
+            steps: Vec::new(),
             guards,
             updates,
             renewed: plan.renewed(&direct),
             image: plan.image(),
-            arena,
+            arena: plan.end,
             live: plan.live,
             scratch: align(plan.end, usize::MAX),
-            index_image: plan.index_image.clone(),
+            index_image: std::mem::take(&mut plan.index_image),
             index_arena: plan.index_end,
         };
+        let emitted = plan.emit::<T>(generators, direct.is_empty())?;
+        drop(self.graph);
+        let (steps, scratch) = emitted.decoded();
+        inner.steps = steps;
+        inner.steps.extend(moves.into_iter().map(|m| Step::Moves(vec![m])));
+        inner.arena += scratch;
+        check_size(inner.arena)?;
         Ok((inner, meant))
     }
 }

@@ -14,7 +14,7 @@ use super::compile::Inner;
 use super::plan::Plan;
 use super::schedule::BEFORE;
 use super::step::Step;
-use crate::ir::{DType, Kernel, NodeId};
+use crate::ir::{DType, NodeId};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -56,11 +56,7 @@ impl Plan<'_> {
             }
         };
         let indices = graph.may_have(|_, ty, _| ty.dtype == DType::Index);
-        for &reader in graph.order() {
-            if self.views.is_alias(reader) || matches!(graph.op(reader).kernel, Kernel::Leaf) {
-                continue;
-            }
-            let step = self.step(reader);
+        for (step, reader) in self.schedule.nodes() {
             for &input in graph.inputs(reader).iter().filter(|&&input| !indices || graph.ty(input).dtype == DType::Real)
             {
                 read(step, input);

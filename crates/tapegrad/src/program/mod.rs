@@ -10,7 +10,7 @@
 //!
 //! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them
 //! first (`join`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
-//! who decides that.
+//! who decides that, `emission` leads through it.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
 //! reductions, row moves. Layout operations cost nothing: they become strides. Imports `ir`, `ops`, `pass`, `num` and
@@ -24,6 +24,7 @@ mod compile;
 mod decode;
 mod dot;
 mod each;
+mod emission;
 mod emit;
 mod extract;
 #[cfg(test)]

@@ -120,14 +120,14 @@ impl<'a> Order<'a> {
         Order { graph, views, alike, kinds, kind_of, after: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
     }
 
-    /// The nodes of a group of scalars, reordered.
-    pub(super) fn together(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
+    /// Reorders the nodes of a group of scalars.
+    pub(super) fn together(&mut self, nodes: &mut [NodeId]) {
         self.after.resize(self.graph.index_bound(), Depth::default());
-        let mut ordered = Vec::with_capacity(nodes.len());
+        let mut before: Vec<NodeId> = Vec::with_capacity(WINDOW.min(nodes.len()));
         let mut keys: Vec<Key> = Vec::with_capacity(WINDOW.min(nodes.len()));
-        for nodes in nodes.chunks(WINDOW) {
+        for nodes in nodes.chunks_mut(WINDOW) {
             keys.clear();
-            for (position, &id) in (0..).zip(nodes) {
+            for (position, &id) in (0..).zip(&*nodes) {
                 let (kinds, alike) = (&mut self.kinds, self.alike);
                 let kind = self.kind_of.get(self.graph, id, || kind(kinds, alike, self.graph.op(id)));
                 let inputs = self.graph.inputs(id).iter().map(|&input| self.after[self.views.root(input).index()]);
@@ -140,22 +140,26 @@ impl<'a> Order<'a> {
                 self.after[id.index()] = after;
                 keys.push(Key { level: level.into(), arithmetic: own, kind: kind.number, position });
             }
-            for id in nodes {
+            for id in &*nodes {
                 self.after[id.index()] = Depth::default();
             }
             self.sorting.sort(&mut keys, self.alike);
-            ordered.extend(keys.iter().map(|&Key { position, .. }| nodes[position as usize]));
+            before.clear();
+            before.extend_from_slice(nodes);
+            nodes.iter_mut().zip(&keys).for_each(|(to, key)| *to = before[key.position as usize]);
         }
-        if self.alike == Alike::All { self.products_beside_sums(&ordered) } else { ordered }
+        if self.alike == Alike::All {
+            self.products_beside_sums(nodes);
+        }
     }
 
-    /// The same, with each product that only a sum reads right before it; one for each sum.
-    fn products_beside_sums(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
+    /// Puts each product that only a sum reads right before it; one for each sum.
+    fn products_beside_sums(&mut self, nodes: &mut [NodeId]) {
         self.reads.resize(self.graph.index_bound(), Reads::ELSEWHERE);
-        for id in nodes {
+        for id in &*nodes {
             self.reads[id.index()] = Reads::NONE;
         }
-        for &id in nodes {
+        for &id in &*nodes {
             let inputs = self.graph.inputs(id);
             for (i, &input) in inputs.iter().enumerate() {
                 let root = self.views.root(input);
@@ -165,20 +169,26 @@ impl<'a> Order<'a> {
                 }
             }
         }
-        for &id in nodes {
+        for &id in &*nodes {
             if let Some(product) = self.product_of(id) {
                 self.reads[product.index()] = Reads::MOVED;
             }
         }
-        let mut ordered = Vec::with_capacity(nodes.len());
-        for &id in nodes.iter().filter(|id| self.reads[id.index()] != Reads::MOVED) {
-            ordered.extend(self.product_of(id));
-            ordered.push(id);
+        // A product that moves has been read before it is written again, so this never writes what has not been read.
+        let mut end = 0;
+        for position in 0..nodes.len() {
+            let id = nodes[position];
+            if self.reads[id.index()] == Reads::MOVED {
+                continue;
+            }
+            for id in self.product_of(id).into_iter().chain([id]) {
+                nodes[end] = id;
+                end += 1;
+            }
         }
-        for id in nodes {
+        for id in &*nodes {
             self.reads[id.index()] = Reads::ELSEWHERE;
         }
-        ordered
     }
 
     /// The product that goes into this node, a sum, and nowhere else.

@@ -2,26 +2,18 @@
 
 use super::accumulate::Accumulation;
 use super::add_at::Added;
-use super::decode::{Decoded, Decoder};
-use super::emit::{Emitter, NOWHERE, Places};
+use super::emit::NOWHERE;
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, Pack, align, most_alive, padded};
-use super::order::{Alike, Order};
-use super::passes;
-use super::scalars;
 use super::schedule::{BEFORE, Planned, Schedule};
-use super::step::{Fused, GuardCheck, Step};
-use super::tier::Generators;
-use super::view::View;
+use super::step::{GuardCheck, Move};
+use super::view::{Strides, View};
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use hashbrown::HashMap;
+use std::cell::Cell;
 use std::ops::Range;
-use tapegrad_jit::LANES;
-
-/// Shorter groups of scalars are left in their order.
-const LONG: usize = 32;
 
 /// Places fit in 30 bits.
 pub(super) fn check_size(arena: usize) -> Result<(), CompileError> {
@@ -42,35 +34,53 @@ pub(super) fn tolerate_defects<C>(code: Result<C, tapegrad_jit::CompileError>) -
     }
 }
 
+fn has_indices(graph: &Graph) -> bool {
+    graph.may_have(|_, ty, _| ty.dtype == DType::Index)
+}
+
 /// Where everything goes. Tables are by [`NodeId::index`].
 pub(super) struct Plan<'a> {
     pub(super) graph: &'a Graph,
     pub(super) views: &'a Views,
-    schedule: &'a Schedule,
-    pub(super) offset: Vec<u32>,
-    literals: HashMap<u64, u32>,
+    pub(super) schedule: Schedule,
+    /// The leaves in the order of the graph; where there are indices, all nodes.
+    order: Vec<NodeId>,
+    pub(super) offset: Vec<Cell<u32>>,
+    pub(super) literals: HashMap<u64, u32>,
     /// Whether a comparison depends on each node; empty if there is none.
-    compared: Vec<bool>,
+    pub(super) compared: Vec<bool>,
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
     /// How many numbers are alive when most are, without gaps and padding.
     pub(super) live: usize,
-    index_offset: HashMap<NodeId, usize>,
+    pub(super) index_offset: HashMap<NodeId, usize>,
     pub(super) index_inputs: HashMap<NodeId, IndexInput>,
     pub(super) index_image: Vec<u32>,
     pub(super) index_end: usize,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(graph: &'a Graph, views: &'a Views, schedule: &'a Schedule) -> Self {
+    /// Of a graph whose order has been taken from it. What a comparison depends on is computed as it was recorded.
+    pub(super) fn new(
+        graph: &'a Graph,
+        views: &'a Views,
+        schedule: Schedule,
+        mut order: Vec<NodeId>,
+        compared: Vec<bool>,
+    ) -> Self {
+        let indices = has_indices(graph);
+        order.retain(|&id| indices || matches!(graph.op(id).kernel, Kernel::Leaf));
+        // A long tape's is too large to be kept beside its program.
+        order.shrink_to_fit();
         Plan {
             graph,
             views,
             schedule,
-            offset: vec![NOWHERE; graph.index_bound()],
+            order,
+            offset: vec![Cell::new(NOWHERE); graph.index_bound()],
             literals: HashMap::new(),
-            compared: Vec::new(),
+            compared,
             pinned: Vec::new(),
             end: 0,
             live: 0,
@@ -93,18 +103,19 @@ impl<'a> Plan<'a> {
 
     /// Where the buffer of a value begins, if it has one.
     pub(super) fn place(&self, id: NodeId) -> Option<usize> {
-        let offset = self.offset[self.views.root(id).index()];
+        let offset = self.offset[self.views.root(id).index()].get();
         (offset != NOWHERE).then_some(offset as usize)
     }
 
     fn set_offset(&mut self, id: NodeId, offset: usize) {
         // Sizes are checked before the offsets are used; a place too large for 32 bits is refused there.
-        self.offset[id.index()] = u32::try_from(offset).unwrap_or(NOWHERE - 1);
+        self.offset[id.index()].set(u32::try_from(offset).unwrap_or(NOWHERE - 1));
     }
 
     /// Gives leaves and literals their places at the front of the arena, for good.
     pub(super) fn pin_leaves(&mut self) {
-        for &id in self.graph.order() {
+        for position in 0..self.order.len() {
+            let id = self.order[position];
             if matches!(self.graph.op(id).kernel, Kernel::Leaf) && self.graph.ty(id).dtype == DType::Real {
                 let len = self.graph.shape(id).numel();
                 let start = align(self.end, len);
@@ -113,7 +124,7 @@ impl<'a> Plan<'a> {
                 self.live += len;
                 self.end = start + padded(len);
                 if let Attrs::Scalar(c) = self.graph.attrs(id) {
-                    self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()]);
+                    self.literals.entry(c.to_bits()).or_insert(self.offset[id.index()].get());
                 }
             }
         }
@@ -122,7 +133,7 @@ impl<'a> Plan<'a> {
         if !self.graph.may_have(|op, _, attrs| literal(op, attrs)) {
             return;
         }
-        for &id in self.graph.order() {
+        for (_, id) in self.schedule.nodes() {
             if let (Kernel::Elementwise(_), Attrs::Scalar(c)) = (&self.graph.node(id).op.kernel, self.graph.attrs(id)) {
                 let (end, live) = (&mut self.end, &mut self.live);
                 self.literals.entry(c.to_bits()).or_insert_with(|| {
@@ -161,7 +172,7 @@ impl<'a> Plan<'a> {
     /// Places indices, and finds how large each may be: below the number of rows of everything it picks from.
     pub(super) fn pin_indices(&mut self) -> Result<(), CompileError> {
         let graph = self.graph;
-        if !graph.may_have(|_, ty, _| ty.dtype == DType::Index) {
+        if !has_indices(graph) {
             return Ok(());
         }
         // For each buffer of indices: where they are, the number of rows, and the node that has them.
@@ -179,7 +190,7 @@ impl<'a> Plan<'a> {
                 None => known.push((places, rows, user)),
             }
         };
-        for &id in graph.order().iter().rev() {
+        for &id in self.order.iter().rev() {
             let node = graph.node(id);
             let Some(bound) = graph.rows_below(id).or_else(|| Some(Added::of(graph, id)?.columns)) else { continue };
             tighten(&mut bounds, node.inputs[1], bound, id);
@@ -191,7 +202,7 @@ impl<'a> Plan<'a> {
                 tighten(&mut bounds, node.inputs[0], rows, user);
             }
         }
-        for &id in graph.order() {
+        for &id in &self.order {
             if graph.ty(id).dtype != DType::Index || self.views.is_alias(id) {
                 continue;
             }
@@ -248,20 +259,15 @@ impl<'a> Plan<'a> {
             .collect();
         // The position of each value in the order decides between readers in its own group.
         let mut position: HashMap<NodeId, usize> = pairs.iter().map(|&(_, value)| (value, 0)).collect();
-        if !position.is_empty() {
-            for (n, id) in graph.order().iter().enumerate() {
-                if let Some(known) = position.get_mut(id) {
-                    *known = n;
-                }
+        for (n, (_, id)) in self.schedule.nodes().enumerate() {
+            if let Some(known) = position.get_mut(&id) {
+                *known = n;
             }
         }
-        for (n, &reader) in graph.order().iter().enumerate() {
-            if self.views.is_alias(reader) {
-                continue;
-            }
+        for (n, (step, reader)) in self.schedule.nodes().enumerate() {
             for &input in graph.node(reader).inputs {
                 let Some(&i) = params.get(&self.views.root(input)) else { continue };
-                let (value, step) = (pairs[i].1, self.step(reader));
+                let value = pairs[i].1;
                 let own = self.step(value);
                 let before =
                     step < own || (step == own && self.views.is_identity(graph, input) && n <= position[&value]);
@@ -277,12 +283,15 @@ impl<'a> Plan<'a> {
         // What has no elements is never written.
         let written = direct.iter().filter(|&&(param, _)| self.graph.shape(param).numel() > 0);
         let values: HashMap<NodeId, usize> =
-            written.map(|&(param, value)| (value, self.offset[param.index()] as usize)).collect();
+            written.map(|&(param, value)| (value, self.offset[param.index()].get() as usize)).collect();
         let mut reads = Vec::new();
-        for &reader in self.graph.order().iter().filter(|&&id| !values.is_empty() && !self.views.is_alias(id)) {
+        if values.is_empty() {
+            return reads;
+        }
+        for (step, reader) in self.schedule.nodes() {
             let inputs = self.graph.node(reader).inputs.iter();
             let renewed = inputs.filter_map(|&input| values.get(&self.views.root(input)));
-            reads.extend(renewed.map(|&offset| (self.step(reader) as usize, offset)));
+            reads.extend(renewed.map(|&offset| (step as usize, offset)));
         }
         reads.sort_unstable();
         reads.dedup();
@@ -303,11 +312,7 @@ impl<'a> Plan<'a> {
             let slot = &mut last[root.index()];
             *slot = if *slot == NOWHERE { step } else { step.max(*slot) };
         };
-        for &reader in graph.order() {
-            if views.is_alias(reader) || matches!(graph.op(reader).kernel, Kernel::Leaf) {
-                continue;
-            }
-            let step = self.step(reader);
+        for (step, reader) in self.schedule.nodes() {
             for &input in graph.inputs(reader) {
                 let root = views.root(input);
                 let inside = self.step(input) == step && views.is_identity(graph, input);
@@ -320,31 +325,27 @@ impl<'a> Plan<'a> {
                 read(&mut last, reader, step);
             }
         }
-        let mut rank: Vec<u32> = vec![NOWHERE; graph.index_bound()];
+        let mut rank: HashMap<NodeId, u32> = HashMap::new();
         for (i, id) in (0..).zip(kept) {
             let root = views.root(id);
             read(&mut last, root, end);
-            rank[root.index()] = rank[root.index()].min(i);
+            rank.entry(root).or_insert(i);
         }
         for &(param, value) in direct {
-            self.offset[value.index()] = self.offset[param.index()];
+            self.offset[value.index()].set(self.offset[param.index()].get());
         }
         let mut lifetimes = Vec::new();
         let mut owners = Vec::new();
-        for (step, planned) in self.schedule.steps.iter().enumerate() {
-            let nodes = match planned {
-                Planned::Group { nodes, .. } => &nodes[..],
-                Planned::Single(node) => std::slice::from_ref(node),
-            };
+        for (first, planned) in (0..).zip(&self.schedule.steps) {
+            let nodes = planned.nodes();
             let begin = owners.len();
             owners.extend(nodes.iter().copied().filter(|id| {
                 let real = graph.ty(*id).dtype == DType::Real;
-                real && last[id.index()] != NOWHERE && self.offset[id.index()] == NOWHERE
+                real && last[id.index()] != NOWHERE && self.offset[id.index()].get() == NOWHERE
             }));
             // Outputs in the order in which they are asked for: a gradient in a row can be read where it is, and one computed
             // backwards is not written backwards.
-            owners[begin..].sort_by_key(|id| rank[id.index()]);
-            let first = u32::try_from(step).expect("fewer than 2^32 steps");
+            owners[begin..].sort_by_key(|id| rank.get(id).copied().unwrap_or(NOWHERE));
             let lifetime = |id: &NodeId| Lifetime { len: graph.shape(*id).numel(), first, last: last[id.index()] };
             lifetimes.extend(owners[begin..].iter().map(lifetime));
         }
@@ -358,12 +359,24 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Moves what was computed for a parameter into it.
+    pub(super) fn update(&self, param: NodeId, value: NodeId) -> Move {
+        let place = |id: NodeId| self.offset[id.index()].get() as usize;
+        Move {
+            from: place(value),
+            to: place(param),
+            dims: Strides::from_slice(&[self.graph.shape(param).numel()]),
+            from_strides: Strides::from_slice(&[1]),
+            to_strides: Strides::from_slice(&[1]),
+        }
+    }
+
     pub(super) fn slot(&self, id: NodeId, role: Role) -> Slot {
         let root = self.views.root(id);
         let shape = self.graph.shape(id).clone();
         Slot {
             role,
-            offset: self.offset[root.index()] as usize,
+            offset: self.offset[root.index()].get() as usize,
             len: shape.numel(),
             shape,
             name: self.graph.name(id).map(str::to_owned),
@@ -384,121 +397,10 @@ impl<'a> Plan<'a> {
     /// A value's place: the start of its view in the arena.
     pub(super) fn start(&self, id: NodeId) -> (usize, View) {
         let view = self.views.view(self.graph, id);
-        (self.offset[self.views.root(id).index()] as usize + view.offset, view)
-    }
-
-    /// Takes note of what is compared: nothing that it depends on is computed otherwise than it was recorded.
-    pub(super) fn compare(&mut self, ends: &[NodeId]) {
-        if !ends.is_empty() {
-            self.compared = self.graph.ancestors(ends.iter().copied());
-        }
+        (self.offset[self.views.root(id).index()].get() as usize + view.offset, view)
     }
 
     pub(super) fn index_start(&self, id: NodeId) -> usize {
         self.index_offset[&self.views.root(id)] + self.views.view(self.graph, id).offset
-    }
-
-    /// A group of scalars in an order in which much that is alike stands side by side.
-    fn scalars<T: Reading>(
-        &self,
-        emitter: &mut Emitter,
-        places: &Places<'_>,
-        step: u32,
-        nodes: &[NodeId],
-        order: &mut Order<'_>,
-    ) -> (Fused<T>, usize) {
-        let ordered = if nodes.len() >= LONG { &order.together(nodes)[..] } else { nodes };
-        emitter.group(places, step, 1, ordered)
-    }
-
-    /// Emits all steps, elementwise ones as machine code too where that is wanted and possible, and tells how much scratch
-    /// memory they need. Where scalars are `free`, no parameter is updated among them, and they may change their order.
-    pub(super) fn emit<T: Reading>(
-        &self,
-        generators: Generators,
-        free: bool,
-    ) -> Result<(Vec<Step<T>>, usize), CompileError> {
-        let code = |step: &Step<T>| matches!(step, Step::Fused(f) if f.scalars.as_ref().is_some_and(|s| s.len() > generators.code));
-        if let Some(emitted) = self.emit_with(generators, free)?
-            && !emitted.0.iter().any(code)
-        {
-            return Ok(emitted);
-        }
-        // Too much of it, or not worth making. What is interpreted has another order.
-        let interpreted = self.emit_with(Generators { scalars: 0, ..generators }, free)?;
-        Ok(interpreted.expect("scalars that are interpreted are not asked whether they repeat themselves"))
-    }
-
-    /// The same, machine code or not; nothing if machine code of scalars is not worth making.
-    fn emit_with<T: Reading>(
-        &self,
-        generators: Generators,
-        free: bool,
-    ) -> Result<Option<(Vec<Step<T>>, usize)>, CompileError> {
-        // As many instructions, or a few less.
-        let scalars = |planned: &Planned| match planned {
-            Planned::Group { numel: 1, nodes } => nodes.len(),
-            _ => 0,
-        };
-        let generators = Generators { scalars: scalars::most::<T>(generators), ..generators };
-        let translated = self.schedule.steps.iter().map(scalars).sum::<usize>() <= generators.scalars;
-        let alike = if translated { Alike::Calls } else { Alike::All };
-        let places = Places {
-            graph: self.graph,
-            views: self.views,
-            step_of: &self.schedule.step_of,
-            offset: &self.offset,
-            literals: &self.literals,
-            index_offset: &self.index_offset,
-            compared: &self.compared,
-            scratch: align(self.end, usize::MAX),
-        };
-        let mut emitter = Emitter::new(self.graph.index_bound());
-        let mut order = Order::new(self.graph, self.views, alike);
-        let mut steps = Vec::with_capacity(self.schedule.steps.len());
-        // What the registers of each group need.
-        let mut registers = Vec::new();
-        for (step, planned) in self.schedule.steps.iter().enumerate() {
-            match planned {
-                Planned::Group { numel: 0, .. } => steps.push(Step::Moves(vec![])),
-                Planned::Group { numel, nodes } => {
-                    let step = u32::try_from(step).expect("fewer than 2^32 steps");
-                    let (fused, needs) = match numel {
-                        1 if free => self.scalars(&mut emitter, &places, step, nodes, &mut order),
-                        _ => emitter.group(&places, step, *numel, nodes),
-                    };
-                    registers.push((steps.len(), needs));
-                    steps.push(Step::Fused(fused));
-                }
-                Planned::Single(id) => steps.push(self.single(*id)),
-            }
-        }
-        let mut scratch = 0;
-        if generators.scalars > 0 {
-            let needs = scalars::compile(&mut steps, places.scratch, generators);
-            match tolerate_defects(needs)?.unwrap_or(Some(0)) {
-                Some(needs) => scratch = needs,
-                None => return Ok(None),
-            }
-        }
-        if generators.passes {
-            let constants =
-                self.literals.iter().map(|(&bits, &place)| (place as usize, f64::from_bits(bits))).collect();
-            let needs = passes::compile(&mut steps, &constants, self.end, places.scratch);
-            scratch = scratch.max(tolerate_defects(needs)?.unwrap_or(0) + LANES);
-        }
-        let mut decoder = Decoder::new();
-        for (step, needs) in &mut registers {
-            if let Step::Fused(f) = &mut steps[*step]
-                && f.numel == 1
-                && f.scalars.is_none()
-            {
-                f.decoded = decoder.decode(f, places.scratch, places.scratch + *needs);
-                *needs += f.decoded.as_ref().map_or(0, |_| Decoded::CONSTANTS.len());
-            }
-        }
-        let interpreted = |&&(step, _): &&(usize, usize)| !matches!(&steps[step], Step::Fused(f) if f.pass.is_some());
-        scratch = registers.iter().filter(interpreted).map(|&(_, needs)| needs).fold(scratch, usize::max);
-        Ok(Some((steps, places.scratch - self.end + scratch)))
     }
 }

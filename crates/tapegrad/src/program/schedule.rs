@@ -12,12 +12,22 @@ use crate::ir::{DType, Graph, Kernel, NodeId};
 use std::collections::HashMap;
 
 /// A step to be: fused elementwise nodes, or one other node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Planned {
     /// Elementwise nodes of `numel` elements, in order.
     Group { numel: usize, nodes: Vec<NodeId> },
     /// Any other computed node.
     Single(NodeId),
+}
+
+impl Planned {
+    /// The nodes that are computed, in order.
+    pub(crate) fn nodes(&self) -> &[NodeId] {
+        match self {
+            Planned::Group { nodes, .. } => nodes,
+            Planned::Single(node) => std::slice::from_ref(node),
+        }
+    }
 }
 
 /// The steps, and for each node (by index) the number of its step; `u32::MAX` for leaves and layout nodes.
@@ -30,6 +40,11 @@ pub(crate) struct Schedule {
 pub(crate) const BEFORE: u32 = u32::MAX;
 
 impl Schedule {
+    /// All nodes that are computed, with their steps.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (u32, NodeId)> {
+        (0..).zip(&self.steps).flat_map(|(step, planned)| planned.nodes().iter().map(move |&id| (step, id)))
+    }
+
     /// The step that computes the buffer of a value, or [`BEFORE`].
     pub(crate) fn step(&self, views: &Views, id: NodeId) -> u32 {
         self.step_of[views.root(id).index()]
