@@ -36,14 +36,15 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_long_scan_is_reversed_in_the_memory_it_may_use_and_asks_for_it_once() {
-    const STEPS: usize = 100_000;
+    const STEPS: usize = 1_000_000;
     const BUDGET: usize = 32 << 10;
+    const H: f64 = 1e-5;
     let tape = Tape::new();
     let (u, v, k) = (tape.input(1.0), tape.input(0.0), tape.input(1.0));
     // An oscillator, by a symplectic step.
     let last = tape.scan_with(&[u, v], &[k], STEPS, ScanOptions::default().memory(BUDGET), |s, c| {
-        let v = s[1] - c[0] * s[0] * 1e-4;
-        [s[0] + v * 1e-4, v]
+        let v = s[1] - c[0] * s[0] * H;
+        [s[0] + v * H, v]
     });
     let gradient = tape.grad(last[0], &[k])[0];
     let program = tape.compile::<f64>(&[last[0], gradient]).unwrap();
@@ -53,7 +54,7 @@ fn a_long_scan_is_reversed_in_the_memory_it_may_use_and_asks_for_it_once() {
     MOST.store(held, Relaxed);
     program.replay(&mut state).unwrap();
     let taken = MOST.load(Relaxed) - held;
-    // All states would be 1.6 MB. Numbers of the states kept are 8 bytes each; two programs' own memory is small.
+    // All states would be 16 MB. Numbers of the states kept are 8 bytes each; two programs' own memory is small.
     assert!((BUDGET..2 * BUDGET).contains(&taken), "{taken} bytes were taken");
 
     let asked = ASKED.load(Relaxed);
@@ -61,7 +62,7 @@ fn a_long_scan_is_reversed_in_the_memory_it_may_use_and_asks_for_it_once() {
     assert_eq!(ASKED.load(Relaxed), asked, "a second replay allocates nothing");
 
     // u = cos(√k t), and so du/dk = −sin(√k t) t / (2 √k); the step is of first order.
-    let t = STEPS as f64 * 1e-4;
+    let t = STEPS as f64 * H;
     assert!((state.item(last[0]) - t.cos()).abs() < 1e-3);
     assert!((state.item(gradient) + t.sin() * t / 2.0).abs() < 1e-2);
 }

@@ -13,6 +13,8 @@ mod custom_op;
 mod deep;
 mod edges;
 mod errors;
+#[cfg(target_os = "linux")]
+mod executable;
 mod forged_attributes;
 mod function;
 mod gradcheck;
