@@ -260,24 +260,3 @@ fn a_program_larger_than_machine_code_reaches_is_interpreted() {
         assert!(program.arena_len() > 1 << 28, "{tier:?}");
     }
 }
-
-#[test]
-#[cfg(target_os = "linux")]
-fn no_memory_is_ever_writable_and_executable() {
-    if !tapegrad_jit::supported() {
-        return;
-    }
-    let tape = Tape::new();
-    let x = [1.0; 4].map(|c| tape.input(c));
-    let y = pairs(&x);
-    let outputs: Vec<Var> = [y].into_iter().chain(tape.grad(y, &x)).collect();
-    let of = |tier| tape.compile_with::<f64>(&outputs, &CompileOptions::default().tier(tier)).unwrap();
-    // Kept until the end: their code stands in memory while it is looked at, and so does that of tests running beside this one.
-    let programs = [Tier::Template, Tier::Auto, Tier::Optimised].map(of);
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let rights = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
-    assert!(maps.lines().all(|line| !(rights(line).contains('w') && rights(line).contains('x'))), "{maps}");
-    // (Neighbouring mappings with the same rights are one.)
-    assert!(maps.lines().any(|line| rights(line) == "r-xp" && line.split_whitespace().count() == 5), "{maps}");
-    drop(programs);
-}
