@@ -297,7 +297,8 @@ impl Graph {
         self.order = order;
     }
 
-    /// Takes the order away, for good: what is left can be asked about its nodes, and has no sequence any more.
+    /// Takes the order away, for good: what is left can be asked about single nodes, and nothing that follows the order may be asked any more, as
+    /// [`Graph::ancestors`] is.
     pub(crate) fn take_order(&mut self) -> Vec<NodeId> {
         std::mem::take(&mut self.order)
     }

@@ -5,8 +5,8 @@
 //!                     (order.rs)          (emit.rs)    └─▶ decoded ──────┴─▶ steps
 //! ```
 //!
-//! A tape of millions of operations should not stand in memory in many forms at a time: each is given up as soon as the next is made, the nodes of
-//! scalars while they are emitted, and the graph before instructions are decoded.
+//! A tape of millions of operations should not stand in memory in many forms at a time: where no machine code is tried, each is given up as soon as the
+//! next is made, the nodes of scalars while they are emitted, and the graph before instructions are decoded.
 
 use super::decode::{Decoded, Decoder};
 use super::emit::{Emitter, Places};
@@ -73,7 +73,6 @@ impl Plan<'_> {
         let count: usize = planned.iter().map(scalars).sum();
         let most = scalars::most::<T>(generators);
         if (1..=most).contains(&count) {
-            let homes = self.offset.clone();
             let code = |step: &Step<T>| matches!(step, Step::Fused(f) if f.scalars.as_ref().is_some_and(|s| s.len() > generators.code));
             let wanted = Generators { scalars: most, ..generators };
             if let Some(emitted) = self.emit_with(planned.clone(), wanted, free.then_some(Alike::Calls))?
@@ -82,7 +81,6 @@ impl Plan<'_> {
                 return Ok(emitted);
             }
             // Too much of it, or not worth making. What is interpreted has another order.
-            self.offset = homes;
         }
         let interpreted = Generators { scalars: 0, ..generators };
         let emitted = self.emit_with(planned, interpreted, free.then_some(Alike::All))?;

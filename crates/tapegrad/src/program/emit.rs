@@ -24,9 +24,9 @@ const MIN_TILE: usize = 64;
 pub(crate) struct Places<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) views: &'a Views,
-    /// The step that computes each node.
+    /// The step that computes each node; empty where there are no groups of tensors.
     pub(crate) step_of: &'a [u32],
-    /// The offset of the buffer of each node that has one; [`NOWHERE`] else. Emission of scalars notes their registers here.
+    /// The offset of the buffer of each node that has one; [`NOWHERE`] else. While a group of scalars is emitted, their registers are noted here.
     pub(crate) offset: &'a [Cell<u32>],
     /// The offsets of literal operands, by their bits.
     pub(crate) literals: &'a HashMap<u64, u32>,

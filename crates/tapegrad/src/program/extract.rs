@@ -316,7 +316,7 @@ impl Extract {
             index_arena: plan.index_end,
         };
         let emitted = plan.emit::<T>(generators, direct.is_empty())?;
-        drop(self.graph);
+        drop((self.graph, views));
         let (steps, scratch) = emitted.decoded();
         inner.steps = steps;
         inner.steps.extend(moves.into_iter().map(|m| Step::Moves(vec![m])));

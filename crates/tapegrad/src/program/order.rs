@@ -39,7 +39,7 @@ const WINDOW: usize = 1024;
 pub(super) struct Order<'a> {
     graph: &'a Graph,
     views: &'a Views,
-    pub(super) alike: Alike,
+    alike: Alike,
     kinds: HashMap<*const OpDef, Kind>,
     kind_of: SiteMap<Kind>,
     /// For each node of the current window, by index, what comes after it; the beginning for all others. (A table for each of many
@@ -186,6 +186,7 @@ impl<'a> Order<'a> {
                 end += 1;
             }
         }
+        debug_assert_eq!(end, nodes.len(), "each product that moves goes into one sum");
         for id in &*nodes {
             self.reads[id.index()] = Reads::ELSEWHERE;
         }

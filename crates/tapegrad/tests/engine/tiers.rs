@@ -38,8 +38,23 @@ fn pairs(x: &[Var]) -> Var {
     total
 }
 
+/// Numbers before and after a reduction, some of which are read on both sides of it.
+fn around_a_maximum(x: &[Var]) -> Var {
+    let (mut before, shared) = (x[0] * 0.5, (x[1] * x[2]).sin());
+    for i in 0..400 {
+        before = (before * shared - x[3] * (0.01 * i as f64)).tanh() + shared;
+    }
+    let row = Var::concat(&[0.25, -1.5, 2.0].map(|c| (before * c).reshape([1])), 0);
+    let mut after = row.max_over(&[0]) + before;
+    for i in 0..400 {
+        after = (after * shared).cos() * x[i % 4] + before * 0.1;
+    }
+    after * shared
+}
+
 type Function = fn(&[Var]) -> Var;
-const FUNCTIONS: [(&str, Function); 3] = [("log_sum_exp", log_sum_exp), ("predators", predators), ("pairs", pairs)];
+const FUNCTIONS: [(&str, Function); 4] =
+    [("log_sum_exp", log_sum_exp), ("predators", predators), ("pairs", pairs), ("around_a_maximum", around_a_maximum)];
 const POINTS: [[f64; 4]; 3] = [[0.7, 0.3, 1.1, 0.9], [-0.5, 1.25, 0.2, 2.0], [0.0, -0.0, 1e-3, 5.0]];
 
 /// Value and gradient at all points, by a tier.

@@ -49,23 +49,20 @@ impl Emitter {
                 place.set(registers.take() | REGISTER);
             }
             let dst = place.get();
-            let inputs = at.operands(id);
             operands.clear();
-            operands.extend(inputs.iter().map(|&input| at.scalar(input, &mut registers)));
-            if inputs.len() < at.graph.inputs(id).len() {
-                out.fused.adds.extend(at.added(id));
-            }
+            operands.extend(at.graph.inputs(id).iter().map(|&input| at.scalar(input, &mut registers)));
             let (opcode, literal) = self.code(at, id);
             operands.extend(literal);
             // A result never stands where an operand does, unless it is a parameter's new value.
             if dst & REGISTER != 0 {
                 registers.free.push(dst & !REGISTER);
+                place.set(NOWHERE);
             }
             let begin = out.fused.body.len();
             out.push(opcode, (at.graph.op(id), literal.is_some()), dst, &operands);
             out.fused.body[begin..].reverse();
         }
-        out.fused.adds.reverse();
+        debug_assert_eq!(registers.free.len(), registers.count as usize, "each value is computed before it is read");
         out.fused.body.reverse();
         out.finish(registers.count, at.scratch)
     }
