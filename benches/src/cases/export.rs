@@ -34,6 +34,7 @@ fn describe(case: &Case) -> Value {
         Loss::Bce => "bce",
         Loss::BceWithLogits => "bce_with_logits",
         Loss::CrossEntropy => "cross_entropy",
+        Loss::Nll => "nll",
     };
     json!({
         "case": case.name,

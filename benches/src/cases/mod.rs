@@ -24,6 +24,10 @@ pub enum Activation {
     Relu,
     /// ln(1 + e^z).
     Softplus,
+    /// e^z over the sum of these in its row.
+    Softmax,
+    /// The logarithm of that.
+    LogSoftmax,
 }
 
 /// What the last layer's outputs `p` and the labels `y` are compared by.
@@ -39,6 +43,16 @@ pub enum Loss {
     BceWithLogits,
     /// -ln softmax(p) at the label of every row, of two classes or more; the last activation is the identity.
     CrossEntropy,
+    /// The same, by who writes it as the log-softmax of a layer and then what that is at the label of every row. The log-softmax
+    /// counts as a part of the loss: the last activation is the identity.
+    Nll,
+}
+
+impl Loss {
+    /// Whether labels are numbers of classes.
+    pub fn is_over_classes(self) -> bool {
+        matches!(self, Loss::CrossEntropy | Loss::Nll)
+    }
 }
 
 /// How parameters follow their gradients; PyTorch's formulas and defaults.
@@ -94,7 +108,7 @@ pub struct Case {
     pub learning_rate: f64,
     /// Inputs, `[batch][inputs]`.
     pub x: Vec<f64>,
-    /// Labels, `[batch][outputs]`; the number of the class, `[batch]`, for [`Loss::CrossEntropy`].
+    /// Labels, `[batch][outputs]`; the number of the class, `[batch]`, for a loss [over classes](Loss::is_over_classes).
     pub y: Vec<f64>,
 }
 
@@ -125,7 +139,7 @@ impl Case {
 
     /// Number of terms of the loss.
     pub fn terms(&self) -> usize {
-        if self.loss == Loss::CrossEntropy { self.batch } else { self.batch * self.outputs() }
+        if self.loss.is_over_classes() { self.batch } else { self.batch * self.outputs() }
     }
 
     /// What one term (for [`Loss::HalfSse`], one squared error) contributes to the loss.
@@ -144,15 +158,15 @@ impl Case {
     /// Exponentials and logarithms of one step, each at about the price of a sigmoid.
     pub fn transcendentals(&self) -> usize {
         let outputs = |l: &Dense| match l.activation {
-            Activation::Sigmoid | Activation::Tanh => l.outputs,
-            Activation::Softplus => 2 * l.outputs,
+            Activation::Sigmoid | Activation::Tanh | Activation::Softmax => l.outputs,
+            Activation::Softplus | Activation::LogSoftmax => 2 * l.outputs,
             Activation::Identity | Activation::Relu => 0,
         };
         let loss = match self.loss {
             Loss::Mse | Loss::HalfSse => 0,
             Loss::Bce => self.outputs(),
             Loss::BceWithLogits => 2 * self.outputs(),
-            Loss::CrossEntropy => self.outputs() + 1,
+            Loss::CrossEntropy | Loss::Nll => self.outputs() + 1,
         };
         self.batch * (self.layers.iter().map(outputs).sum::<usize>() + loss)
     }

@@ -5,12 +5,14 @@ use super::{Activation, Case, Dense, Loss, Optimizer};
 
 impl Activation {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Identity, Self::Sigmoid, Self::Tanh, Self::Relu, Self::Softplus];
+    pub const ALL: [Self; 7] =
+        [Self::Identity, Self::Sigmoid, Self::Tanh, Self::Relu, Self::Softplus, Self::Softmax, Self::LogSoftmax];
 }
 
 impl Loss {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mse, Self::HalfSse, Self::Bce, Self::BceWithLogits, Self::CrossEntropy];
+    pub const ALL: [Self; 6] =
+        [Self::Mse, Self::HalfSse, Self::Bce, Self::BceWithLogits, Self::CrossEntropy, Self::Nll];
 }
 
 impl Optimizer {
@@ -34,7 +36,7 @@ impl Case {
         let bias = draw.below(4) > 0;
         let mean = draw.below(4) > 0;
         let batch = draw.size(1, rows);
-        let fewest = if loss == Loss::CrossEntropy { 2 } else { 1 };
+        let fewest = if loss.is_over_classes() { 2 } else { 1 };
         let mut widths: Vec<usize> = (0..depth).map(|_| draw.size(1, widest)).collect();
         widths.push(draw.size(fewest, widest));
         let layers: Vec<Dense> = (0..depth)
@@ -43,7 +45,7 @@ impl Case {
                     _ if k + 1 < depth => draw.one_of(&Activation::ALL[1..]),
                     Loss::Mse | Loss::HalfSse => draw.one_of(&Activation::ALL),
                     Loss::Bce => Activation::Sigmoid,
-                    Loss::BceWithLogits | Loss::CrossEntropy => Activation::Identity,
+                    Loss::BceWithLogits | Loss::CrossEntropy | Loss::Nll => Activation::Identity,
                 };
                 // Sums of products with such weights are as large as what goes in.
                 let scale = (3.0 / widths[k] as f64).sqrt();
@@ -55,7 +57,7 @@ impl Case {
         let y = match loss {
             Loss::Mse | Loss::HalfSse => draw.uniform(0.0, 1.0, batch * outputs),
             Loss::Bce | Loss::BceWithLogits => (0..batch * outputs).map(|_| draw.bit()).collect(),
-            Loss::CrossEntropy => (0..batch).map(|_| draw.below(outputs) as f64).collect(),
+            Loss::CrossEntropy | Loss::Nll => (0..batch).map(|_| draw.below(outputs) as f64).collect(),
         };
         let mut case = Self {
             name: format!("{seed}.{number}"),
@@ -73,7 +75,10 @@ impl Case {
             Optimizer::Sgd | Optimizer::Momentum | Optimizer::Nesterov => {
                 // The curvature of a squared error grows with the number of inputs that are not centred.
                 let widest = widths[..depth].iter().max().copied().unwrap_or(1);
-                0.5 / (1 + widest) as f64 / if mean { 1.0 } else { case.terms() as f64 }
+                // A log-softmax is as far from 0 as the logarithm of its width.
+                let logs = case.layers.iter().any(|l| l.activation == Activation::LogSoftmax);
+                let steepness = if logs { 1.0 + (widest as f64).ln().powi(2) } else { 1.0 };
+                0.5 / (1 + widest) as f64 / steepness / if mean { 1.0 } else { case.terms() as f64 }
             }
             Optimizer::RmsProp | Optimizer::Adam | Optimizer::AdamW => 1e-3,
         };
@@ -110,7 +115,7 @@ mod tests {
         for optimizer in Optimizer::ALL {
             assert!(cases.iter().any(|c| c.optimizer == optimizer), "{optimizer:?}");
         }
-        assert!(cases.iter().filter(|c| c.loss == Loss::CrossEntropy).all(|c| c.outputs() >= 2));
+        assert!(cases.iter().filter(|c| c.loss.is_over_classes()).all(|c| c.outputs() >= 2));
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl<T: Real> Careful<T> {
                         row -= if y > T::zero() { p.ln() } else { (T::one() - p).ln() };
                         *d = scale * error;
                     }
-                    Loss::BceWithLogits | Loss::CrossEntropy => unreachable!("checked when the net was made"),
+                    Loss::BceWithLogits | Loss::CrossEntropy | Loss::Nll => {
+                        unreachable!("checked when the net was made")
+                    }
                 }
             });
             loss += row;

@@ -46,7 +46,9 @@ impl Recorded {
             Loss::Mse => (a - y).square().mean(),
             Loss::HalfSse => 0.5 * (a - y).square().sum(),
             Loss::Bce => -(y * a.ln() + (1.0 - y) * (1.0 - a).ln()).mean(),
-            Loss::BceWithLogits | Loss::CrossEntropy => unreachable!("no fixed case has such a loss"),
+            Loss::BceWithLogits | Loss::CrossEntropy | Loss::Nll => {
+                unreachable!("no fixed case has such a loss")
+            }
         };
         let gradients = tape.grad(loss, &params);
         for (param, gradient) in params.into_iter().zip(gradients) {
@@ -59,7 +61,11 @@ impl Recorded {
         let tape = Tape::new();
         let x = tape.input(tensor([case.batch, case.inputs()], &case.x));
         let widths: Vec<usize> = std::iter::once(case.inputs()).chain(case.layers.iter().map(|l| l.outputs)).collect();
-        let activations: Vec<tapegrad_nn::Activation> = case.layers.iter().map(|l| activation(l.activation)).collect();
+        let mut activations: Vec<tapegrad_nn::Activation> =
+            case.layers.iter().map(|l| activation(l.activation)).collect();
+        if let (Loss::Nll, Some(last)) = (case.loss, activations.last_mut()) {
+            *last = tapegrad_nn::Activation::LogSoftmax;
+        }
         let mut builder = Mlp::builder(widths).activations(activations);
         let mut weights = Vec::new();
         for layer in &case.layers {
@@ -74,10 +80,8 @@ impl Recorded {
         let net = builder.build_from(&tape, &weights).expect("a case's weights fit its layers");
         let reduction = if case.mean { Reduction::Mean } else { Reduction::Sum };
         let (kind, target) = match case.loss {
-            Loss::CrossEntropy => {
-                let classes: Vec<usize> = case.y.iter().map(|&c| c as usize).collect();
-                (tapegrad_nn::Loss::CrossEntropy, tape.index_input(classes))
-            }
+            Loss::CrossEntropy => (tapegrad_nn::Loss::CrossEntropy, classes(&tape, case)),
+            Loss::Nll => (tapegrad_nn::Loss::Nll, classes(&tape, case)),
             Loss::Mse => (tapegrad_nn::Loss::Mse, labels(&tape, case)),
             Loss::HalfSse => (tapegrad_nn::Loss::HalfSse, labels(&tape, case)),
             Loss::Bce => (tapegrad_nn::Loss::Bce, labels(&tape, case)),
@@ -101,6 +105,10 @@ fn labels(tape: &Tape, case: &Case) -> Var {
     tape.input(tensor([case.batch, case.outputs()], &case.y))
 }
 
+fn classes(tape: &Tape, case: &Case) -> Var {
+    tape.index_input(case.y.iter().map(|&c| c as usize).collect::<Vec<usize>>())
+}
+
 fn activation(of: Activation) -> tapegrad_nn::Activation {
     match of {
         Activation::Identity => tapegrad_nn::Activation::Identity,
@@ -108,6 +116,8 @@ fn activation(of: Activation) -> tapegrad_nn::Activation {
         Activation::Tanh => tapegrad_nn::Activation::Tanh,
         Activation::Relu => tapegrad_nn::Activation::Relu,
         Activation::Softplus => tapegrad_nn::Activation::Softplus,
+        Activation::Softmax => tapegrad_nn::Activation::Softmax,
+        Activation::LogSoftmax => tapegrad_nn::Activation::LogSoftmax,
     }
 }
 

@@ -146,7 +146,9 @@ impl<T: Real> Textbook<T> {
                         row -= y * p.ln() + (T::one() - y) * (T::one() - p).ln();
                         d[o] = self.scale * error;
                     }
-                    Loss::BceWithLogits | Loss::CrossEntropy => unreachable!("checked when the net was made"),
+                    Loss::BceWithLogits | Loss::CrossEntropy | Loss::Nll => {
+                        unreachable!("checked when the net was made")
+                    }
                 }
             }
             loss += row;

@@ -92,7 +92,8 @@ macro_rules! with_function {
         use $crate::cases::Activation;
         use $crate::contestants::expert::function as functions;
         match $activation {
-            Activation::Identity => {
+            // What is over whole rows is another pass: nothing of it is elementwise.
+            Activation::Identity | Activation::Softmax | Activation::LogSoftmax => {
                 type $f = functions::Identity;
                 $body
             }

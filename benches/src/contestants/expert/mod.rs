@@ -8,6 +8,7 @@ mod function;
 mod large;
 mod rows;
 mod small;
+mod softmax;
 mod terms;
 
 use crate::cases::Case;

@@ -65,7 +65,7 @@ macro_rules! with_terms {
                 type $l = terms::Logits;
                 $body
             }
-            Loss::CrossEntropy => $classes,
+            Loss::CrossEntropy | Loss::Nll => $classes,
         }
     }};
 }

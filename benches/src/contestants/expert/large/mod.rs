@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use super::buffer::Buffer;
 use super::descend::Descent;
 use super::function::{Identity, with_function};
+use super::softmax::{Slopes, Softmax, Values};
 use super::terms::with_terms;
 use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
@@ -62,22 +63,33 @@ fn transposed<T>(numbers: &Buffer<T>) -> Factor<'_, T> {
     Factor { numbers, transposed: true }
 }
 
+/// Whether a layer has a function to be applied to each number.
+fn is_elementwise(activation: Activation) -> bool {
+    activation != Activation::Identity && Softmax::of(activation).is_none()
+}
+
 impl<T: Multiply> Layer<T> {
     fn forward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &Buffer<T>, bias: bool) {
         let Self { products: [product, ..], activations: z, bias_period: biases, .. } = self;
         product.multiply::<V>(cpu, plain(x), plain(&self.weights), z);
-        if bias || self.activation != Activation::Identity {
+        if bias || is_elementwise(self.activation) {
             with_function!(self.activation, F => {
                 V::enter(cpu, Activate::<V, F> { cpu, z, biases, function: PhantomData });
             });
+        }
+        if let Some(kind) = Softmax::of(self.activation) {
+            V::enter(cpu, Values::<V> { cpu, kind, columns: self.outputs, z });
         }
     }
 
     /// Deltas of the layer below.
     fn backward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, below: &mut Self, bias: bool) {
-        let Layer { activations, deltas, sums, activation, .. } = below;
+        let Layer { activations, deltas, sums, activation, outputs: columns, .. } = below;
         self.products[1].multiply::<V>(cpu, plain(&self.deltas), transposed(&self.weights), deltas);
-        if bias || *activation != Activation::Identity {
+        if let Some(kind) = Softmax::of(*activation) {
+            V::enter(cpu, Slopes::<V> { cpu, kind, columns: *columns, activations, deltas });
+        }
+        if bias || is_elementwise(*activation) {
             with_function!(*activation, F => {
                 V::enter(cpu, Slope::<V, F> { cpu, activations, deltas, sums, function: PhantomData });
             });
@@ -179,6 +191,13 @@ impl<V: Lanes<Elem: Multiply>> Large<V> {
                 }
                 loss
             });
+        if let Some(kind) = Softmax::of(last.activation) {
+            V::enter(cpu, Slopes::<V> { cpu, kind, columns: last.outputs, activations: outputs, deltas });
+            if self.bias {
+                let function = PhantomData;
+                V::enter(cpu, Slope::<V, Identity> { cpu, activations: outputs, deltas, sums, function });
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use super::buffer::Buffer;
 use super::descend::Descent;
 use super::function::with_function;
+use super::softmax::{SlopesAcross, Softmax, ValuesAcross};
 use super::terms::with_terms;
 use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
@@ -123,6 +124,9 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
                 let last = Forward::<'_, V, F>::new(cpu, biases);
                 V::enter(cpu, Combine::<'_, V, _, M> { cpu, inputs, outputs, strides, weights, x, result, last });
             });
+            if let Some(kind) = Softmax::of(layer.activation) {
+                V::enter(cpu, ValuesAcross::<'_, V, M> { cpu, kind, outputs, z: result });
+            }
             x = &layer.activations;
         }
     }
@@ -133,12 +137,16 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
         let (cpu, rate, chunk) = (*cpu, *rate, &chunks[n]);
         let Layer { outputs, activation, activations, deltas, .. } = layers.last_mut().expect("a case has layers");
         let (outputs, activation) = (*outputs, *activation);
-        with_terms!(self.kind, activation, L => {
+        let loss = with_terms!(self.kind, activation, L => {
             let terms = PhantomData;
             V::enter(cpu, ByTerms::<'_, V, L, M> { cpu, outputs, rate, activations, chunk, deltas, terms })
         }, classes => {
             V::enter(cpu, ByClasses::<'_, V, M> { cpu, outputs, rate, activations, chunk, deltas })
-        })
+        });
+        if let Some(kind) = Softmax::of(activation) {
+            V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, activations, deltas });
+        }
+        loss
     }
 
     /// Backward through one chunk, gradients added.
@@ -159,6 +167,9 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
                     let last = Slope::<'_, V, F, M>::new(cpu, activations);
                     V::enter(cpu, Combine::<'_, V, _, M> { cpu, inputs, outputs, strides, weights, x, result, last });
                 });
+                if let Some(kind) = Softmax::of(*activation) {
+                    V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, activations, deltas: result });
+                }
             }
         }
     }
