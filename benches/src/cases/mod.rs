@@ -159,7 +159,8 @@ impl Case {
     pub fn transcendentals(&self) -> usize {
         let outputs = |l: &Dense| match l.activation {
             Activation::Sigmoid | Activation::Tanh | Activation::Softmax => l.outputs,
-            Activation::Softplus | Activation::LogSoftmax => 2 * l.outputs,
+            Activation::LogSoftmax => l.outputs + 1,
+            Activation::Softplus => 2 * l.outputs,
             Activation::Identity | Activation::Relu => 0,
         };
         let loss = match self.loss {

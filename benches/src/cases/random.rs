@@ -39,6 +39,7 @@ impl Case {
         let fewest = if loss.is_over_classes() { 2 } else { 1 };
         let mut widths: Vec<usize> = (0..depth).map(|_| draw.size(1, widest)).collect();
         widths.push(draw.size(fewest, widest));
+        let mut below = Activation::Identity;
         let layers: Vec<Dense> = (0..depth)
             .map(|k| {
                 let activation = match loss {
@@ -47,8 +48,10 @@ impl Case {
                     Loss::Bce => Activation::Sigmoid,
                     Loss::BceWithLogits | Loss::CrossEntropy | Loss::Nll => Activation::Identity,
                 };
-                // Sums of products with such weights are as large as what goes in.
-                let scale = (3.0 / widths[k] as f64).sqrt();
+                // Sums of products with such weights are as large as what goes in; a log-softmax is as far from 0 as the logarithm of its width.
+                let size = if below == Activation::LogSoftmax { 1.0 + (widths[k] as f64).ln() } else { 1.0 };
+                let scale = (3.0 / widths[k] as f64).sqrt() / size;
+                below = activation;
                 draw.dense(widths[k], widths[k + 1], activation, scale, bias.then_some(0.1))
             })
             .collect();
@@ -75,7 +78,6 @@ impl Case {
             Optimizer::Sgd | Optimizer::Momentum | Optimizer::Nesterov => {
                 // The curvature of a squared error grows with the number of inputs that are not centred.
                 let widest = widths[..depth].iter().max().copied().unwrap_or(1);
-                // A log-softmax is as far from 0 as the logarithm of its width.
                 let logs = case.layers.iter().any(|l| l.activation == Activation::LogSoftmax);
                 let steepness = if logs { 1.0 + (widest as f64).ln().powi(2) } else { 1.0 };
                 0.5 / (1 + widest) as f64 / steepness / if mean { 1.0 } else { case.terms() as f64 }
