@@ -11,7 +11,7 @@
 
 use super::access::Access;
 use super::compile::Inner;
-use super::plan::Plan;
+use super::plan::{Plan, has_indices};
 use super::schedule::BEFORE;
 use super::step::Step;
 use crate::ir::{DType, NodeId};
@@ -55,7 +55,7 @@ impl Plan<'_> {
                 meant.push(Meant { step, start, len, writer: self.step(id) });
             }
         };
-        let indices = graph.may_have(|_, ty, _| ty.dtype == DType::Index);
+        let indices = has_indices(graph);
         for (step, reader) in self.schedule.nodes() {
             for &input in graph.inputs(reader).iter().filter(|&&input| !indices || graph.ty(input).dtype == DType::Real)
             {

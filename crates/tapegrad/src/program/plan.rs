@@ -34,7 +34,8 @@ pub(super) fn tolerate_defects<C>(code: Result<C, tapegrad_jit::CompileError>) -
     }
 }
 
-fn has_indices(graph: &Graph) -> bool {
+/// Whether there may be indices.
+pub(super) fn has_indices(graph: &Graph) -> bool {
     graph.may_have(|_, ty, _| ty.dtype == DType::Index)
 }
 

@@ -1,6 +1,6 @@
-//! No memory of the process can be both written and run, neither while machine code is made nor afterwards.
+//! No memory of the process can be both written and run: looked at again and again while machine code is made, and afterwards.
 //!
-//! The tests beside this one make machine code meanwhile, which counts as well.
+//! The tests beside this one make machine code meanwhile, which counts as well. (Rights that are wrong for microseconds only may be missed.)
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::{CompileOptions, Element, Program, Tape, Tensor, Tier, Var};

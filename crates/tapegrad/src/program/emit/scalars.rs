@@ -5,7 +5,7 @@
 //!   %6 = sin %4         .. and here, where it is computed, it gives it up
 //! ```
 //!
-//! So no table of last reads is needed, and nodes that have been emitted are forgotten at once: groups of scalars may be as long as the
+//! So no table of last reads is needed, and nodes that have been emitted are soon forgotten: groups of scalars may be as long as the
 //! tape of a whole simulation.
 
 use super::{Emitter, NOWHERE, Output, Places, REGISTER, Registers};
