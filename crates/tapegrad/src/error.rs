@@ -87,6 +87,13 @@ impl RecordError {
         self
     }
 
+    /// The same mistake, made in the derivative of this operation, which the line asked for.
+    pub(crate) fn in_derivative_of(mut self, operation: &str, asked: &'static Location<'static>) -> Self {
+        self.0.operands.push(format!("in the derivative of {operation}"));
+        self.0.location = asked;
+        self
+    }
+
     /// What kind of mistake it is.
     #[must_use]
     pub fn kind(&self) -> RecordErrorKind {

@@ -13,6 +13,9 @@ use std::sync::Arc;
 ///
 /// Comparing it with a number reads a branch off the recording, so the comparison is remembered as a guard and checked
 /// on every replay. The bare number is [`item`](Tensor::item); what you decide with that is not seen.
+///
+/// What is compared is the variable, by the number that it has at that time, not the one kept here: a derivative taken in between may
+/// have rewritten it to a stable form, which is rounded otherwise.
 #[derive(Clone)]
 pub struct Value {
     var: Var,

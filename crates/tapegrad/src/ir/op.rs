@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::tensor::{Indices, Tensor};
 use super::var::Var;
-use crate::error::Issue;
+use crate::error::{Issue, RecordError};
 use crate::num::{Float, Formula};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -215,6 +215,14 @@ pub enum Rule {
         vjp: Vjp,
         /// Forward mode.
         jvp: Jvp,
+    },
+    /// As `Custom`, of an operation that may turn out to have no derivative. The error is that of [`Tape::try_grad`](super::Tape::try_grad)
+    /// and its like, which names the line that asked for the derivative, and the operation.
+    Fallible {
+        /// Reverse mode, as [`Vjp`].
+        vjp: fn(args: &RuleArgs<'_>, which: usize, ct: Var) -> Result<Var, RecordError>,
+        /// Forward mode, as [`Jvp`].
+        jvp: fn(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Result<Var, RecordError>,
     },
 }
 

@@ -6,7 +6,7 @@ use super::options::CompileOptions;
 use super::step::{GuardCheck, Move, Step};
 use super::tier::Lanes;
 use crate::error::CompileError;
-use crate::ir::{DType, Reading, Tape, Var};
+use crate::ir::{DType, NodeId, Reading, Tape, Var};
 use crate::pass;
 use std::panic::Location;
 use std::sync::Arc;
@@ -134,31 +134,37 @@ impl Tape {
     ) -> Result<Program<T>, CompileError> {
         let at = Location::caller();
         let ids = self.ids("compile", outputs, at).map_err(|error| CompileError::new(error.to_string()))?;
-        let extract = self.with(|r| {
+        self.compile_ids(&ids, options).map_err(|error| error.at(at))
+    }
+
+    /// [`Tape::compile_with`] of nodes of this tape; errors do not name the line that asked for it.
+    pub(crate) fn compile_ids<T: Reading>(
+        &self,
+        ids: &[NodeId],
+        options: &CompileOptions,
+    ) -> Result<Program<T>, CompileError> {
+        let mut extract = self.with(|r| {
             if let Some(&id) = ids.iter().find(|&&id| r.graph.ty(id).dtype == DType::Index) {
                 let message = format!("expected outputs of real numbers, found {}", r.graph.describe(id));
-                return Err(CompileError::new(message).at(at));
+                return Err(CompileError::new(message));
             }
             let assigns = if options.assigns { &r.assigns[..] } else { &[] };
-            Ok(Extract::new(&r.graph, &ids, assigns, &r.guards, &r.gradients))
+            Ok(Extract::new(&r.graph, ids, assigns, &r.guards, &r.gradients))
         })?;
-        let mut extract = extract;
         pass::run(&mut extract.graph, &mut extract.roots, options.passes);
         extract.compact();
         let generators = options.generators();
         // The code with registers chosen ahead knows no vectors across a formula.
         if generators.lanes == Lanes::Large
-            && let Some(program) =
-                extract.lower_packed_scalars(self.key(), &ids, generators).map_err(|error| error.at(at))?
+            && let Some(program) = extract.lower_packed_scalars(self.key(), ids, generators)?
         {
             return Ok(program);
         }
         if generators.lanes != Lanes::Never
-            && let Some(program) =
-                extract.lower_to_lanes(self.key(), &ids, generators.lanes).map_err(|error| error.at(at))?
+            && let Some(program) = extract.lower_to_lanes(self.key(), ids, generators.lanes)?
         {
             return Ok(program);
         }
-        extract.lower(self.key(), &ids, generators).map_err(|error| error.at(at))
+        extract.lower(self.key(), ids, generators)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! States and constants travel packed, as one vector of numbers each, so that a scan has two operands however many there are.
 
+use super::ops::SCAN;
 use super::options::{ScanOptions, ScanPlan};
-use super::run::{Code, Codes, Number, Places};
-use crate::error::{CompileError, RecordError};
+use super::run::{Code, Codes, Number, Places, or_make};
+use crate::error::{CompileError, Issue, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, Graph, Kernel, NodeId, Shape, Tape, Tensor, Var};
+use crate::program::CompileOptions;
 use crate::transform;
 use std::fmt;
 use std::ops::Range;
@@ -48,13 +50,22 @@ struct Opened {
     constants: Vec<Var>,
 }
 
+/// Why the step has no derivative. The transform that asked for it knows the user's line, and puts it in the place of this one.
+fn refused(issue: Issue) -> RecordError {
+    RecordError::new(SCAN.name, issue, Location::caller())
+}
+
+fn not_compiled(error: CompileError) -> RecordError {
+    let message = format!("a derivative of the step cannot be compiled: {error}");
+    refused(Issue::new(RecordErrorKind::Request, message))
+}
+
 /// A derivative of the step is recorded once for all steps, so no rule in it may choose by numbers, which are not there yet.
-fn chooses_nothing(tape: &Tape) -> Result<(), CompileError> {
+fn chooses_nothing(tape: &Tape) -> Result<(), RecordError> {
     let Some(line) = tape.with(|r| r.guards.first().map(|guard| guard.location)) else { return Ok(()) };
-    Err(CompileError::new(format!(
-        "a derivative of the step compares values at {line}, but it is recorded once for all steps\n  \
-         help: `pick`, or `select`, chooses anew in every step"
-    )))
+    let message = format!("a derivative of the step compares values at {line}, but it is recorded once for all steps");
+    let issue = Issue::new(RecordErrorKind::Request, message);
+    Err(refused(issue.help("`pick`, or `select`, chooses anew in every step")))
 }
 
 /// A value on the tape of a step has no number: it stands for all steps.
@@ -134,7 +145,7 @@ impl Body {
             for (&state, &next) in states.iter().zip(&nexts) {
                 tape.assign(state, Var::new(tape.key(), next));
             }
-            let mut code = Code::new(tape.compile::<T>(&[])?);
+            let mut code = Code::new(tape.compile_ids::<T>(&[], &CompileOptions::default())?);
             code.states = Self::places(&states, self.state_ranges(), &code);
             code.constants = Self::places(&constants, self.constant_ranges(), &code);
             Ok(code)
@@ -143,7 +154,10 @@ impl Body {
 
     /// The program of a step backwards: the cotangents of the states are parameters, and each is assigned the one before; the
     /// cotangents of the constants are parameters to which each step adds.
-    pub(super) fn reverse<T: Number>(&self) -> Result<&Code<T>, CompileError> {
+    ///
+    /// # Errors
+    /// If a rule of an operation in the step fails or compares values, or what they record cannot be compiled.
+    pub(super) fn reverse<T: Number>(&self) -> Result<&Code<T>, RecordError> {
         T::codes(self).reverse(|| {
             let Opened { tape, states, nexts, constants } = self.open();
             let of_shape = |shape: Shape| tape.param(unknown(&shape));
@@ -153,8 +167,7 @@ impl Body {
             let wrt: Vec<NodeId> = states.iter().chain(&constants).map(|v| v.id()).collect();
             tape.rewrite(&nexts, &wrt);
             // A zero may stand for a state that nothing reads, or a branch that is not taken.
-            let found = transform::vjp(tape.key(), &outputs, true, &wrt, Location::caller());
-            let found = found.map_err(|error| CompileError::new(error.to_string()))?;
+            let found = transform::vjp(tape.key(), &outputs, true, &wrt, Location::caller())?;
             chooses_nothing(&tape)?;
             let (of_states, of_constants) = found.split_at(states.len());
             for (&ct, found) in cts.iter().zip(of_states) {
@@ -163,7 +176,8 @@ impl Body {
             for (&sum, found) in sums.iter().zip(of_constants) {
                 tape.assign(sum, found.map_or(sum, |found| sum + found));
             }
-            let mut code = Code::new(tape.compile::<T>(&[])?);
+            let program = tape.compile_ids::<T>(&[], &CompileOptions::default()).map_err(not_compiled)?;
+            let mut code = Code::new(program);
             code.states = Self::places(&states, self.state_ranges(), &code);
             code.constants = Self::places(&constants, self.constant_ranges(), &code);
             code.cts = Self::places(&cts, self.state_ranges(), &code);
@@ -174,17 +188,14 @@ impl Body {
 
     /// The step of the states and their tangents together: a scan as any other, so it has derivatives of its own.
     ///
-    /// # Panics
-    /// If a rule of an operation in the step fails.
-    #[track_caller]
-    pub(super) fn tangent(&self) -> Arc<Body> {
-        let made = self.tangent.get_or_init(|| self.make_tangent().unwrap_or_else(|error| panic!("scan: {error}")));
-        Arc::clone(made)
+    /// # Errors
+    /// As [`Body::reverse`].
+    pub(super) fn tangent(&self) -> Result<Arc<Body>, RecordError> {
+        or_make(&self.tangent, || self.make_tangent()).cloned()
     }
 
-    fn make_tangent(&self) -> Result<Arc<Body>, CompileError> {
+    fn make_tangent(&self) -> Result<Arc<Body>, RecordError> {
         let Opened { tape, states, nexts, constants } = self.open();
-        let failed = |error: RecordError| CompileError::new(error.to_string());
         let moved_states: Vec<Var> = states.iter().map(|s| tape.param(unknown(&s.shape()))).collect();
         let moved_constants: Vec<Var> = constants.iter().map(|c| tape.input(unknown(&c.shape()))).collect();
         let wrt: Vec<NodeId> = states.iter().chain(&constants).map(|v| v.id()).collect();
@@ -192,7 +203,7 @@ impl Body {
         let pairs: Vec<(NodeId, Var)> =
             wrt.into_iter().zip(moved_states.iter().chain(&moved_constants).copied()).collect();
         // What does not move has a tangent of zeros here.
-        let tangents = transform::jvp(tape.key(), &pairs, true, &nexts, Location::caller()).map_err(failed)?;
+        let tangents = transform::jvp(tape.key(), &pairs, true, &nexts, Location::caller())?;
         chooses_nothing(&tape)?;
         let tangents = tangents.into_iter().zip(&moved_states);
         let tangents = tangents.map(|(t, like)| t.unwrap_or_else(|| like.scalar(0.0).broadcast_to(like.shape())).id());
@@ -212,7 +223,7 @@ impl Body {
         let mut fixed = self.constants.clone();
         fixed.extend(self.constants.iter().zip(&moved_constants).map(|(part, &leaf)| behind(part, leaf, m)));
         let graph = tape.with(|r| std::mem::take(&mut r.graph));
-        Body::new(graph, both, fixed, [2 * n, 2 * m], (self.steps, self.options))
+        Body::new(graph, both, fixed, [2 * n, 2 * m], (self.steps, self.options)).map_err(not_compiled)
     }
 }
 

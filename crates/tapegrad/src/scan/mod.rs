@@ -47,7 +47,8 @@ impl Tape {
     /// Derivatives of every order are scans too. Reverse mode goes back over the steps with a few states kept and the others
     /// computed again, as often as the memory for them demands and no oftener ([`ScanOptions`]). Values of the closure's own have no
     /// numbers (`value()` is NaN), and it cannot branch by comparing them; `select` chooses anew in every step. The time is a
-    /// state, if the step depends on it. A scan inside a step is [`Var::scan`].
+    /// state, if the step depends on it. A scan inside a step is [`Var::scan`]. What a derivative of the step fails with is the error of
+    /// [`Tape::try_grad`] and its like.
     ///
     /// What a step is not moved by, or what nothing reads of it, has tangents or cotangents of zero, and such a zero wins over an infinite
     /// partial derivative of an elementwise operation (over the numbers of a matrix product it does not). So a scan gives 0 where the
@@ -189,7 +190,9 @@ impl Var {
         let parts = fixed.iter().zip(constant_ranges).map(|(leaf, range)| part(leaf, range)).collect();
         let graph = inner.with(|r| std::mem::take(&mut r.graph));
         let body = Body::new(graph, carried, parts, [n_state, n_constant], (n, options));
-        let body = body.map_err(|error| fails(Issue::new(RecordErrorKind::Request, error.to_string())))?;
+        let body = body.map_err(|error| {
+            fails(Issue::new(RecordErrorKind::Request, format!("the step cannot be compiled: {error}")))
+        })?;
 
         let _blame = Blame::on(first.tape(), at)?;
         let packed = [pack(first, states, state_types), pack(first, constants, constant_types)];

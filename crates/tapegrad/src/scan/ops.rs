@@ -8,9 +8,10 @@
 
 use super::body::Body;
 use super::run::{scan, scan_vjp};
-use crate::error::{Issue, RecordErrorKind};
+use crate::error::{Issue, RecordError, RecordErrorKind};
 use crate::ir::{Attrs, CustomKernel, DType, Kernel, OpDef, Rule, RuleArgs, Shape, TensorType, Var};
 use std::ops::Range;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// The states after all steps.
@@ -21,7 +22,7 @@ pub(super) static SCAN: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer,
-    rule: Rule::Custom { vjp: scan_pull, jvp: scan_push },
+    rule: Rule::Fallible { vjp: scan_pull, jvp: scan_push },
     masks: false,
     kernel: Kernel::Custom(CustomKernel { f32: scan::<f32>, f64: scan::<f64> }),
     samples: Vec::new,
@@ -35,7 +36,7 @@ pub(super) static SCAN_VJP: OpDef = OpDef {
     variadic: false,
     onnx: None,
     infer: infer_vjp,
-    rule: Rule::Custom { vjp: vjp_pull, jvp: vjp_push },
+    rule: Rule::Fallible { vjp: vjp_pull, jvp: vjp_push },
     masks: false,
     kernel: Kernel::Custom(CustomKernel { f32: scan_vjp::<f32>, f64: scan_vjp::<f64> }),
     samples: Vec::new,
@@ -70,23 +71,20 @@ fn infer_vjp(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issu
 
 /// `SCAN_VJP` of these operands. The cotangents of states and of constants are asked for one after the other and come from one
 /// node.
-#[track_caller]
-fn cotangents(operands: [Var; 3], attrs: &Attrs) -> Var {
-    if let Err(error) = Body::of(attrs).reverse::<f64>() {
-        panic!("scan: {error}");
-    }
+fn cotangents(operands: [Var; 3], attrs: &Attrs) -> Result<Var, RecordError> {
+    Body::of(attrs).reverse::<f64>()?;
     let wanted = operands.map(Var::id);
-    let known = operands[2].with(SCAN_VJP.name, std::panic::Location::caller(), |r| {
+    let known = operands[2].with(SCAN_VJP.name, Location::caller(), |r| {
         let newest = r.graph.order().iter().rev().take_while(|&&id| id != wanted[2]);
         let same = |id| {
             let node = r.graph.node(id);
             node.op.is(&SCAN_VJP) && node.inputs[..] == wanted && r.graph.attrs(id) == attrs
         };
         newest.copied().find(|&id| same(id))
-    });
+    })?;
     match known {
-        Ok(Some(id)) => Var::new(operands[2].tape(), id),
-        _ => Var::record(&SCAN_VJP, &operands, attrs.clone()),
+        Some(id) => Ok(Var::new(operands[2].tape(), id)),
+        None => Var::try_record(&SCAN_VJP, &operands, attrs.clone()),
     }
 }
 
@@ -107,54 +105,51 @@ fn or_zero(tangent: Option<Var>, like: Var) -> Var {
 }
 
 /// The step of states and tangents together, as an attribute, and the sizes of what is packed.
-#[track_caller]
-fn tangent_of(attrs: &Attrs) -> (Attrs, [usize; 2]) {
+fn tangent_of(attrs: &Attrs) -> Result<(Attrs, [usize; 2]), RecordError> {
     let body = Body::of(attrs);
-    let tangent: Arc<Body> = body.tangent();
-    (Attrs::Own(tangent), body.numbers)
+    let tangent: Arc<Body> = body.tangent()?;
+    Ok((Attrs::Own(tangent), body.numbers))
 }
 
 /// $J\dot x$.
-#[track_caller]
-fn moved(x: [Var; 2], tangent: [Var; 2], attrs: &Attrs) -> Var {
-    let (attrs, [n, _]) = tangent_of(attrs);
-    let moved = Var::record(&SCAN, &[both(x[0], tangent[0]), both(x[1], tangent[1])], attrs);
-    part(moved, n..2 * n)
+fn moved(x: [Var; 2], tangent: [Var; 2], attrs: &Attrs) -> Result<Var, RecordError> {
+    let (attrs, [n, _]) = tangent_of(attrs)?;
+    let moved = Var::try_record(&SCAN, &[both(x[0], tangent[0]), both(x[1], tangent[1])], attrs)?;
+    Ok(part(moved, n..2 * n))
 }
 
 /// The parts for the states and for the constants of the cotangent of $G(x, \dot x)$.
-#[track_caller]
-fn second(x: [Var; 2], tangent: [Var; 2], cts: [Var; 2], attrs: &Attrs) -> [Var; 2] {
-    let (attrs, [n, m]) = tangent_of(attrs);
+fn second(x: [Var; 2], tangent: [Var; 2], cts: [Var; 2], attrs: &Attrs) -> Result<[Var; 2], RecordError> {
+    let (attrs, [n, m]) = tangent_of(attrs)?;
     let operands = [both(x[0], tangent[0]), both(x[1], tangent[1]), both(cts[0], cts[1])];
-    let full = cotangents(operands, &attrs);
-    [part(full, 0..n), part(full, 2 * n..2 * n + m)]
+    let full = cotangents(operands, &attrs)?;
+    Ok([part(full, 0..n), part(full, 2 * n..2 * n + m)])
 }
 
-fn scan_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
+fn scan_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Result<Var, RecordError> {
     let x = [args.inputs[0], args.inputs[1]];
     moved(x, [0, 1].map(|i| or_zero(tangents[i], x[i])), args.attrs)
 }
 
-fn scan_pull(args: &RuleArgs<'_>, which: usize, ct: Var) -> Var {
+fn scan_pull(args: &RuleArgs<'_>, which: usize, ct: Var) -> Result<Var, RecordError> {
     let [n, m] = Body::of(args.attrs).numbers;
-    let full = cotangents([args.inputs[0], args.inputs[1], ct], args.attrs);
-    part(full, if which == 0 { 0..n } else { n..n + m })
+    let full = cotangents([args.inputs[0], args.inputs[1], ct], args.attrs)?;
+    Ok(part(full, if which == 0 { 0..n } else { n..n + m }))
 }
 
-fn vjp_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Var {
+fn vjp_push(args: &RuleArgs<'_>, tangents: &[Option<Var>]) -> Result<Var, RecordError> {
     let (x, ct) = ([args.inputs[0], args.inputs[1]], args.inputs[2]);
     let tangent = [0, 1].map(|i| or_zero(tangents[i], x[i]));
-    let [states, constants] = second(x, tangent, [or_zero(tangents[2], ct), ct], args.attrs);
-    both(states, constants)
+    let [states, constants] = second(x, tangent, [or_zero(tangents[2], ct), ct], args.attrs)?;
+    Ok(both(states, constants))
 }
 
-fn vjp_pull(args: &RuleArgs<'_>, which: usize, w: Var) -> Var {
+fn vjp_pull(args: &RuleArgs<'_>, which: usize, w: Var) -> Result<Var, RecordError> {
     let (x, ct) = ([args.inputs[0], args.inputs[1]], args.inputs[2]);
     let [n, m] = Body::of(args.attrs).numbers;
     let tangent = [part(w, 0..n), part(w, n..n + m)];
     match which {
         2 => moved(x, tangent, args.attrs),
-        _ => second(x, tangent, [or_zero(None, ct), ct], args.attrs)[which],
+        _ => second(x, tangent, [or_zero(None, ct), ct], args.attrs).map(|cotangents| cotangents[which]),
     }
 }

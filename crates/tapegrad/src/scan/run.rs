@@ -3,7 +3,7 @@
 
 use super::body::Body;
 use super::revolve::{Walk, revolve};
-use crate::error::CompileError;
+use crate::error::{CompileError, RecordError};
 use crate::exec::{Element, State};
 use crate::ir::{Attrs, Operand, Var};
 use crate::program::Program;
@@ -68,22 +68,24 @@ impl<T> Default for Codes<T> {
     }
 }
 
-type Made<T> = Result<Code<T>, CompileError>;
-
 impl<T> Codes<T> {
-    pub(super) fn forward(&self, make: impl FnOnce() -> Made<T>) -> Result<&Code<T>, CompileError> {
+    pub(super) fn forward(
+        &self,
+        make: impl FnOnce() -> Result<Code<T>, CompileError>,
+    ) -> Result<&Code<T>, CompileError> {
         or_make(&self.forward, make)
     }
 
-    pub(super) fn reverse(&self, make: impl FnOnce() -> Made<T>) -> Result<&Code<T>, CompileError> {
+    pub(super) fn reverse(&self, make: impl FnOnce() -> Result<Code<T>, RecordError>) -> Result<&Code<T>, RecordError> {
         or_make(&self.reverse, make)
     }
 }
 
-fn or_make<T>(cell: &OnceLock<Code<T>>, make: impl FnOnce() -> Made<T>) -> Result<&Code<T>, CompileError> {
+/// What is in the cell, or is made now. What cannot be made leaves it empty.
+pub(super) fn or_make<M, E>(cell: &OnceLock<M>, make: impl FnOnce() -> Result<M, E>) -> Result<&M, E> {
     match cell.get() {
-        Some(code) => Ok(code),
-        None => make().map(|code| cell.get_or_init(|| code)),
+        Some(made) => Ok(made),
+        None => make().map(|made| cell.get_or_init(|| made)),
     }
 }
 

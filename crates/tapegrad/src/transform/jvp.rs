@@ -1,6 +1,6 @@
 //! Forward mode.
 
-use super::{Blame, Seen, check_shape, scale, visit};
+use super::{Blame, Seen, checked, failed, scale, visit};
 use crate::error::RecordError;
 use crate::ir::{DType, NodeId, Rule, RuleArgs, TapeKey, Var, with};
 use smallvec::SmallVec;
@@ -78,11 +78,10 @@ fn push_forward(
                 Var::record(seen.op, &operands, seen.attrs.clone())
             })
             .reduce(|a, b| a + b),
-        Rule::Custom { jvp, .. } => {
-            let tangent = jvp(&args, &tangents);
-            let some = (tangent.as_scalar_const() != Some(0.0)).then_some(tangent);
-            some.map_or(Ok(()), |tangent| check_shape("tangent", seen, args.output.tape(), None, tangent, at))?;
-            some
+        Rule::Custom { jvp, .. } => checked("tangent", seen, tape, None, jvp(&args, &tangents), at)?,
+        Rule::Fallible { jvp, .. } => {
+            let tangent = jvp(&args, &tangents).map_err(|error| failed(error, seen, tape, at))?;
+            checked("tangent", seen, tape, None, tangent, at)?
         }
     };
     Ok(tangent.map(|var| Tangent { var, masked }))

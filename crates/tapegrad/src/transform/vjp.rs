@@ -1,6 +1,6 @@
 //! Reverse mode.
 
-use super::{Blame, Seen, check_shape, scale, see};
+use super::{Blame, Seen, checked, failed, scale, see};
 use crate::error::RecordError;
 use crate::ir::{Graph, NodeId, Rule, RuleArgs, TapeKey, Var, check_one_tape, with};
 use smallvec::SmallVec;
@@ -105,10 +105,11 @@ impl Reverse {
                 Rule::Zero => None,
                 Rule::Partials(partials) => scale(ct, partials[which](&inputs, args.output), masked),
                 Rule::Linear(vjp) | Rule::Multilinear(vjp) | Rule::Custom { vjp, .. } => {
-                    let var = vjp(&args, which, ct);
-                    let some = (var.as_scalar_const() != Some(0.0)).then_some(var);
-                    some.map_or(Ok(()), |var| check_shape("cotangent", seen, tape, Some(which), var, at))?;
-                    some
+                    checked("cotangent", seen, tape, Some(which), vjp(&args, which, ct), at)?
+                }
+                Rule::Fallible { vjp, .. } => {
+                    let var = vjp(&args, which, ct).map_err(|error| failed(error, seen, tape, at))?;
+                    checked("cotangent", seen, tape, Some(which), var, at)?
                 }
             };
             if let Some(var) = var {

@@ -301,6 +301,27 @@ fn a_rule_that_returns_a_value_of_another_tape_is_refused_whatever_its_shape() {
     }
 }
 
+/// The identity, which turns out to have no derivative.
+static UNWILLING: OpDef = OpDef {
+    name: "unwilling",
+    rule: Rule::Fallible { vjp: |_, _, ct| ct.try_reshape(&[7]), jvp: |_, t| t[0].unwrap().try_reshape(&[7]) },
+    kernel: Kernel::Custom(CustomKernel { f32: kernel::<f32, false>, f64: kernel::<f64, false> }),
+    ..RUNNING_SUM
+};
+
+#[test]
+fn a_rule_may_fail_and_the_error_names_the_operation_and_the_line_that_asked() {
+    let tape = Tape::new();
+    let (x, ct) = (tape.input([1.0, 2.0]), tape.constant([1.0, 0.0]));
+    let y = Var::record(&UNWILLING, &[x], Attrs::None);
+    for (result, line) in [(tape.try_vjp(y, ct, &[x]), line!()), (tape.try_jvp(&[y], &[x], &[ct]), line!())] {
+        let error = result.unwrap_err();
+        assert_eq!((error.op(), error.location().line(), error.location().file()), ("reshape", line, file!()));
+        let text = error.to_string();
+        assert!(text.contains("\n  in the derivative of unwilling [2], recorded at "), "{text}");
+    }
+}
+
 #[test]
 fn the_page_of_the_book_shows_the_code_of_this_file() {
     let here = include_str!("custom_op.rs");

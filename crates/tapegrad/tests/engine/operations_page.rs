@@ -11,7 +11,7 @@ fn rule(op: &OpDef) -> &'static str {
         Rule::Partials(_) => "partial derivatives",
         Rule::Linear(_) => "linear",
         Rule::Multilinear(_) => "multilinear",
-        Rule::Custom { .. } => "written out",
+        Rule::Custom { .. } | Rule::Fallible { .. } => "written out",
     }
 }
 

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::check::{GradcheckOptions, gradcheck, gradgradcheck, jvp_check};
+use tapegrad::error::Issue;
+use tapegrad::ir::{Attrs, CustomKernel, Jvp, Kernel, OpDef, Operand, Rule, TensorType, Vjp};
 use tapegrad::num::Num;
-use tapegrad::{CompileOptions, Element, Passes, RecordErrorKind, ScanOptions, Tape, Tensor, Tier, Var};
+use tapegrad::{
+    CompileOptions, Element, Float, Passes, RecordError, RecordErrorKind, ScanOptions, Tape, Tensor, Tier, Var,
+};
 
 /// A pendulum that is held back, pushed by a matrix: a number and a vector, by constants of three shapes.
 fn step(s: &[Var], c: &[Var]) -> [Var; 2] {
@@ -349,4 +353,133 @@ fn a_rule_that_compares_is_refused_forwards() {
     let tape = Tape::new();
     let (x, y) = chosen_by_rule(&tape);
     let _ = tape.jvp(&[y], &[x], &[tape.constant(1.0)]);
+}
+
+#[test]
+fn a_rule_that_compares_is_an_error_where_errors_are_asked_for() {
+    let tape = Tape::new();
+    let (x, y) = chosen_by_rule(&tape);
+    let one = tape.constant(1.0);
+    for (result, line) in [
+        (tape.try_grad(y, &[x]), line!()),
+        (tape.try_jvp(&[y], &[x], &[one]), line!()),
+        (tape.try_hvp(y, &[x], &[one]), line!()),
+        (tape.try_hessian(y, x).map(|hessian| vec![hessian]), line!()),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!((error.op(), error.kind()), ("scan", RecordErrorKind::Request), "{error}");
+        assert_eq!((error.location().file(), error.location().line()), (file!(), line), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("scan: a derivative of the step compares values at "), "{text}");
+        assert!(text.contains("\n  in the derivative of scan [1], recorded at "), "{text}");
+        assert!(text.ends_with("\n  help: `pick`, or `select`, chooses anew in every step"), "{text}");
+    }
+}
+
+fn same_shape(operands: &[&TensorType], _: &Attrs) -> Result<TensorType, Issue> {
+    Ok(operands[0].clone())
+}
+
+fn copy<T: Float>(inputs: &[Operand<'_, T>], _: &Attrs, out: &mut [T]) {
+    let Some(&Operand::Real(x, _)) = inputs.first() else { unreachable!("the operands are real") };
+    out.copy_from_slice(x);
+}
+
+/// The first operand, with rules of its own.
+const fn first_with(name: &'static str, variadic: bool, vjp: Vjp, jvp: Jvp) -> OpDef {
+    OpDef {
+        name,
+        doc: "",
+        args: &["x"],
+        variadic,
+        onnx: None,
+        infer: same_shape,
+        rule: Rule::Custom { vjp, jvp },
+        masks: false,
+        kernel: Kernel::Custom(CustomKernel { f32: copy::<f32>, f64: copy::<f64> }),
+        samples: Vec::new,
+    }
+}
+
+fn record(op: &'static OpDef, x: Var) -> Var {
+    Var::record(op, &[x], Attrs::None)
+}
+
+/// Its rules give twice as many numbers as they should.
+static TWOFOLD: OpDef =
+    first_with("twofold", false, |_, _, ct| Var::concat(&[ct; 2], 0), |_, t| Var::concat(&[t[0].unwrap(); 2], 0));
+/// Its rules are right, but not those of what they record.
+static TWOFOLD_LATER: OpDef =
+    first_with("twofold_later", false, |_, _, ct| record(&TWOFOLD, ct), |_, t| record(&TWOFOLD, t[0].unwrap()));
+static MANY: OpDef = first_with("many", true, |_, _, ct| ct, |_, t| t[0].unwrap());
+/// Its rules record what can be recorded, but not compiled.
+static NINEFOLD: OpDef = first_with(
+    "ninefold",
+    false,
+    |_, _, ct| Var::record(&MANY, &[ct; 9], Attrs::None),
+    |_, t| Var::record(&MANY, &[t[0].unwrap(); 9], Attrs::None),
+);
+
+/// The derivatives of first order of a value by `x`, of shape \[2\], and the lines that ask for them.
+fn firsts(tape: &Tape, y: Var, x: Var) -> [(Result<Vec<Var>, RecordError>, u32); 3] {
+    let ct = tape.constant([1.0, -1.0]);
+    [
+        (tape.try_grad(y.sum(), &[x]), line!()),
+        (tape.try_vjp(y, ct, &[x]), line!()),
+        (tape.try_jvp(&[y], &[x], &[ct]), line!()),
+    ]
+}
+
+#[test]
+fn what_a_rule_in_the_step_fails_with_is_what_it_fails_with_outside() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 2.0]);
+    let outside = firsts(&tape, record(&TWOFOLD, x), x);
+    let scanned = tape.scan(&[x], &[], 3, |s, _| [record(&TWOFOLD, s[0])])[0];
+    let nested = tape.scan(&[x], &[], 3, |s, _| Var::scan(s, &[], 2, |s, _| [record(&TWOFOLD, s[0])]))[0];
+    for (y, scans) in [(scanned, 1), (nested, 2)] {
+        for ((wanted, _), (found, line)) in outside.iter().zip(firsts(&tape, y, x)) {
+            let (wanted, found) = (wanted.as_ref().unwrap_err(), found.unwrap_err());
+            assert_eq!((found.op(), found.kind()), (wanted.op(), wanted.kind()), "{found}");
+            assert_eq!((found.location().file(), found.location().line()), (file!(), line), "{found}");
+            let (wanted, found) = (wanted.to_string(), found.to_string());
+            assert_eq!(found.lines().next(), wanted.lines().next());
+            assert!(found.contains("\n  twofold [2], recorded at "), "{found}");
+            assert_eq!(found.matches("\n  in the derivative of scan [2], recorded at ").count(), scans, "{found}");
+        }
+    }
+    // A failure leaves the tape as good as it was.
+    let right = tape.scan(&[x], &[], 3, |s, _| [s[0] * 2.0])[0];
+    assert_eq!(tape.grad(right.sum(), &[x])[0].value().data(), [8.0, 8.0]);
+}
+
+#[test]
+fn what_only_a_second_derivative_fails_with_is_an_error_too() {
+    let tape = Tape::new();
+    let (x, direction) = (tape.input([1.0, 2.0]), tape.constant([1.0, 0.0]));
+    let energy = tape.scan(&[x], &[], 3, |s, _| [record(&TWOFOLD_LATER, s[0])])[0].square().sum();
+    let gradient = tape.try_grad(energy, &[x]).unwrap()[0];
+    for result in [tape.try_grad(gradient.sum(), &[x]), tape.try_hvp(energy, &[x], &[direction])] {
+        let error = result.unwrap_err();
+        assert_eq!((error.op(), error.kind()), ("grad", RecordErrorKind::Shape), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("grad: the rule of `twofold` gives a "), "{text}");
+        assert!(text.contains("\n  in the derivative of scan"), "{text}");
+    }
+}
+
+#[test]
+fn a_derivative_of_the_step_that_cannot_be_compiled_is_an_error() {
+    let tape = Tape::new();
+    let x = tape.input([1.0, 2.0]);
+    let y = tape.scan(&[x], &[], 3, |s, _| [record(&NINEFOLD, s[0])])[0];
+    for (result, line) in firsts(&tape, y, x) {
+        let error = result.unwrap_err();
+        assert_eq!((error.op(), error.kind()), ("scan", RecordErrorKind::Request), "{error}");
+        assert_eq!((error.location().file(), error.location().line()), (file!(), line), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("scan: a derivative of the step cannot be compiled: a custom kernel takes "), "{text}");
+        assert!(text.contains("at most 8 operands, found 9 in many [2], recorded at "), "{text}");
+        assert!(!text.contains("body.rs"), "the engine's lines say nothing to the user: {text}");
+    }
 }
