@@ -2,7 +2,8 @@
 
 use crate::model::Activation;
 use crate::table::Task;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Record a computation once, differentiate it, replay it: train a network on a table,
@@ -15,6 +16,21 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// What the arguments say.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be understood, or ask for help or the version: what is then to be printed.
+    pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let cli = Cli::try_parse_from(arguments)?;
+        match &cli.command {
+            Some(Command::Grad(args)) if args.is_short_help() => Cli::try_parse_from(["tapegrad", "grad", "--help"]),
+            _ => Ok(cli),
+        }
+    }
+}
+
 /// What the command can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -23,6 +39,8 @@ pub enum Command {
     /// Predict the target of each row of a CSV file with a trained model.
     Predict(PredictArgs),
     /// Differentiate a formula.
+    // `-h` is the formula −h where `h` has a value, so the flag for help has its long form only.
+    #[command(disable_help_flag = true, arg(long_help_flag()))]
     Grad(GradArgs),
 }
 
@@ -167,6 +185,17 @@ pub struct GradArgs {
     pub map: Option<PathBuf>,
 }
 
+impl GradArgs {
+    /// Whether `-h` is all that is said: without a value for `h` it is no formula.
+    fn is_short_help(&self) -> bool {
+        self.formula == "-h" && self.bindings.is_empty() && self.map.is_none()
+    }
+}
+
+fn long_help_flag() -> Arg {
+    Arg::new("help").long("help").action(ArgAction::Help).help("Print help; `-h` by itself does too")
+}
+
 /// What training minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LossArg {
@@ -254,7 +283,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("tapegrad").chain(arguments.iter().copied()))
+        Cli::understand(std::iter::once("tapegrad").chain(arguments.iter().copied()).map(OsString::from))
     }
 
     fn train(arguments: &[&str]) -> Result<TrainArgs, String> {
@@ -335,5 +364,17 @@ mod tests {
         assert_eq!(grad(&["--json", "--x"]).formula, "--x");
         assert!(parse(&["grad", "x", "x=1", "--hesian"]).is_err());
         assert!(parse(&["grad", "x", "--json", "--dot"]).is_err());
+    }
+
+    #[test]
+    fn minus_h_is_a_formula_where_h_has_a_value_and_asks_for_help_where_not() {
+        assert_eq!(grad(&["-h", "h=1"]).formula, "-h");
+        assert_eq!(grad(&["--json", "-h", "h=1"]).formula, "-h");
+        assert_eq!(grad(&["-h", "--map", "points.csv"]).formula, "-h");
+        assert_eq!(grad(&["--", "-h", "h=1"]).formula, "-h");
+        for command in [&["-h"][..], &["grad", "-h"], &["grad", "--json", "-h"], &["grad", "-h", "--help"]] {
+            let error = parse(command).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{command:?}");
+        }
     }
 }

@@ -22,7 +22,6 @@ pub mod table;
 pub mod text;
 
 use args::{Cli, Command};
-use clap::Parser;
 use failure::Failure;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -32,7 +31,7 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 for success, 2 for bad input, 1 for any other failure.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::understand(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody may be reading; there is nobody else to tell then.

@@ -123,6 +123,20 @@ fn a_formula_may_start_with_a_minus_sign() {
 }
 
 #[test]
+fn minus_h_is_a_formula_where_h_has_a_value() {
+    for arguments in [["-h", "h=3", "--json"], ["--json", "-h", "h=3"]] {
+        let out = grad(&arguments).success();
+        assert!(out.contains("\"gradient\":[-1.0]"), "{arguments:?}: {out}");
+    }
+    let out = grad(&["--", "-h", "h=3"]).success();
+    assert!(out.lines().next().is_some_and(|line| line.starts_with("value ") && line.ends_with(" -3")), "{out}");
+    let scratch = Scratch::new();
+    let points = scratch.file("points.csv", "h\n2\n");
+    assert_eq!(grad(&["-h", "--map", text(&points)]).success(), "value,d/dh\n-2,-1\n");
+    assert!(grad(&["-h"]).success().contains("Usage: tapegrad grad"));
+}
+
+#[test]
 fn a_misspelt_option_is_no_formula() {
     assert_eq!(grad(&["--hesian", "x", "x=1"]).refusal(), "no option `--hesian`, did you mean `--hessian`?");
     assert_eq!(grad(&["--wrong"]).refusal(), "no option `--wrong`, see `tapegrad grad --help`");
