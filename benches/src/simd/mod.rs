@@ -57,6 +57,8 @@ pub trait Lanes:
     fn positive_then(self, a: Self, b: Self) -> Self;
     /// The sum over the lanes, in every lane.
     fn sum(self) -> Self;
+    /// The largest of the lanes, in every lane.
+    fn largest(self) -> Self;
     /// The first lane.
     fn first(self) -> Self::Elem;
     /// [`Real::scale_down`] in each lane.
@@ -244,6 +246,13 @@ mod tests {
             let v = V::load(self.0, &numbers);
             v.sum().store(&mut lanes);
             assert!(lanes.iter().all(|s| s.to_f64() == (V::LEN * (V::LEN + 1) / 2) as f64));
+            for highest in 0..V::LEN {
+                // Wherever it is, and below zero.
+                let numbers: Vec<V::Elem> =
+                    (0..V::LEN).map(|n| V::Elem::from_f64(-1.0 - ((n + V::LEN - highest) % V::LEN) as f64)).collect();
+                V::load(self.0, &numbers).largest().store(&mut lanes);
+                assert!(lanes.iter().all(|most| most.to_f64() == -1.0), "{numbers:?}: {lanes:?}");
+            }
             let three = V::splat(self.0, V::Elem::from_f64(3.0));
             let two = V::splat(self.0, V::Elem::from_f64(2.0));
             for (got, want) in [

@@ -110,6 +110,18 @@ macro_rules! lanes {
                 Self([v[0]; N])
             }
             #[inline(always)]
+            fn largest(self) -> Self {
+                let mut v = self.0;
+                let mut n = N;
+                while n > 1 {
+                    n /= 2;
+                    for l in 0..n {
+                        v[l] = if v[l] > v[l + n] { v[l] } else { v[l + n] };
+                    }
+                }
+                Self([v[0]; N])
+            }
+            #[inline(always)]
             fn first(self) -> $t {
                 self.0[0]
             }

@@ -34,7 +34,8 @@ macro_rules! vector {
         add: $add:ident, sub: $sub:ident, mul: $mul:ident, div: $div:ident, max: $max:ident, min: $min:ident,
         splat: $splat:ident, load: $load:ident, store: $store:ident, first: $first:ident, root: $root:ident,
         mul_add: $fmadd:ident, neg_mul_add: $fnmadd:ident, blend: $blend:ident, above: |$x:ident, $zero:ident| $above:expr,
-        sum: |$s:ident| $sum:expr, scale_down: |$p:ident, $rounded:ident| $scale_down:expr, split: |$q:ident| $split:expr
+        sum: |$s:ident| $sum:expr, largest: |$l:ident| $largest:expr,
+        scale_down: |$p:ident, $rounded:ident| $scale_down:expr, split: |$q:ident| $split:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,11 @@ macro_rules! vector {
                 Self(unsafe { $sum })
             }
             #[inline(always)]
+            fn largest(self) -> Self {
+                let $l = self.0;
+                Self(unsafe { $largest })
+            }
+            #[inline(always)]
             fn first(self) -> $t {
                 unsafe { $first(self.0) }
             }
@@ -149,6 +155,10 @@ vector! {
         let s = _mm_add_ps(s, _mm_permute_ps::<0b01_00_11_10>(s));
         _mm_add_ps(s, _mm_permute_ps::<0b10_11_00_01>(s))
     },
+    largest: |l| {
+        let l = _mm_max_ps(l, _mm_permute_ps::<0b01_00_11_10>(l));
+        _mm_max_ps(l, _mm_permute_ps::<0b10_11_00_01>(l))
+    },
     scale_down: |p, rounded| {
         let exponent = _mm_slli_epi32::<23>(_mm_castps_si128(rounded));
         _mm_castsi128_ps(_mm_sub_epi32(_mm_castps_si128(p), exponent))
@@ -173,6 +183,11 @@ vector! {
         let s = _mm256_add_ps(s, _mm256_permute_ps::<0b01_00_11_10>(s));
         _mm256_add_ps(s, _mm256_permute_ps::<0b10_11_00_01>(s))
     },
+    largest: |l| {
+        let l = _mm256_max_ps(l, _mm256_permute2f128_ps::<1>(l, l));
+        let l = _mm256_max_ps(l, _mm256_permute_ps::<0b01_00_11_10>(l));
+        _mm256_max_ps(l, _mm256_permute_ps::<0b10_11_00_01>(l))
+    },
     scale_down: |p, rounded| {
         let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
         _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(p), exponent))
@@ -195,6 +210,10 @@ vector! {
     sum: |s| {
         let s = _mm256_add_pd(s, _mm256_permute2f128_pd::<1>(s, s));
         _mm256_add_pd(s, _mm256_permute_pd::<0b0101>(s))
+    },
+    largest: |l| {
+        let l = _mm256_max_pd(l, _mm256_permute2f128_pd::<1>(l, l));
+        _mm256_max_pd(l, _mm256_permute_pd::<0b0101>(l))
     },
     scale_down: |p, rounded| {
         let exponent = _mm256_slli_epi64::<52>(_mm256_castpd_si256(rounded));

@@ -137,6 +137,7 @@ fn two_five_five_one<V: Lanes, const M: usize, const N: usize>(case: &Case) -> O
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::cases::{Activation, Loss};
     use crate::contestants::{ALL, Dtype, alike, ten_steps};
 
     /// Every kind of generic net, chosen or not, against the engine.
@@ -171,6 +172,27 @@ mod tests {
         let small = (0..90).map(|n| Case::random(11, n)).filter(|c| c.matmul_flops() < 2e7);
         let cases: Vec<Case> = small.collect();
         assert!(cases.len() > 60);
+        // Softmaxes are written twice for rows, short and long, and apart for the last layer; so are losses over classes.
+        let layers = cases.iter().flat_map(|case| {
+            let last = case.layers.len() - 1;
+            case.layers.iter().enumerate().map(move |(k, l)| (k == last, l.outputs >= 16, l.activation, case.loss))
+        });
+        let layers: Vec<_> = layers.collect();
+        for long in [false, true] {
+            for (activation, last) in [
+                (Activation::Softmax, false),
+                (Activation::Softmax, true),
+                (Activation::LogSoftmax, false),
+                (Activation::LogSoftmax, true),
+            ] {
+                let drawn = layers.iter().any(|&(end, many, a, _)| (end, many, a) == (last, long, activation));
+                assert!(drawn, "{activation:?}, in the last layer: {last}, in long rows: {long}");
+            }
+            for loss in [Loss::CrossEntropy, Loss::Nll] {
+                let drawn = layers.iter().any(|&(end, many, _, l)| (end, many, l) == (true, long, loss));
+                assert!(drawn, "{loss:?}, in long rows: {long}");
+            }
+        }
         for case in &cases {
             check::<f64>(case, Dtype::F64);
             check::<f32>(case, Dtype::F32);

@@ -1,4 +1,4 @@
-//! Nets of any size: buffers made once, the fastest matrix product for each shape, fused elementwise passes.
+//! Nets of any size: buffers made once, the fastest matrix product for each shape, fused passes over numbers and rows.
 //!
 //! For plain gradient descent the learning rate is folded into the last layer's deltas, so that a weight's update is the
 //! product that adds to it; the other optimisers take one pass over weights, gradients and what they remember.
@@ -6,13 +6,15 @@
 mod classes;
 mod passes;
 mod product;
+mod row;
+mod softmax;
 
 use std::marker::PhantomData;
 
 use super::buffer::Buffer;
 use super::descend::Descent;
-use super::function::{Identity, with_function};
-use super::softmax::{Slopes, Softmax, Values};
+use super::function::with_function;
+use super::softmax::Softmax;
 use super::terms::with_terms;
 use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
@@ -22,6 +24,7 @@ use classes::Classes;
 use passes::{Activate, Compare, Fold, Slope, period, repeat};
 use product::{Factor, Product, Shape};
 pub(super) use product::{Means, Multiply};
+use softmax::{Above, Kept, Slopes, Squares, Values};
 
 struct Layer<T> {
     outputs: usize,
@@ -36,6 +39,7 @@ struct Layer<T> {
     bias_period: Buffer<T>,
     sums: Buffer<T>,
     activations: Buffer<T>,
+    kept: Kept<T>,
     deltas: Buffer<T>,
     products: [Product<T>; 3],
 }
@@ -63,33 +67,27 @@ fn transposed<T>(numbers: &Buffer<T>) -> Factor<'_, T> {
     Factor { numbers, transposed: true }
 }
 
-/// Whether a layer has a function to be applied to each number.
-fn is_elementwise(activation: Activation) -> bool {
-    activation != Activation::Identity && Softmax::of(activation).is_none()
-}
-
 impl<T: Multiply> Layer<T> {
     fn forward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, x: &Buffer<T>, bias: bool) {
-        let Self { products: [product, ..], activations: z, bias_period: biases, .. } = self;
+        let Self { products: [product, ..], activations: z, biases, bias_period, kept, .. } = self;
         product.multiply::<V>(cpu, plain(x), plain(&self.weights), z);
-        if bias || is_elementwise(self.activation) {
-            with_function!(self.activation, F => {
-                V::enter(cpu, Activate::<V, F> { cpu, z, biases, function: PhantomData });
-            });
-        }
         if let Some(kind) = Softmax::of(self.activation) {
-            V::enter(cpu, Values::<V> { cpu, kind, columns: self.outputs, z });
+            V::enter(cpu, Values::<V> { cpu, kind, columns: self.outputs, biases, z, kept });
+        } else if bias || self.activation != Activation::Identity {
+            with_function!(self.activation, F => {
+                V::enter(cpu, Activate::<V, F> { cpu, z, biases: bias_period, function: PhantomData });
+            });
         }
     }
 
     /// Deltas of the layer below.
     fn backward<V: Lanes<Elem = T>>(&mut self, cpu: V::Cpu, below: &mut Self, bias: bool) {
-        let Layer { activations, deltas, sums, activation, outputs: columns, .. } = below;
+        let Layer { activations, deltas, sums, activation, kept, outputs, .. } = below;
         self.products[1].multiply::<V>(cpu, plain(&self.deltas), transposed(&self.weights), deltas);
         if let Some(kind) = Softmax::of(*activation) {
-            V::enter(cpu, Slopes::<V> { cpu, kind, columns: *columns, activations, deltas });
-        }
-        if bias || is_elementwise(*activation) {
+            let (columns, flow) = (*outputs, Above);
+            V::enter(cpu, Slopes::<V, _> { cpu, kind, columns, bias, flow, activations, kept, deltas, sums });
+        } else if bias || *activation != Activation::Identity {
             with_function!(*activation, F => {
                 V::enter(cpu, Slope::<V, F> { cpu, activations, deltas, sums, function: PhantomData });
             });
@@ -153,6 +151,7 @@ impl<V: Lanes<Elem: Multiply>> Large<V> {
                 bias_period,
                 sums: Buffer::new(repeated),
                 activations: Buffer::new(rows * o),
+                kept: Kept::new::<V>(dense.activation, rows, o),
                 weights,
                 deltas,
                 products,
@@ -175,29 +174,23 @@ impl<V: Lanes<Elem: Multiply>> Large<V> {
 
     /// Loss, and the deltas of the last layer with their column sums.
     fn compare(&mut self) {
-        let Self { cpu, rate, labels, valid, .. } = self;
-        let (cpu, rate) = (*cpu, *rate);
+        let (cpu, rate, bias, labels, valid) = (self.cpu, self.rate, self.bias, &self.labels, &self.valid);
         let last = self.layers.last_mut().expect("a case has layers");
-        let Layer { activations: outputs, deltas, sums, .. } = last;
-        self.loss = self.scale
-            * with_terms!(self.kind, last.activation, L => {
+        let (columns, activation) = (last.outputs, last.activation);
+        let Layer { activations, deltas, sums, biases, kept, .. } = last;
+        let outputs = &*activations;
+        let loss = if self.kind.is_over_classes() {
+            let (classes, logits) = (columns, outputs);
+            V::enter(cpu, Classes::<V> { cpu, classes, rate, bias, logits, biases, labels, deltas, sums })
+        } else if let Some(kind) = Softmax::of(activation) {
+            let (activations, flow) = (outputs, Squares::<V> { rate, outputs, labels });
+            V::enter(cpu, Slopes::<V, _> { cpu, kind, columns, bias, flow, activations, kept, deltas, sums })
+        } else {
+            with_terms!(self.kind, activation, L => {
                 V::enter(cpu, Compare::<V, L> { cpu, rate, outputs, labels, valid, deltas, sums, terms: PhantomData })
-            }, classes => {
-                let classes = last.outputs;
-                let loss = V::enter(cpu, Classes::<V> { cpu, classes, rate, logits: outputs, labels, deltas });
-                let function = PhantomData;
-                if self.bias {
-                    V::enter(cpu, Slope::<V, Identity> { cpu, activations: outputs, deltas, sums, function });
-                }
-                loss
-            });
-        if let Some(kind) = Softmax::of(last.activation) {
-            V::enter(cpu, Slopes::<V> { cpu, kind, columns: last.outputs, activations: outputs, deltas });
-            if self.bias {
-                let function = PhantomData;
-                V::enter(cpu, Slope::<V, Identity> { cpu, activations: outputs, deltas, sums, function });
-            }
-        }
+            }, classes => unreachable!("they have a pass of their own"))
+        };
+        self.loss = self.scale * loss;
     }
 }
 
@@ -207,6 +200,8 @@ impl<V: Lanes<Elem: Multiply>> Step for Large<V> {
         self.descent.begin();
         for k in 0..self.layers.len() {
             let (below, from_here) = self.layers.split_at_mut(k);
+            // The pass over classes adds the biases itself.
+            let bias = bias && !(from_here.len() == 1 && self.kind.is_over_classes());
             from_here[0].forward::<V>(cpu, below.last().map_or(&self.x, |l| &l.activations), bias);
         }
         self.compare();

@@ -37,6 +37,9 @@ struct Layer<T> {
     bias_slots: Vec<Buffer<T>>,
     /// Of one chunk.
     activations: Buffer<T>,
+    /// Those behind a log-softmax, and one over their sum for each row.
+    exponentials: Buffer<T>,
+    scales: Buffer<T>,
     deltas: Buffer<T>,
 }
 
@@ -68,6 +71,7 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
         let slots = |n: usize| (0..descent.slots()).map(|_| Buffer::new(n)).collect::<Vec<_>>();
         let layers = case.layers.iter().map(|dense| {
             let (i, o) = (dense.inputs, dense.outputs);
+            let exponentials = if Softmax::of(dense.activation) == Some(Softmax::Log) { o } else { 0 };
             Layer {
                 inputs: i,
                 outputs: o,
@@ -80,6 +84,8 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
                 bias_gradients: Buffer::new(o),
                 bias_slots: slots(o),
                 activations: Buffer::new(o * M * V::LEN),
+                exponentials: Buffer::new(exponentials * M * V::LEN),
+                scales: Buffer::new(M * V::LEN),
                 deltas: Buffer::new(o * M * V::LEN),
             }
         });
@@ -117,7 +123,7 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
         let Self { cpu, layers, chunks, bias, .. } = self;
         let (cpu, mut x) = (*cpu, &chunks[n].x);
         for layer in layers {
-            let Layer { inputs, outputs, weights, biases, activations: result, .. } = layer;
+            let Layer { inputs, outputs, weights, biases, activations: result, exponentials, scales, .. } = layer;
             let (inputs, outputs, biases) = (*inputs, *outputs, bias.then_some(&biases[..]));
             let strides = (outputs, 1);
             with_function!(layer.activation, F => {
@@ -125,7 +131,7 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
                 V::enter(cpu, Combine::<'_, V, _, M> { cpu, inputs, outputs, strides, weights, x, result, last });
             });
             if let Some(kind) = Softmax::of(layer.activation) {
-                V::enter(cpu, ValuesAcross::<'_, V, M> { cpu, kind, outputs, z: result });
+                V::enter(cpu, ValuesAcross::<'_, V, M> { cpu, kind, outputs, z: result, exponentials, scales });
             }
             x = &layer.activations;
         }
@@ -135,7 +141,8 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
     fn compare(&mut self, n: usize) -> V::Elem {
         let Self { cpu, layers, chunks, rate, .. } = self;
         let (cpu, rate, chunk) = (*cpu, *rate, &chunks[n]);
-        let Layer { outputs, activation, activations, deltas, .. } = layers.last_mut().expect("a case has layers");
+        let last = layers.last_mut().expect("a case has layers");
+        let Layer { outputs, activation, activations, exponentials, scales, deltas, .. } = last;
         let (outputs, activation) = (*outputs, *activation);
         let loss = with_terms!(self.kind, activation, L => {
             let terms = PhantomData;
@@ -144,7 +151,8 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
             V::enter(cpu, ByClasses::<'_, V, M> { cpu, outputs, rate, activations, chunk, deltas })
         });
         if let Some(kind) = Softmax::of(activation) {
-            V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, activations, deltas });
+            let kept = kind.kept(activations, exponentials);
+            V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, kept, scales, deltas });
         }
         loss
     }
@@ -160,7 +168,7 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
             let x = below.last().map_or(&chunks[n].x, |l| &l.activations);
             V::enter(cpu, Accumulate::<'_, V, M> { cpu, inputs, outputs, x, deltas, sums, bias, first });
             if let Some(below) = below.last_mut() {
-                let Layer { activations, deltas: result, activation, .. } = below;
+                let Layer { activations, exponentials, scales, deltas: result, activation, .. } = below;
                 let (x, strides) = (&*deltas, (1, outputs));
                 let (inputs, outputs) = (outputs, inputs);
                 with_function!(*activation, F => {
@@ -168,7 +176,8 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
                     V::enter(cpu, Combine::<'_, V, _, M> { cpu, inputs, outputs, strides, weights, x, result, last });
                 });
                 if let Some(kind) = Softmax::of(*activation) {
-                    V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, activations, deltas: result });
+                    let kept = kind.kept(activations, exponentials);
+                    V::enter(cpu, SlopesAcross::<'_, V, M> { cpu, kind, outputs, kept, scales, deltas: result });
                 }
             }
         }

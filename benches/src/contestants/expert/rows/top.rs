@@ -65,24 +65,26 @@ impl<V: Lanes, const M: usize> Kernel for ByClasses<'_, V, M> {
             for o in 1..outputs {
                 highest = highest.max(V::load(cpu, &activations[(o * M + m) * V::LEN..]));
             }
-            let (mut sum, mut right) = (zero, zero);
+            let (mut sum, mut right, mut off) = (zero, zero, label);
             for o in 0..outputs {
                 let place = (o * M + m) * V::LEN;
                 let z = V::load(cpu, &activations[place..]) - highest;
-                let off = label - V::splat(cpu, V::Elem::from_f64(o as f64));
+                // Less than one off is none.
                 right = off.neg_mul_add(off, half).positive_then(z, right);
+                off = off - one;
                 let e = z.exp(cpu);
                 sum += e;
                 e.store(&mut deltas[place..]);
             }
             loss += valid.positive_then(sum.ln(cpu) - right, zero);
-            let scale = one / sum;
+            // Zeros where there is no row.
+            let (scale, hot) = (valid.positive_then(rate / sum, zero), valid.positive_then(zero - rate, zero));
+            let mut off = label;
             for o in 0..outputs {
                 let place = (o * M + m) * V::LEN;
-                let off = label - V::splat(cpu, V::Elem::from_f64(o as f64));
-                let hot = off.neg_mul_add(off, half).positive_then(one, zero);
-                let p = V::load(cpu, &deltas[place..]) * scale;
-                valid.positive_then((p - hot) * rate, zero).store(&mut deltas[place..]);
+                let right = off.neg_mul_add(off, half).positive_then(hot, zero);
+                off = off - one;
+                V::load(cpu, &deltas[place..]).mul_add(scale, right).store(&mut deltas[place..]);
             }
         }
         loss.sum().first()
