@@ -4,10 +4,10 @@
 //! is farthest away gives up its own. Values that stand in memory anyway cost nothing to give up, and one of an
 //! instruction's operands may be read from memory where it is used.
 
-use crate::encode::{Assembler, Jump, Mem, R8, RAX, RCX, RDI, RDX, RSI, Rm};
+use crate::encode::{Assembler, Mem, R8, RAX, RCX, RDI, RDX, RSI, Rm, Width};
 use crate::ir::Function;
 use crate::library;
-use crate::micro::{Kind, Micro, Place, Pool, Shape, UNORDERED, V};
+use crate::micro::{Kind, Micro, Place, Shape, V};
 use crate::select::Form;
 use crate::slow::{Detour, Slow};
 use std::ops::Range;
@@ -36,7 +36,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) columns: &'a [Range<i32>],
 }
 
-const VECTORS: usize = 16;
+/// No CPU has more vector registers.
+const VECTORS: usize = 32;
 const NONE: u8 = u8::MAX;
 const NEVER: u32 = u32::MAX;
 /// A memory operand used again within this many micro-operations is worth a free register.
@@ -56,7 +57,7 @@ pub(crate) struct Allocator<'a> {
     after: Vec<[u32; 3]>,
     holds: [Option<V>; VECTORS],
     /// Registers of the current instruction.
-    pinned: u16,
+    pinned: u32,
     free_slots: Vec<i32>,
     /// Slots of values that the current instruction is the last to read: free once it is written.
     freed: Vec<i32>,
@@ -191,6 +192,8 @@ impl Allocator<'_> {
     /// Whether an instruction can read the value where it stands in memory.
     fn folds(&self, place: Place, kind: Kind) -> bool {
         match place {
+            // Long vectors are given one number for all lanes by the instruction itself.
+            Place::Splat(_) | Place::Each(_) if self.shape.width() == Width::W512 => true,
             Place::Splat(_) | Place::Each(_) => self.shape.lanes == 1 && !kind.is_whole(),
             Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.lanes > 1 || !kind.is_whole(),
             Place::Scratch(_) | Place::Pool(_) => true,
@@ -198,23 +201,25 @@ impl Allocator<'_> {
     }
 
     fn free_register(&self) -> Option<u8> {
-        let r = self.holds.iter().position(Option::is_none)?;
+        let r = self.holds[..self.shape.registers()].iter().position(Option::is_none)?;
         u8::try_from(r).ok()
     }
 
     /// A register to write to; the value that is needed last gives up its own.
     fn take(&mut self) -> u8 {
-        if let Some(r) = self.holds.iter().enumerate().position(|(r, v)| v.is_none() && self.pinned & (1 << r) == 0) {
+        let registers = self.shape.registers();
+        let free = |r: &usize| self.holds[*r].is_none() && self.pinned & (1 << r) == 0;
+        if let Some(r) = (0..registers).find(free) {
             self.pinned |= 1 << r;
-            return u8::try_from(r).expect("there are 16");
+            return u8::try_from(r).expect("there are at most 32");
         }
-        let candidates = (0..VECTORS).filter(|&r| self.pinned & (1 << r) == 0);
+        let candidates = (0..registers).filter(|&r| self.pinned & (1 << r) == 0);
         let victim = candidates
             .max_by_key(|&r| self.holds[r].map_or(NEVER, |v| self.next[v as usize]))
             .expect("an instruction pins at most four registers");
         self.evict(victim);
         self.pinned |= 1 << victim;
-        u8::try_from(victim).expect("there are 16")
+        u8::try_from(victim).expect("there are at most 32")
     }
 
     fn evict(&mut self, r: usize) {
@@ -223,7 +228,7 @@ impl Allocator<'_> {
             if self.home[v as usize].is_none() {
                 let slot = self.slot();
                 let to = Rm::Mem(self.address(slot));
-                self.asm.vex(self.shape.store_whole(), u8::try_from(r).expect("there are 16"), 0, to, None);
+                self.asm.vex(self.shape.store_whole(), u8::try_from(r).expect("there are at most 32"), 0, to, None);
                 self.home[v as usize] = Some(slot);
             }
         }
@@ -231,14 +236,26 @@ impl Allocator<'_> {
 
     fn slot(&mut self) -> Place {
         Place::Scratch(self.free_slots.pop().unwrap_or_else(|| {
-            self.scratch += i32::try_from(Pool::BYTES).expect("32");
-            self.scratch - i32::try_from(Pool::BYTES).expect("32")
+            let bytes = i32::try_from(self.shape.slot()).expect("32 or 64");
+            self.scratch += bytes;
+            self.scratch - bytes
         }))
+    }
+
+    /// The value in memory as an operand that [`Allocator::folds`].
+    fn memory(&mut self, place: Place) -> Rm {
+        let address = self.address(place);
+        // A constant fills no more than the shorter vectors.
+        match place {
+            Place::Splat(_) | Place::Each(_) | Place::Pool(_) if self.shape.width() == Width::W512 => Rm::Each(address),
+            _ => Rm::Mem(address),
+        }
     }
 
     fn load(&mut self, r: u8, place: Place) {
         let vex = match place {
             Place::Splat(_) | Place::Each(_) => self.shape.broadcast(),
+            Place::Pool(_) if self.shape.width() == Width::W512 => self.shape.broadcast(),
             Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.load(),
             Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
         };
@@ -274,7 +291,7 @@ impl Allocator<'_> {
         {
             let soon = after != NEVER && after as usize - at < SOON as usize;
             if !(soon && self.free_register().is_some()) {
-                return Rm::Mem(self.address(place));
+                return self.memory(place);
             }
         }
         Rm::Reg(self.in_register(v))
@@ -344,8 +361,10 @@ impl Allocator<'_> {
             self.used(at, kb, b);
         }
         let dst = self.result(at);
+        if kind == Kind::Compare {
+            return self.asm.compare(self.shape, dst, first, second, imm);
+        }
         let imm = match kind {
-            Kind::Compare => Some(imm),
             Kind::Lower => Some(0x20),
             Kind::Upper => Some(0x31),
             _ => None,
@@ -354,13 +373,12 @@ impl Allocator<'_> {
     }
 
     fn blend(&mut self, at: usize, [mask, yes, no]: [V; 3]) {
-        let vex = self.shape.of(Kind::Blend);
         let mask_register = self.in_register(mask);
         let first = self.in_register(no);
         let second = self.operand(yes, Kind::Blend, self.after[at][1], at);
         self.used_all(at, [mask, yes, no]);
         let dst = self.result(at);
-        self.asm.vex(vex, dst, first, second, Some(mask_register << 4));
+        self.asm.blend(self.shape, dst, mask_register, second, first);
     }
 
     fn used_all(&mut self, at: usize, args: [V; 3]) {
@@ -415,7 +433,7 @@ impl Allocator<'_> {
         let rm = match folded {
             Some(folded) if folded == last => {
                 let place = self.home[args[last] as usize].expect("folded from memory");
-                Rm::Mem(self.address(place))
+                self.memory(place)
             }
             _ => Rm::Reg(registers[last]),
         };
@@ -459,7 +477,7 @@ impl Allocator<'_> {
         self.asm.lea(RDI, to);
         self.asm.lea(RSI, a);
         self.asm.lea(RDX, b);
-        self.asm.load_imm32(RCX, u32::try_from(self.shape.lanes).expect("at most 8"));
+        self.asm.load_imm32(RCX, u32::try_from(self.shape.lanes).expect("at most 16"));
         self.asm.vzeroupper();
         if let Some(number) = op.function() {
             self.asm.load_imm64(R8, self.around.functions[number] as usize as u64);
@@ -490,16 +508,9 @@ impl Allocator<'_> {
             registers[0] = copy;
         }
         let result = registers[0];
-        let condition = if self.shape.lanes == 1 {
-            self.asm.vex(self.shape.compare_flags(), result, 0, Rm::Reg(result), None);
-            Jump::Unordered
-        } else {
-            let mask = self.take();
-            self.asm.vex(self.shape.of(Kind::Compare), mask, result, Rm::Reg(result), Some(UNORDERED));
-            self.asm.vex(self.shape.signs(), RAX, 0, Rm::Reg(mask), None);
-            self.asm.test(RAX);
-            Jump::NotEqual
-        };
+        // Single numbers need no register for the answer.
+        let free = if self.shape.lanes == 1 { result } else { self.take() };
+        let condition = self.asm.any_nan(self.shape, result, free);
         let function = self.around.functions[op.function().expect("it names one")];
         self.slow.detour(self.asm, condition, Detour { shape: self.shape, op, function, registers });
         self.used_all(at, [args[0], args[1], if count == 3 { args[2] } else { args[1] }]);

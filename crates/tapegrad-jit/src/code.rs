@@ -75,14 +75,19 @@ impl Scratch {
     }
 }
 
-/// A vector register's worth, so that none straddles two lines of the cache.
+/// A line of the cache, so that no vector register's worth straddles two of them.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(32))]
-pub(crate) struct Line([u64; 4]);
+#[repr(C, align(64))]
+pub(crate) struct Line([u64; 8]);
 
 /// Constants, aligned.
 pub(crate) fn lines(words: &[u64]) -> Vec<Line> {
-    words.as_chunks::<4>().0.iter().map(|&words| Line(words)).collect()
+    let line = |words: &[u64]| {
+        let mut line = Line::default();
+        line.0[..words.len()].copy_from_slice(words);
+        line
+    };
+    words.chunks(8).map(line).collect()
 }
 
 /// A compiled program. It is position-independent data and code, so threads may share it.
@@ -99,7 +104,12 @@ pub struct Code {
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes of machine code, {} of constants", self.memory.bytes().len(), self.pool.len() * 32)
+        write!(
+            f,
+            "{} bytes of machine code, {} of constants",
+            self.memory.bytes().len(),
+            self.pool.len() * size_of::<Line>()
+        )
     }
 }
 

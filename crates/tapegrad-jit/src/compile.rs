@@ -5,6 +5,7 @@
 
 use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::Code;
+use crate::cpu::Cpu;
 use crate::encode::{Assembler, Jump, R8, R9, R11, R13, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
 use crate::join::{join, may_overtake, without_unread};
@@ -51,23 +52,20 @@ impl fmt::Display for CompileError {
 
 impl std::error::Error for CompileError {}
 
-/// Whether this CPU can run what is compiled here.
-#[must_use]
-pub fn supported() -> bool {
-    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-}
-
 /// Compiles a program.
 ///
 /// # Errors
 /// If the CPU is not supported, the program breaks a rule, or there is no memory.
 pub fn compile(source: &Source) -> Result<Code, CompileError> {
-    if !supported() {
-        return Err(CompileError::Unsupported);
-    }
+    compile_for(Cpu::get().ok_or(CompileError::Unsupported)?, source)
+}
+
+/// Compiles a program for a CPU that need not be this one.
+pub(crate) fn compile_for(cpu: Cpu, source: &Source) -> Result<Code, CompileError> {
     verify(source).map_err(CompileError::Defect)?;
     let calls = source.blocks.iter().flat_map(|b| &b.code).any(|i| i.op.is_call());
     let mut compiler = Compiler {
+        cpu,
         elem: source.elem,
         alone: source.blocks.len() == 1,
         functions: source.functions,
@@ -120,6 +118,7 @@ pub fn compile(source: &Source) -> Result<Code, CompileError> {
 }
 
 struct Compiler {
+    cpu: Cpu,
     elem: Elem,
     /// Whether the program is one block.
     alone: bool,
@@ -187,7 +186,7 @@ impl Compiler {
         let lanes = lanes(self.elem, rows).min(self.written);
         let vectors = rows.div_ceil(lanes);
         let last = rows - vectors.saturating_sub(1) * lanes;
-        let rows = Rows { vectors, first: 0, looped: false, last, sums_in_scratch: false };
+        let rows = Rows { vectors, first: 0, looped: false, last, sums_apart: None };
         let short = block.sums().next().is_none() && vectors * block.code.len().max(1) <= SHORT;
         (vectors > 0 && (short || vectors <= side_by_side(block))).then(|| Straight { shape: self.shape(lanes), rows })
     }
@@ -205,7 +204,7 @@ impl Compiler {
     }
 
     fn zero(&mut self, place: crate::micro::Place, shape: Shape) {
-        let whole = Shape { lanes: if shape.elem == Elem::F32 { 8 } else { 4 }, ..shape };
+        let whole = Shape { lanes: shape.slot() / shape.elem.bytes(), ..shape };
         self.asm.vex(whole.of(Kind::Xor), 0, 0, Rm::Reg(0), None);
         let (store, mem) = match place {
             crate::micro::Place::Scratch(d) => (whole.store_whole(), (self.bases.scratch, d)),
@@ -227,38 +226,48 @@ impl Compiler {
             self.reduce(expanded, shape, block, 0, following);
             return;
         }
-        let shape = self.shape(lanes);
-        let vectors = rows.div_ceil(lanes);
-        let last = rows - (vectors - 1) * lanes;
-        let side = side_by_side(block);
+        let (shape, looped, side) = (self.shape(lanes), self.looped(block, rows, lanes), side_by_side(block));
         let sums = block.sums().count();
-        let scratch = i32::try_from(sums * Pool::BYTES).expect("a program has fewer than 2^26 sums");
+        let apart = looped.slot();
+        let scratch = i32::try_from(sums * apart).expect("a program has fewer than 2^25 sums");
         for k in 0..sums {
-            let place = i32::try_from(k * Pool::BYTES).expect("just checked");
-            self.zero(crate::micro::Place::Scratch(place), shape);
+            let place = i32::try_from(k * apart).expect("just checked");
+            self.zero(crate::micro::Place::Scratch(place), looped);
         }
+        // About as many rows in a turn, whatever the vectors.
+        let side = (side * lanes).div_ceil(looped.lanes);
+        let turn = side * looped.lanes;
         // The last vector is left over if it is not full.
-        let passes = (rows / lanes) / side;
-        let range = Rows { vectors: side, first: 0, looped: true, last: lanes, sums_in_scratch: true };
-        let body = Expander::new(shape, &mut self.pool).rows(&block.code, range);
+        let done = rows / turn * turn;
+        let range = Rows { vectors: side, first: 0, looped: true, last: looped.lanes, sums_apart: Some(apart) };
+        let body = Expander::new(looped, &mut self.pool).rows(&block.code, range);
         self.asm.zero(self.bases.row);
         let start = self.asm.bytes.len();
-        self.emit(&body.code, shape, scratch);
-        let (step, end) = (self.bytes(side * lanes), self.bytes(passes * side * lanes));
+        self.emit(&body.code, looped, scratch);
+        let (step, end) = (self.bytes(turn), self.bytes(done));
         self.asm.add_imm(self.bases.row, step);
         self.asm.cmp_imm(self.bases.row, end);
         self.asm.jump_back(Jump::Below, start);
-        let left = vectors - passes * side;
+        let left = (rows - done).div_ceil(lanes);
         if left > 0 {
-            let range =
-                Rows { vectors: left, first: passes * side * lanes, looped: false, last, sums_in_scratch: true };
+            let last = rows - done - (left - 1) * lanes;
+            let range = Rows { vectors: left, first: done, looped: false, last, sums_apart: Some(apart) };
             let rest = Expander::new(shape, &mut self.pool).rows(&block.code, range);
             self.emit(&rest.code, shape, scratch);
         }
         if sums > 0 {
-            let (code, sums) = Expander::scratch_sums(sums);
-            self.reduce(Expanded { code, sums }, shape, block, scratch, following);
+            let sums = Expander::new(shape, &mut self.pool).scratch_sums(sums, apart);
+            self.reduce(sums, shape, block, scratch, following);
         }
+    }
+
+    /// The vectors of a loop over rows: the longest that the CPU has, if a turn of them is not more than all rows, and the rows are not
+    /// in shorter ones for the sake of sums just written.
+    fn looped(&self, block: &Block, rows: usize, lanes: usize) -> Shape {
+        let longest = self.cpu.lanes(self.elem);
+        let usual = lanes == Cpu::Avx2.lanes(self.elem);
+        let enough = rows >= (side_by_side(block) * lanes).next_multiple_of(longest);
+        self.shape(if usual && enough { longest } else { lanes })
     }
 }
 
@@ -280,5 +289,56 @@ fn lanes(elem: Elem, rows: usize) -> usize {
         (Elem::F64, 2) => 2,
         (Elem::F64, _) | (Elem::F32, 2..=4) => 4,
         (Elem::F32, _) => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Inst, Op};
+    use iced_x86::{Decoder, Mnemonic, Register};
+
+    fn twice(x: f64, _: f64) -> f64 {
+        2.0 * x
+    }
+
+    /// Rows with sums, choices, bits and a formula that may not hold, of more values than there are registers.
+    fn source(elem: Elem, rows: usize) -> Source {
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let mut code = vec![inst(Op::Row, 32, 0, 0), inst(Op::Scalar, 3, 0, 0), inst(Op::Const, 0, 0x3FF8_0000, 0)];
+        for at in 3..60 {
+            let op =
+                [Op::MulAdd, Op::Div, Op::Max, Op::Less, Op::Pick, Op::Exponent, Op::Significand, Op::Floor][at % 8];
+            let at = u32::try_from(at).expect("few");
+            code.push(inst(op, at - 1, at / 2, at / 3));
+        }
+        code.push(inst(Op::OrCall1(0), 59, 0, 0));
+        (3..60).for_each(|value| code.push(inst(Op::SumProduct, value, 60, 640 + 8 * value)));
+        code.push(inst(Op::StoreRow, 32 + 256, 60, 0));
+        let blocks = vec![Block { rows: Some(rows), code }];
+        Source { elem, arena: 2048, private: 0..0, columns: Vec::new(), functions: &[twice], blocks }
+    }
+
+    #[test]
+    fn loops_take_the_longest_vectors_and_all_else_the_usual_ones() {
+        for (elem, rows) in [(Elem::F32, 77), (Elem::F64, 77), (Elem::F32, 256), (Elem::F64, 5), (Elem::F64, 33)] {
+            for cpu in [Cpu::Avx2, Cpu::Avx512] {
+                let code = compile_for(cpu, &source(elem, rows)).expect("it keeps the rules");
+                let code: Vec<_> = Decoder::new(64, code.bytes(), 0).iter().collect();
+                assert!(code.iter().all(|inst| !inst.is_invalid()));
+                let long = |inst: &&iced_x86::Instruction| {
+                    (0..inst.op_count()).any(|k| (Register::ZMM0..=Register::ZMM31).contains(&inst.op_register(k)))
+                };
+                let longs = code.iter().filter(long).count();
+                let high = code.iter().any(|inst| inst.op0_register() == Register::ZMM31);
+                // Five rows fit in no long vector.
+                let expected = cpu == Cpu::Avx512 && rows >= 16;
+                assert_eq!((longs > 100, high), (expected, expected), "{elem:?} {rows} {cpu:?}");
+                let usual = code.iter().any(|inst| (Register::YMM0..=Register::YMM15).contains(&inst.op0_register()));
+                assert!(usual, "{elem:?} {rows} {cpu:?}");
+                let loops = code.iter().filter(|inst| inst.mnemonic() == Mnemonic::Jb).count();
+                assert_eq!(loops, usize::from(rows >= 16));
+            }
+        }
     }
 }

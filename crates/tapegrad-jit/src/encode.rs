@@ -1,7 +1,10 @@
-//! The encoder: the few dozen VEX instructions that generated code consists of, and a handful of scalar ones.
+//! The encoder: the few dozen vector instructions that generated code consists of, and a handful of scalar ones. Those of 512 bits
+//! are in [`wide`].
 //!
 //! Source of the encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2. The tests decode every
 //! form with an independent disassembler.
+
+mod wide;
 
 /// Where an operand in memory is: `[base + disp]`, or `[base + ROW + disp]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(crate) struct Mem {
 pub(crate) enum Rm {
     Reg(u8),
     Mem(Mem),
+    /// One number in memory, for all lanes. Vectors of 512 bits only.
+    Each(Mem),
 }
 
 /// The prefix that tells packed from scalar, single from double.
@@ -35,14 +40,23 @@ pub(crate) enum Map {
     M0F3A = 3,
 }
 
-/// One VEX instruction without its operands.
+/// How long a vector is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// 128 bits, of which instructions for single numbers look at the first.
+    W128 = 0,
+    W256 = 1,
+    W512 = 2,
+}
+
+/// One vector instruction without its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vex {
     pub(crate) prefix: Prefix,
     pub(crate) map: Map,
     pub(crate) opcode: u8,
     pub(crate) wide: bool,
-    pub(crate) bits256: bool,
+    pub(crate) width: Width,
 }
 
 /// General registers, by number.
@@ -104,7 +118,7 @@ impl Bytes {
                 self.push((0xC0 | reg | (r & 7)).into(), 1);
                 return None;
             }
-            Rm::Mem(m) => m,
+            Rm::Mem(m) | Rm::Each(m) => m,
         };
         let short = i8::try_from(m.disp).ok();
         let mode = if short.is_some() { 0x40 } else { 0x80 };
@@ -164,7 +178,7 @@ impl Assembler {
     /// eight bytes at most, written at once.
     #[inline]
     pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
-        let short = v.map == Map::M0F && !v.wide && imm.is_none();
+        let short = v.map == Map::M0F && !v.wide && imm.is_none() && v.width != Width::W512;
         let low = u64::from((reg & 7) << 3);
         let (operand, len) = match rm {
             Rm::Reg(r @ 0..8) if short => (0xC0 | low | u64::from(r), 4),
@@ -178,19 +192,22 @@ impl Assembler {
             }
             _ => return self.any_vex(v, reg, second, rm, imm),
         };
-        let second = (u8::from(reg < 8) << 7) | ((!second & 15) << 3) | (u8::from(v.bits256) << 2) | v.prefix as u8;
+        let second = (u8::from(reg < 8) << 7) | ((!second & 15) << 3) | ((v.width as u8) << 2) | v.prefix as u8;
         let word = 0xC5 | (u64::from(second) << 8) | (u64::from(v.opcode) << 16) | (operand << 24);
         self.append(Bytes { word, len });
     }
 
     /// The same for all of them.
     fn any_vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+        if v.width == Width::W512 {
+            return self.wide(v, reg, second, rm, imm, 0);
+        }
         let (x, b) = match rm {
             Rm::Reg(r) => (false, r >= 8),
-            Rm::Mem(m) => (m.index.is_some_and(|i| i >= 8), m.base >= 8),
+            Rm::Mem(m) | Rm::Each(m) => (m.index.is_some_and(|i| i >= 8), m.base >= 8),
         };
         let not = |bit: bool, at: u32| u8::from(!bit) << at;
-        let tail = ((!second & 15) << 3) | (u8::from(v.bits256) << 2) | v.prefix as u8;
+        let tail = ((!second & 15) << 3) | ((v.width as u8) << 2) | v.prefix as u8;
         let mut inst = Bytes::default();
         if v.map == Map::M0F && !v.wide && !x && !b {
             inst.push(u32::from_le_bytes([0xC5, not(reg >= 8, 7) | tail, v.opcode, 0]).into(), 3);
@@ -251,7 +268,7 @@ impl Assembler {
 
     /// Moves the 64 bits of a general register to the lowest of a vector register.
     pub(crate) fn move_to_vector(&mut self, to: u8, from: u8) {
-        let v = Vex { prefix: Prefix::P66, map: Map::M0F, opcode: 0x6E, wide: true, bits256: false };
+        let v = Vex { prefix: Prefix::P66, map: Map::M0F, opcode: 0x6E, wide: true, width: Width::W128 };
         self.vex(v, to, 0, Rm::Reg(from), None);
     }
 
@@ -387,8 +404,9 @@ mod tests {
             operands.extend(bases.clone().flat_map(|base| [address(base, None, disp), address(base, Some(9), disp)]));
         }
         let mut compared = 0;
-        for (map, wide, bits256) in [(Map::M0F, false, true), (Map::M0F, true, false), (Map::M0F38, false, false)] {
-            let v = Vex { prefix: Prefix::F2, map, opcode: 0x59, wide, bits256 };
+        let forms = [(Map::M0F, false, Width::W256), (Map::M0F, true, Width::W128), (Map::M0F38, false, Width::W128)];
+        for (map, wide, width) in forms {
+            let v = Vex { prefix: Prefix::F2, map, opcode: 0x59, wide, width };
             for (reg, second, imm) in [(0, 15, None), (7, 0, None), (8, 3, None), (15, 8, None), (1, 1, Some(0x11))] {
                 for &rm in &operands {
                     let (mut quick, mut general) = (Assembler::default(), Assembler::default());

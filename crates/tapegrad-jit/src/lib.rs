@@ -11,7 +11,8 @@
 //!
 //! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose
 //! interpretation would cost more than its arithmetic, for networks of a few hundred weights above all. It compiles for
-//! x86-64 CPUs with AVX2 and FMA, found out at run time; elsewhere [`compile`] says so and the engine interprets.
+//! x86-64 CPUs with AVX2 and FMA, found out at run time; elsewhere [`compile`] says so and the engine interprets. Loops over rows and
+//! over elements take vectors of 512 bits where the CPU has AVX-512; numbers computed row by row have the same bits either way.
 //!
 //! ```
 //! use tapegrad_jit::{compile, Block, Elem, Inst, Op, Source};
@@ -41,6 +42,8 @@ mod bound;
 mod code;
 #[cfg(target_arch = "x86_64")]
 mod compile;
+#[cfg(target_arch = "x86_64")]
+mod cpu;
 #[cfg(target_arch = "x86_64")]
 mod elsewhere;
 #[cfg(target_arch = "x86_64")]
@@ -76,7 +79,9 @@ pub use bound::Bound;
 #[cfg(target_arch = "x86_64")]
 pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
-pub use compile::{CompileError, compile, supported};
+pub use compile::{CompileError, compile};
+#[cfg(target_arch = "x86_64")]
+pub use cpu::supported;
 #[cfg(target_arch = "x86_64")]
 pub use elsewhere::{Column, Elsewhere};
 pub use ir::{

@@ -183,8 +183,8 @@ pub(crate) struct Rows {
     pub(crate) looped: bool,
     /// How many lanes of the last vector are rows.
     pub(crate) last: usize,
-    /// Whether sums go on in scratch memory (code that runs more than once), or are values.
-    pub(crate) sums_in_scratch: bool,
+    /// If sums go on in scratch memory (code that runs more than once), and are no values: the bytes from one to the next.
+    pub(crate) sums_apart: Option<usize>,
 }
 
 /// A block expanded.
@@ -201,6 +201,11 @@ pub(crate) struct Expander<'a> {
     memory: HashMap<Place, V>,
     /// For each 0-or-1 value, the mask it was made from.
     masks: HashMap<V, V>,
+}
+
+/// Where a sum goes on in scratch memory.
+fn sum_place(bytes: usize) -> Place {
+    Place::Scratch(i32::try_from(bytes).expect("few sums"))
 }
 
 /// The bits of a number in an element type.
@@ -401,8 +406,8 @@ impl<'a> Expander<'a> {
         let mut masked: HashMap<V, V> = HashMap::new();
         for inst in code {
             if matches!(inst.op, Op::Sum | Op::SumProduct) {
-                let acc = Place::Scratch(i32::try_from(sums.len() * Pool::BYTES).expect("few sums"));
-                let mut total = rows.sums_in_scratch.then(|| self.push(Micro::Mem(acc)));
+                let acc = rows.sums_apart.map(|apart| sum_place(sums.len() * apart));
+                let mut total = acc.map(|acc| self.push(Micro::Mem(acc)));
                 for (u, values) in values.iter().enumerate() {
                     let mut term = |s: &mut Self, value: u32| {
                         let v = values[value as usize];
@@ -434,8 +439,8 @@ impl<'a> Expander<'a> {
                     total = self.two(Kind::And, total, total);
                 }
                 sums.push(total);
-                if rows.sums_in_scratch {
-                    self.push(Micro::Store { to: acc, value: total });
+                if let Some(to) = acc {
+                    self.push(Micro::Store { to, value: total });
                 }
                 values.iter_mut().for_each(|v| v.push(0));
                 continue;
@@ -458,7 +463,7 @@ impl<'a> Expander<'a> {
                 values.push(value);
             }
         }
-        if rows.sums_in_scratch {
+        if rows.sums_apart.is_some() {
             sums.clear();
         }
         Expanded { code: self.code, sums }
@@ -498,11 +503,19 @@ impl<'a> Expander<'a> {
         self.two(Kind::Add, low, high)
     }
 
-    /// Sums that stand in scratch memory, as values.
-    pub(crate) fn scratch_sums(count: usize) -> (Vec<Micro>, Vec<V>) {
-        let place = |i: usize| Place::Scratch(i32::try_from(i * Pool::BYTES).expect("few sums"));
-        let code = (0..count).map(|i| Micro::Mem(place(i))).collect();
-        (code, (0..count).map(|i| V::try_from(i).expect("few sums")).collect())
+    /// Sums that stand in scratch memory, so many bytes apart, as values; of longer vectors the two halves are added up.
+    pub(crate) fn scratch_sums(mut self, count: usize, apart: usize) -> Expanded {
+        let sum = |i: usize| {
+            let half = |s: &mut Self, from: usize| s.push(Micro::Mem(sum_place(i * apart + from)));
+            let lower = half(&mut self, 0);
+            if apart == Pool::BYTES {
+                return lower;
+            }
+            let upper = half(&mut self, Pool::BYTES);
+            self.two(Kind::Add, lower, upper)
+        };
+        let sums = (0..count).map(sum).collect();
+        Expanded { code: self.code, sums }
     }
 
     fn literal(&mut self, inst: &Inst) -> V {

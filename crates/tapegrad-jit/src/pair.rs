@@ -356,7 +356,8 @@ impl Writer<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::compile::{compile, supported};
+    use crate::compile::compile;
+    use crate::cpu::supported;
     use crate::ir::{Block, Inst, Op, Source};
 
     const SHAPE: Shape = Shape { elem: Elem::F64, lanes: 1 };

@@ -13,9 +13,10 @@
 
 use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::{Line, Number, lines};
-use crate::compile::{CompileError, supported};
+use crate::compile::CompileError;
+use crate::cpu::Cpu;
 use crate::encode::{Assembler, Jump, R8, R9, R11, RAX, RCX, RDI, RDX, RSI};
-use crate::ir::{Elem, LANES, PassSource, SIDE_BY_SIDE};
+use crate::ir::{CYCLE_UNIT, Elem, LANES, PassSource, SIDE_BY_SIDE};
 use crate::memory::Memory;
 use crate::micro::{Expander, Pool, Rows, Shape};
 use crate::slow::Slow;
@@ -72,17 +73,19 @@ type Entry = unsafe extern "sysv64" fn(
 /// # Errors
 /// If the CPU is not supported, a pass breaks a rule, or there is no memory.
 pub fn compile_passes(elem: Elem, sources: &[PassSource]) -> Result<Passes, CompileError> {
-    if !supported() {
-        return Err(CompileError::Unsupported);
-    }
+    compile_passes_for(Cpu::get().ok_or(CompileError::Unsupported)?, elem, sources)
+}
+
+/// Compiles passes for a CPU that need not be this one.
+fn compile_passes_for(cpu: Cpu, elem: Elem, sources: &[PassSource]) -> Result<Passes, CompileError> {
     let (mut asm, mut pool) = (Assembler::default(), Pool::default());
     let mut entries = Vec::with_capacity(sources.len());
     for source in sources {
         verify_pass(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();
         let spills = match source.line {
-            None => function(elem, source, &mut asm, &mut pool),
-            Some(line) => lines_function(elem, source, line, &mut asm, &mut pool),
+            None => function(cpu, elem, source, &mut asm, &mut pool),
+            Some(line) => lines_function(cpu, elem, source, line, &mut asm, &mut pool),
         };
         let bytes = usize::try_from(spills).expect("grows from zero");
         entries.push(Compiled {
@@ -108,31 +111,29 @@ const AROUND: Surroundings<'_> = Surroundings {
     columns: &[],
 };
 
-/// How many vectors a turn of a loop handles.
-fn side_by_side(source: &PassSource) -> usize {
-    match source.code.len() {
+/// How many vectors a turn of a loop handles: no more than a cycle has room for.
+fn side_by_side(source: &PassSource, shape: Shape) -> usize {
+    let side = match source.code.len() {
         short if short <= FOUR_TIMES => SIDE_BY_SIDE,
         longer if longer <= TWICE => 2,
         _ => 1,
-    }
-}
-
-/// The widest vectors.
-fn widest(elem: Elem) -> Shape {
-    Shape { elem, lanes: if elem == Elem::F32 { 8 } else { 4 } }
+    };
+    side.min(CYCLE_UNIT / shape.lanes)
 }
 
 /// Appends the function of one pass over lines of so many elements; tells how many bytes of temporary memory it needs.
-fn lines_function(elem: Elem, source: &PassSource, line: usize, asm: &mut Assembler, pool: &mut Pool) -> i32 {
-    let shape = widest(elem);
+fn lines_function(cpu: Cpu, elem: Elem, source: &PassSource, line: usize, asm: &mut Assembler, pool: &mut Pool) -> i32 {
+    // No line is shorter than a vector.
+    let lanes = if line < cpu.lanes(elem) { Cpu::Avx2.lanes(elem) } else { cpu.lanes(elem) };
+    let shape = Shape { elem, lanes };
     let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
-    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
+    let temporary = bytes(source.temporary.next_multiple_of(shape.slot() / elem.bytes()));
     let (vectors, rest) = (line / shape.lanes, line % shape.lanes);
-    let side = side_by_side(source).min(vectors);
+    let side = side_by_side(source, shape).min(vectors);
     let (turns, left) = (vectors / side, vectors % side);
     let mut used = temporary;
     let mut body = |vectors: usize, asm: &mut Assembler| {
-        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_in_scratch: false };
+        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_apart: None };
         let code = Expander::new(shape, pool).rows(&source.code, rows).code;
         used = used.max(emit(&code, shape, AROUND, temporary, &mut Slow::default(), asm));
     };
@@ -166,20 +167,23 @@ fn lines_function(elem: Elem, source: &PassSource, line: usize, asm: &mut Assemb
 }
 
 /// Appends the function of one pass; tells how many bytes of temporary memory it needs.
-fn function(elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
-    let shape = widest(elem);
+fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool: &mut Pool) -> i32 {
+    let (shape, usual) = (Shape { elem, lanes: cpu.lanes(elem) }, Shape { elem, lanes: Cpu::Avx2.lanes(elem) });
     let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
-    let temporary = bytes(source.temporary.next_multiple_of(Pool::BYTES / elem.bytes()));
-    let side = side_by_side(source);
+    let temporary = bytes(source.temporary.next_multiple_of(shape.slot() / elem.bytes()));
+    let side = side_by_side(source, shape);
     asm.zero(R9);
     asm.zero(R11);
     let mut used = temporary;
-    for vectors in if side > 1 { vec![side, 1] } else { vec![1] } {
+    // Several vectors at a time, then one; the padding behind the last element is no longer than a vector of the usual ones.
+    let mut turns = vec![(side, shape), (1, shape), (1, usual)];
+    turns.dedup();
+    for (index, &(vectors, shape)) in turns.iter().enumerate() {
         let step = bytes(vectors * shape.lanes);
-        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_in_scratch: false };
+        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_apart: None };
         let body = Expander::new(shape, pool).rows(&source.code, rows).code;
-        // Several vectors at a time must be whole, the last one need not be.
-        let whole = if vectors > 1 { step } else { 1 };
+        // All vectors must be whole, but for the last one.
+        let whole = if index + 1 < turns.len() { step } else { 1 };
         asm.add_imm(R8, -whole);
         asm.cmp(RCX, R8);
         let skip = asm.jump_forward(Jump::Greater);

@@ -1,12 +1,31 @@
 //! Instruction selection: the encoding of each micro-operation in each shape.
 
-use crate::encode::{Map, Prefix, Vex};
+use crate::encode::{Map, Prefix, Vex, Width};
 use crate::ir::Elem;
-use crate::micro::{Kind, Shape};
+use crate::micro::{Kind, Pool, Shape};
 
 impl Shape {
-    fn bits256(self) -> bool {
-        self.lanes * self.elem.bytes() == 32
+    /// Bytes of a vector, or of a single number.
+    pub(crate) fn bytes(self) -> usize {
+        self.lanes * self.elem.bytes()
+    }
+
+    pub(crate) fn width(self) -> Width {
+        match self.bytes() {
+            64 => Width::W512,
+            32 => Width::W256,
+            _ => Width::W128,
+        }
+    }
+
+    /// How many registers there are.
+    pub(crate) fn registers(self) -> usize {
+        if self.width() == Width::W512 { 32 } else { 16 }
+    }
+
+    /// Bytes from one vector in scratch memory to the next: whole registers, whatever the lanes.
+    pub(crate) fn slot(self) -> usize {
+        self.bytes().max(Pool::BYTES)
     }
 
     /// The prefix of an arithmetic instruction.
@@ -25,7 +44,9 @@ impl Shape {
     }
 
     fn vex(self, prefix: Prefix, map: Map, opcode: u8) -> Vex {
-        Vex { prefix, map, opcode, wide: false, bits256: self.bits256() }
+        // The longer prefix tells elements apart by a bit of its own.
+        let wide = self.width() == Width::W512 && self.elem == Elem::F64;
+        Vex { prefix, map, opcode, wide, width: self.width() }
     }
 
     pub(crate) fn load(self) -> Vex {
@@ -51,7 +72,7 @@ impl Shape {
 
     /// Compares two numbers; the flags are the result.
     pub(crate) fn compare_flags(self) -> Vex {
-        Vex { bits256: false, ..self.vex(self.packed(), Map::M0F, 0x2E) }
+        Vex { width: Width::W128, ..self.vex(self.packed(), Map::M0F, 0x2E) }
     }
 
     /// The signs of all lanes as the low bits of a general register.
@@ -61,11 +82,11 @@ impl Shape {
 
     /// One number into all lanes.
     pub(crate) fn broadcast(self) -> Vex {
-        match (self.lanes, self.elem, self.bits256()) {
+        match (self.lanes, self.elem, self.width()) {
             (1, ..) => self.load(),
             (_, Elem::F32, _) => self.vex(Prefix::P66, Map::M0F38, 0x18),
-            (_, Elem::F64, true) => self.vex(Prefix::P66, Map::M0F38, 0x19),
-            (_, Elem::F64, false) => self.vex(Prefix::F2, Map::M0F, 0x12),
+            (_, Elem::F64, Width::W128) => self.vex(Prefix::F2, Map::M0F, 0x12),
+            (_, Elem::F64, _) => self.vex(Prefix::P66, Map::M0F38, 0x19),
         }
     }
 
@@ -97,6 +118,7 @@ impl Shape {
             Kind::UnpackLowPairs => self.vex(Prefix::P66, Map::M0F, 0x14),
             Kind::UnpackHighPairs => self.vex(Prefix::P66, Map::M0F, 0x15),
             Kind::Lower | Kind::Upper => self.vex(Prefix::P66, Map::M0F3A, 0x06),
+            Kind::Blend if self.width() == Width::W512 => self.vex(Prefix::P66, Map::M0F38, 0x65),
             Kind::Blend => self.vex(Prefix::P66, Map::M0F3A, if double { 0x4B } else { 0x4A }),
             Kind::Round => {
                 let opcode = 0x08 | u8::from(double) | if self.lanes == 1 { 2 } else { 0 };

@@ -20,7 +20,8 @@ mod pack;
 mod translate;
 
 use crate::code::Number;
-use crate::compile::{CompileError, supported};
+use crate::compile::CompileError;
+use crate::cpu::supported;
 use crate::encode::Assembler;
 use crate::ir::{Effort, ScalarSource};
 use crate::memory::Memory;

@@ -368,7 +368,7 @@ impl Translator<'_> {
             match self.operand(a) {
                 Rm::Reg(0) => {}
                 Rm::Reg(register) => self.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
-                Rm::Mem(_) => self.load(0, a),
+                Rm::Mem(_) | Rm::Each(_) => self.load(0, a),
             }
         } else {
             self.write_back();

@@ -15,7 +15,7 @@ use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
 use super::rows::Row;
 use super::turns::Stretch;
 use super::units::{Numbers, Reads, Unit, computed_by};
-use crate::encode::{Assembler, Map, Mem, Prefix, RAX, Rm, Vex};
+use crate::encode::{Assembler, Map, Mem, Prefix, RAX, Rm, Vex, Width};
 use crate::ir::Elem;
 use crate::micro::{Kind, Shape};
 use crate::scalars::near::Near;
@@ -36,14 +36,14 @@ const SCALAR: Shape = Shape { elem: Elem::F64, lanes: 1 };
 const VECTOR: Shape = Shape { elem: Elem::F64, lanes: LANES };
 const BYTES: i32 = 8;
 
-const fn vex(map: Map, opcode: u8, bits256: bool) -> Vex {
-    Vex { prefix: Prefix::P66, map, opcode, wide: false, bits256 }
+const fn vex(map: Map, opcode: u8, width: Width) -> Vex {
+    Vex { prefix: Prefix::P66, map, opcode, wide: false, width }
 }
 /// The upper number of a register's lower half, written; the upper half, taken out.
-const STORE_HIGH: Vex = vex(Map::M0F, 0x17, false);
-const EXTRACT_HALF: Vex = vex(Map::M0F3A, 0x19, true);
+const STORE_HIGH: Vex = vex(Map::M0F, 0x17, Width::W128);
+const EXTRACT_HALF: Vex = vex(Map::M0F3A, 0x19, Width::W256);
 /// Numbers in another order; here backwards.
-const PERMUTE: Vex = Vex { wide: true, ..vex(Map::M0F3A, 0x01, true) };
+const PERMUTE: Vex = Vex { wide: true, ..vex(Map::M0F3A, 0x01, Width::W256) };
 const BACKWARDS: u8 = 0b00_01_10_11;
 
 /// Whose a slot is.
@@ -184,7 +184,7 @@ impl<'a> Emitter<'a> {
             let from = self.number(id);
             let register = match from {
                 Rm::Reg(register) => register,
-                Rm::Mem(_) => {
+                Rm::Mem(_) | Rm::Each(_) => {
                     self.vex(SCALAR.load(), BETWEEN, 0, from, None);
                     BETWEEN
                 }

@@ -40,7 +40,7 @@ impl Emitter<'_> {
                     Unit::Single(id) => {
                         let register = match self.number(self.region.nodes[id as usize].args[k]) {
                             Rm::Reg(register) => register,
-                            from @ Rm::Mem(_) => {
+                            from @ (Rm::Mem(_) | Rm::Each(_)) => {
                                 self.vex(SCALAR.load(), BETWEEN, 0, from, None);
                                 BETWEEN
                             }

@@ -1,22 +1,22 @@
 //! Where units are: in registers, in slots, brought together from single numbers.
 
 use super::{BETWEEN, Emitter, NONE, Owner, REGISTERS, SCALAR, State, VECTOR, vex};
-use crate::encode::{Map, Rm, Vex};
+use crate::encode::{Map, Rm, Vex, Width};
 use crate::scalars::pack::groups::{LANES, in_place, shift};
 use crate::scalars::pack::region::{NOWHERE, PLACE, Val};
 use crate::scalars::pack::units::{Reads, Unit};
 
 /// The upper number of a register's lower half, read.
-const LOAD_HIGH: Vex = vex(Map::M0F, 0x16, false);
+const LOAD_HIGH: Vex = vex(Map::M0F, 0x16, Width::W128);
 /// Halves of a register: put in, the upper of one with the lower of another.
-const INSERT_HALF: Vex = vex(Map::M0F3A, 0x18, true);
-const HALVES: Vex = vex(Map::M0F3A, 0x06, true);
+const INSERT_HALF: Vex = vex(Map::M0F3A, 0x18, Width::W256);
+const HALVES: Vex = vex(Map::M0F3A, 0x06, Width::W256);
 const UPPER_THEN_LOWER: u8 = 0x21;
 /// From each half of both operands one number; here the upper, then the lower.
-const ONE_OF_EACH: Vex = vex(Map::M0F, 0xC6, true);
+const ONE_OF_EACH: Vex = vex(Map::M0F, 0xC6, Width::W256);
 const UPPER_AND_LOWER: u8 = 0b0101;
 /// Lanes of one operand or the other, by a bit for each.
-const BLEND: Vex = vex(Map::M0F3A, 0x0D, true);
+const BLEND: Vex = vex(Map::M0F3A, 0x0D, Width::W256);
 
 impl Emitter<'_> {
     /// A slot for a unit.
@@ -131,7 +131,7 @@ impl Emitter<'_> {
     pub(super) fn in_register(&mut self, value: Val, pinned: u16) -> u8 {
         match self.number(value) {
             Rm::Reg(register) => register,
-            memory @ Rm::Mem(_) => {
+            memory @ (Rm::Mem(_) | Rm::Each(_)) => {
                 let register = self.take(pinned);
                 self.vex(SCALAR.load(), register, 0, memory, None);
                 // A single number may be read again; of a pack this is one of four.
@@ -238,7 +238,7 @@ impl Emitter<'_> {
                         let unit = self.holds[register as usize];
                         self.place(self.state[unit as usize].slot)
                     }
-                    memory @ Rm::Mem(_) => memory,
+                    memory @ (Rm::Mem(_) | Rm::Each(_)) => memory,
                 }
             });
             let register = self.take(pinned);

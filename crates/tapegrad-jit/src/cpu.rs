@@ -1,0 +1,36 @@
+//! What the CPU can do, found out at run time.
+
+use crate::ir::Elem;
+use std::arch::is_x86_feature_detected;
+
+/// Whether this CPU can run what is compiled here.
+#[must_use]
+pub fn supported() -> bool {
+    Cpu::get().is_some()
+}
+
+/// The instructions that code may consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cpu {
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512F and AVX-512DQ besides: loops over rows and elements take vectors twice as long.
+    Avx512,
+}
+
+impl Cpu {
+    /// This one's; nothing if it cannot run any of what is compiled here.
+    pub(crate) fn get() -> Option<Cpu> {
+        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+            return None;
+        }
+        let long = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+        Some(if long { Cpu::Avx512 } else { Cpu::Avx2 })
+    }
+
+    /// Lanes of the longest vectors.
+    pub(crate) fn lanes(self, elem: Elem) -> usize {
+        let bytes = if self == Cpu::Avx512 { 64 } else { 32 };
+        bytes / elem.bytes()
+    }
+}
