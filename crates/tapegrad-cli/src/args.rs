@@ -2,6 +2,7 @@
 
 use crate::model::Activation;
 use crate::table::Task;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,11 +24,14 @@ impl Cli {
     ///
     /// If they cannot be understood, or ask for help or the version: what is then to be printed.
     pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let cli = Cli::try_parse_from(arguments)?;
-        match &cli.command {
-            Some(Command::Grad(args)) if args.is_short_help() => Cli::try_parse_from(["tapegrad", "grad", "--help"]),
-            _ => Ok(cli),
-        }
+        let parsed = Cli::try_parse_from(arguments);
+        let asks_for_help = match &parsed {
+            Ok(Cli { command: Some(Command::Grad(args)) }) => args.is_short_help(),
+            // All other commands know the flag.
+            Err(error) => error.get(ContextKind::InvalidArg) == Some(&ContextValue::String("-h".to_owned())),
+            Ok(_) => false,
+        };
+        if asks_for_help { Cli::try_parse_from(["tapegrad", "grad", "--help"]) } else { parsed }
     }
 }
 
@@ -372,7 +376,8 @@ mod tests {
         assert_eq!(grad(&["--json", "-h", "h=1"]).formula, "-h");
         assert_eq!(grad(&["-h", "--map", "points.csv"]).formula, "-h");
         assert_eq!(grad(&["--", "-h", "h=1"]).formula, "-h");
-        for command in [&["-h"][..], &["grad", "-h"], &["grad", "--json", "-h"], &["grad", "-h", "--help"]] {
+        let after = ["grad", "x^2", "x=1", "-h"];
+        for command in [&["-h"][..], &["grad", "-h"], &["grad", "--json", "-h"], &["grad", "-h", "--help"], &after] {
             let error = parse(command).unwrap_err();
             assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{command:?}");
         }

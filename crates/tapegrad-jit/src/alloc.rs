@@ -508,8 +508,9 @@ impl Allocator<'_> {
             registers[0] = copy;
         }
         let result = registers[0];
-        // Single numbers need no register for the answer.
-        let free = if self.shape.lanes == 1 { result } else { self.take() };
+        // A vector register for the answer is needed where it goes neither to the flags nor to a mask.
+        let in_flags = self.shape.lanes == 1 || self.shape.width() == Width::W512;
+        let free = if in_flags { result } else { self.take() };
         let condition = self.asm.any_nan(self.shape, result, free);
         let function = self.around.functions[op.function().expect("it names one")];
         self.slow.detour(self.asm, condition, Detour { shape: self.shape, op, function, registers });

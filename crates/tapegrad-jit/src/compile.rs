@@ -218,6 +218,7 @@ impl Compiler {
     fn rows(&mut self, block: &Block, rows: usize, following: &mut VecDeque<&Block>) {
         let straight = self.straight(block, rows);
         let lanes = lanes(self.elem, rows).min(self.written);
+        let looped = self.looped(block, rows, lanes);
         if block.sums().next().is_some() {
             self.written = lanes;
         }
@@ -226,7 +227,7 @@ impl Compiler {
             self.reduce(expanded, shape, block, 0, following);
             return;
         }
-        let (shape, looped, side) = (self.shape(lanes), self.looped(block, rows, lanes), side_by_side(block));
+        let (shape, side) = (self.shape(lanes), side_by_side(block));
         let sums = block.sums().count();
         let apart = looped.slot();
         let scratch = i32::try_from(sums * apart).expect("a program has fewer than 2^25 sums");
@@ -261,11 +262,11 @@ impl Compiler {
         }
     }
 
-    /// The vectors of a loop over rows: the longest that the CPU has, if a turn of them is not more than all rows, and the rows are not
-    /// in shorter ones for the sake of sums just written.
+    /// The vectors of a loop over rows: the longest that the CPU has, if a turn of them is not more than all rows, and no sums have been
+    /// written that it might read.
     fn looped(&self, block: &Block, rows: usize, lanes: usize) -> Shape {
         let longest = self.cpu.lanes(self.elem);
-        let usual = lanes == Cpu::Avx2.lanes(self.elem);
+        let usual = lanes == Cpu::Avx2.lanes(self.elem) && self.written == usize::MAX;
         let enough = rows >= (side_by_side(block) * lanes).next_multiple_of(longest);
         self.shape(if usual && enough { longest } else { lanes })
     }

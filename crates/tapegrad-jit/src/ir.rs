@@ -205,8 +205,8 @@ pub struct Block {
     pub code: Vec<Inst>,
 }
 
-/// The most rows that stand side by side. Row blocks may read, and write, up to this many rows minus one beyond the last:
-/// rows there are padding.
+/// Row blocks may read, and write, up to this many rows minus one beyond the last: rows there are padding. The vectors of what is left over
+/// behind whole turns of a loop are no longer.
 pub const LANES: usize = 8;
 
 impl Block {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   [two or four vectors at a time ┄┄┄┄┄┄┄┄┄┄┄]  loop
-//!                                     [one ┄┄]  loop; the last vector may reach into the padding
+//!                                     [one ┄┄]  loop; the last vector may reach into the padding, so it is none of the long ones of
+//!                                               AVX-512, which have a loop of their own before
 //! ```
 //!
 //! Where the elements are lines, such as the rows of a matrix with one number for each row, a loop over lines goes around straight
@@ -253,5 +254,52 @@ impl Passes {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.memory.bytes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ir::{Inst, Op};
+    use iced_x86::{Decoder, Mnemonic, Register};
+
+    /// 2·a + b·c of a tensor, of temporary memory, and of a number for all or for each line.
+    fn source(elements: usize, line: Option<usize>, cycle: bool) -> PassSource {
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let code = vec![
+            inst(Op::Row, 64, 0, 0),
+            inst(Op::Temporary, 0, 0, 0),
+            inst(if line.is_some() { Op::Each } else { Op::Scalar }, 3, 0, 0),
+            inst(Op::MulAdd, 1, 2, 0),
+            inst(Op::Max, 3, 2, 0),
+            inst(Op::StoreRow, 2048, 4, 0),
+        ];
+        let window = if cycle { CYCLE_UNIT } else { line.unwrap_or(elements) };
+        PassSource { arena: 4096, elements, temporary: 2048, window, cycle, line, code }
+    }
+
+    #[test]
+    fn long_vectors_are_where_the_cpu_has_them_and_as_many_elements_are_left() {
+        let of =
+            [(64, None, false), (96, None, true), (24, Some(8), false), (27, Some(9), false), (64, Some(16), false)];
+        for (elements, line, cycle) in of.into_iter().chain([(69, Some(23), false)]) {
+            for (cpu, elem) in [Cpu::Avx2, Cpu::Avx512].into_iter().flat_map(|cpu| [(cpu, Elem::F32), (cpu, Elem::F64)])
+            {
+                let passes = compile_passes_for(cpu, elem, &[source(elements, line, cycle)]).unwrap();
+                let code: Vec<_> = Decoder::new(64, passes.bytes(), 0).iter().collect();
+                let end = code.iter().position(|inst| inst.mnemonic() == Mnemonic::Ret).unwrap();
+                assert!(code[..end].iter().all(|inst| !inst.is_invalid()));
+                let stores = |first: Register, last: Register| {
+                    let stored = |inst: &&iced_x86::Instruction| (first..=last).contains(&inst.op1_register());
+                    code[..end].iter().filter(|inst| inst.op0_kind() == iced_x86::OpKind::Memory).filter(stored).count()
+                };
+                let (long, usual) = (stores(Register::ZMM0, Register::ZMM31), stores(Register::YMM0, Register::YMM15));
+                // A line is never shorter than its vectors, and what is left behind whole vectors reaches into no more than the padding.
+                let fits = line.is_none_or(|line| line >= cpu.lanes(elem));
+                assert_eq!(long > 0, cpu == Cpu::Avx512 && fits, "{elements} {line:?} {cycle} {cpu:?} {elem:?}");
+                assert_eq!(usual > 0, long == 0 || line.is_none(), "{elements} {line:?} {cycle} {cpu:?} {elem:?}");
+            }
+        }
     }
 }

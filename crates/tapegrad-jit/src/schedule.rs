@@ -47,7 +47,11 @@ fn cost(micro: &Micro) -> (usize, bool) {
 
 /// Which memory a place is in, and which bytes of it.
 pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
-    let vector = i32::try_from(shape.lanes * shape.elem.bytes()).expect("at most 32");
+    debug_assert!(
+        shape.bytes() <= 32,
+        "loops are written in the order of their code, and only they have longer vectors"
+    );
+    let vector = i32::try_from(shape.bytes()).expect("at most 32");
     let number = i32::try_from(shape.elem.bytes()).expect("4 or 8");
     match place {
         Place::Arena(d) => (0, d, d + vector),

@@ -38,8 +38,8 @@ impl Tape {
     ///
     /// # Errors
     /// If `output` is not a scalar, a variable is indices, a handle is not valid, or `output` is computed from an earlier derivative, taken of a
-    /// stable form that leaves a variable out; and if the derivative rule of an operation, or of one within the step of a scan, gives what it
-    /// should not.
+    /// stable form that leaves a variable out; and if the derivative rule of an operation, or of one within the step of a scan, fails or gives
+    /// what it should not.
     #[track_caller]
     pub fn try_grad(&self, output: Var, wrt: &[Var]) -> Result<Vec<Var>, RecordError> {
         let gradients = self.gradient("grad", output, wrt, Location::caller())?;

@@ -72,6 +72,13 @@ struct Inner {
 }
 
 impl RecordError {
+    /// What is wrong with the operands of an operation: for a rule that fails ([`Rule::Fallible`](crate::ir::Rule::Fallible)).
+    #[must_use]
+    #[track_caller]
+    pub fn of(op: &str, issue: Issue) -> Self {
+        Self::new(op, issue, Location::caller())
+    }
+
     pub(crate) fn new(op: impl Into<String>, issue: Issue, location: &'static Location<'static>) -> Self {
         RecordError(Box::new(Inner { op: op.into(), issue, operands: Vec::new(), location }))
     }

@@ -300,6 +300,15 @@ mod tests {
             written(&|asm| asm.compare(F64, 18, 3, Rm::Reg(30), 0x11)),
             ["vcmplt_oqpd k1,zmm3,zmm30", "vpmovm2q zmm18,k1"]
         );
+        let mem = Mem { base: 7, index: None, disp: 128 };
+        assert_eq!(
+            written(&|asm| asm.compare(F32, 18, 3, Rm::Mem(mem), 0)),
+            ["vcmpeqps k1,zmm3,[rdi+80h]", "vpmovm2d zmm18,k1"]
+        );
+        assert_eq!(
+            written(&|asm| asm.blend(F64, 5, 18, Rm::Each(mem), 17)),
+            ["vpmovq2m k1,zmm18", "vblendmpd zmm5{k1},zmm17,[rdi+80h]{1to8}"]
+        );
         assert_eq!(
             written(&|asm| asm.blend(F32, 5, 18, Rm::Reg(30), 7)),
             ["vpmovd2m k1,zmm18", "vblendmps zmm5{k1},zmm7,zmm30"]

@@ -6,7 +6,7 @@
 use super::fold;
 use crate::ir::leaf::CONST;
 use crate::ir::{Graph, Kernel, NodeId, OpDef, SiteMap};
-use crate::ops::{ADD, BROADCAST_TO, DIV, LN, LN_1P, MUL, NEG, POWF, POWI, RECIP, SUB};
+use crate::ops::{ADD, BROADCAST_TO, DIV, LN, LN_1P, MUL, NEG, POWF, POWI, RECIP, SUB, TAKE_ALONG_AXIS};
 
 /// What a node is to passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Kind {
             Kind::PRODUCT.when(op.is(&MUL)),
             Kind::SUM.when(among(&[&ADD, &SUB])),
             Kind::SINGLE.when(graph.shape(id).numel() == 1),
-            Kind::FORM.when(among(&[&LN, &LN_1P, &DIV, &RECIP, &POWI, &POWF])),
+            Kind::FORM.when(among(&[&LN, &LN_1P, &DIV, &RECIP, &POWI, &POWF, &TAKE_ALONG_AXIS])),
             Kind::IDEMPOTENT.when(among(&fold::IDEMPOTENT)),
             Kind::ALONE.when(among(&fold::ALONE) || among(&fold::SUMS)),
             Kind::LAYOUT.when(among(&fold::LAYOUT)),

@@ -8,7 +8,7 @@
 //!
 //! | pass | what it may change |
 //! |---|---|
-//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round |
+//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
 //! | `cse` | nothing: equal computations are done once |
 //! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |

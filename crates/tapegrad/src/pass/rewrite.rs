@@ -9,6 +9,7 @@
 //! [`Rewritten`].
 
 mod exponential;
+mod picked;
 mod power;
 mod softmax;
 
@@ -95,7 +96,7 @@ struct Rewriter<'a> {
 impl Rewriter<'_> {
     /// Applies the first rule that matches this node.
     fn apply(&mut self, id: NodeId) -> bool {
-        self.power(id) || self.exponential(id) || self.softmax(id)
+        self.power(id) || self.exponential(id) || self.softmax(id) || self.picked(id)
     }
 
     fn is_opaque(&self, id: NodeId) -> bool {

@@ -478,7 +478,10 @@ fn a_derivative_of_the_step_that_cannot_be_compiled_is_an_error() {
         assert_eq!((error.op(), error.kind()), ("scan", RecordErrorKind::Request), "{error}");
         assert_eq!((error.location().file(), error.location().line()), (file!(), line), "{error}");
         let text = error.to_string();
-        assert!(text.starts_with("scan: a derivative of the step cannot be compiled: a custom kernel takes "), "{text}");
+        assert!(
+            text.starts_with("scan: a derivative of the step cannot be compiled: a custom kernel takes "),
+            "{text}"
+        );
         assert!(text.contains("at most 8 operands, found 9 in many [2], recorded at "), "{text}");
         assert!(!text.contains("body.rs"), "the engine's lines say nothing to the user: {text}");
     }

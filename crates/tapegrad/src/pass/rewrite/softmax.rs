@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
 
 /// A sum of exponentials as found in a graph.
-struct ExpSum {
+pub(super) struct ExpSum {
     layout: Layout,
     sum: NodeId,
     exponent: NodeId,
@@ -67,7 +67,7 @@ impl Rewriter<'_> {
     }
 
     /// Reads a node as a sum of exponentials.
-    fn exp_sum(&self, mut id: NodeId) -> Option<ExpSum> {
+    pub(super) fn exp_sum(&self, mut id: NodeId) -> Option<ExpSum> {
         let mut layout = Layout::new();
         while layout.len() < 3
             && let Some((op, x)) = [&RESHAPE, &BROADCAST_TO].into_iter().find_map(|op| Some((op, self.unary(id, op)?)))

@@ -30,6 +30,11 @@ impl Update {
     }
 }
 
+/// Numbers that fill a line of the cache in either type: where the longest vectors begin, too, so that none lies in two lines.
+const LINE: usize = 16;
+/// Columns of at least so many rows begin there; of shorter ones the gaps would be a larger part.
+const LONG: usize = 16 * LANES;
+
 /// Memory being given out. Columns begin at whole vectors, and so does everything users reach where there are columns.
 #[derive(Clone, Copy)]
 pub(super) struct Arena {
@@ -46,7 +51,8 @@ impl Arena {
         if self.dense && len == 1 {
             return self.one();
         }
-        let start = self.end.next_multiple_of(LANES);
+        let unit = if len >= LONG { LINE } else { LANES };
+        let start = self.end.next_multiple_of(unit);
         self.end = start + len.next_multiple_of(LANES);
         self.live += len;
         start
