@@ -202,6 +202,7 @@ impl Assembler {
         if v.width == Width::W512 {
             return self.wide(v, reg, second, rm, imm, 0);
         }
+        debug_assert!(!matches!(rm, Rm::Each(_)), "only vectors of 512 bits read one number for all lanes");
         let (x, b) = match rm {
             Rm::Reg(r) => (false, r >= 8),
             Rm::Mem(m) | Rm::Each(m) => (m.index.is_some_and(|i| i >= 8), m.base >= 8),

@@ -71,7 +71,16 @@ fn scale(a: Var, p: Var, masked: bool) -> Option<Var> {
     }
 }
 
-/// What a rule recorded, if it is what it should be; `None` is zero.
+/// The error of a rule, which knows neither the line that asked for the derivative nor whose rule it is.
+fn failed(error: RecordError, seen: &Seen, tape: TapeKey, at: &'static Location<'static>) -> RecordError {
+    match with(tape, "grad", at, |r| r.graph.describe(seen.id)) {
+        Ok(operation) => error.in_derivative_of(&operation, at),
+        Err(dropped) => dropped,
+    }
+}
+
+/// What a rule recorded, checked; `None` is zero. A cotangent is of the type of operand `which`, a tangent of that of the result. A rule that
+/// does not keep to this, as one that forgets to sum over an axis along which it broadcasts, would spoil everything behind it.
 fn checked(
     what: &str,
     seen: &Seen,
@@ -83,33 +92,11 @@ fn checked(
     if found.as_scalar_const() == Some(0.0) {
         return Ok(None);
     }
-    check_shape(what, seen, tape, which, found, at)?;
-    Ok(Some(found))
-}
-
-/// The error of a rule, which knows neither the line that asked for the derivative nor whose rule it is.
-fn failed(error: RecordError, seen: &Seen, tape: TapeKey, at: &'static Location<'static>) -> RecordError {
-    match with(tape, "grad", at, |r| r.graph.describe(seen.id)) {
-        Ok(operation) => error.in_derivative_of(&operation, at),
-        Err(dropped) => dropped,
-    }
-}
-
-/// Checks what a rule recorded: a cotangent is of the type of operand `which`, a tangent of that of the result. A rule that does not keep to
-/// this, as one that forgets to sum over an axis along which it broadcasts, would spoil everything behind it.
-fn check_shape(
-    what: &str,
-    seen: &Seen,
-    tape: TapeKey,
-    which: Option<usize>,
-    found: Var,
-    at: &'static Location<'static>,
-) -> Result<(), RecordError> {
     let of = which.map_or(seen.id, |which| seen.inputs[which]);
     check_one_tape("grad", &["primal", what], &[Var::new(tape, of), found], at)?;
     let fits = found.with("grad", at, |r| r.graph.ty(found.id()) == r.graph.ty(of))?;
     if fits {
-        return Ok(());
+        return Ok(Some(found));
     }
     let found_ty = found.with("grad", at, |r| r.graph.ty(found.id()).clone())?;
     with(tape, "grad", at, |r| {
