@@ -1,6 +1,6 @@
 //! Where there is no code generator: the same names, and nothing that can be made.
 
-use crate::ir::{Effort, Elem, PassSource, ScalarSource, Source};
+use crate::ir::{Effort, Elem, LinesSource, PassSource, ScalarSource, Source};
 use crate::verify::Defect;
 use std::convert::Infallible;
 use std::fmt;
@@ -177,6 +177,40 @@ impl Passes {
 /// # Errors
 /// Always.
 pub fn compile_passes(_: Elem, _: &[PassSource]) -> Result<Passes, CompileError> {
+    Err(CompileError::Unsupported)
+}
+
+/// Compiled code over lines; none exists on this platform.
+#[derive(Debug)]
+pub enum Lines {}
+
+impl Lines {
+    /// Elements of temporary memory that a piece needs.
+    #[must_use]
+    pub fn temporary(&self, _: usize) -> usize {
+        match *self {}
+    }
+
+    /// The machine code.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+
+    /// Runs a piece.
+    ///
+    /// # Safety
+    /// There is nothing to run.
+    pub unsafe fn run<T: Number>(&self, _: usize, _: *mut T, _: *mut T, _: *const u32, _: std::ops::Range<usize>) {
+        match *self {}
+    }
+}
+
+/// Compiles nothing.
+///
+/// # Errors
+/// Always.
+pub fn compile_lines(_: Elem, _: &[LinesSource]) -> Result<Lines, CompileError> {
     Err(CompileError::Unsupported)
 }
 

@@ -25,6 +25,10 @@ pub(crate) struct Bases {
     pub(crate) line: u8,
     /// The table of where columns stand.
     pub(crate) table: u8,
+    /// Where held matrices would begin if they had all lines.
+    pub(crate) held: u8,
+    /// Where numbers of lines would begin if there were some of all lines.
+    pub(crate) numbers: u8,
 }
 
 /// What code finds where.
@@ -174,7 +178,10 @@ impl Allocator<'_> {
             Place::Splat(d) => (b.arena, None, d),
             Place::Scratch(d) => (b.scratch, None, d),
             Place::Temporary(d) => (b.scratch, Some(b.temporary), d),
-            Place::Each(d) => (b.arena, Some(b.line), d),
+            Place::Each(d) | Place::LineRow(d) => (b.arena, Some(b.line), d),
+            Place::Along(d) => (b.arena, Some(b.temporary), d),
+            Place::Held(d) => (b.held, Some(b.row), d),
+            Place::Number(d) | Place::NumberRow(d) => (b.numbers, Some(b.line), d),
             Place::Pool(d) => (b.pool, None, d),
         };
         Mem { base, index, disp }
@@ -193,9 +200,15 @@ impl Allocator<'_> {
     fn folds(&self, place: Place, kind: Kind) -> bool {
         match place {
             // Long vectors are given one number for all lanes by the instruction itself.
-            Place::Splat(_) | Place::Each(_) if self.shape.width() == Width::W512 => true,
-            Place::Splat(_) | Place::Each(_) => self.shape.lanes == 1 && !kind.is_whole(),
-            Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.lanes > 1 || !kind.is_whole(),
+            Place::Splat(_) | Place::Each(_) | Place::Number(_) if self.shape.width() == Width::W512 => true,
+            Place::Splat(_) | Place::Each(_) | Place::Number(_) => self.shape.lanes == 1 && !kind.is_whole(),
+            Place::Arena(_)
+            | Place::Row(_)
+            | Place::Temporary(_)
+            | Place::Along(_)
+            | Place::Held(_)
+            | Place::LineRow(_)
+            | Place::NumberRow(_) => self.shape.lanes > 1 || !kind.is_whole(),
             Place::Scratch(_) | Place::Pool(_) => true,
         }
     }
@@ -247,16 +260,26 @@ impl Allocator<'_> {
         let address = self.address(place);
         // A constant fills no more than the shorter vectors.
         match place {
-            Place::Splat(_) | Place::Each(_) | Place::Pool(_) if self.shape.width() == Width::W512 => Rm::Each(address),
+            Place::Splat(_) | Place::Each(_) | Place::Number(_) | Place::Pool(_)
+                if self.shape.width() == Width::W512 =>
+            {
+                Rm::Each(address)
+            }
             _ => Rm::Mem(address),
         }
     }
 
     fn load(&mut self, r: u8, place: Place) {
         let vex = match place {
-            Place::Splat(_) | Place::Each(_) => self.shape.broadcast(),
+            Place::Splat(_) | Place::Each(_) | Place::Number(_) => self.shape.broadcast(),
             Place::Pool(_) if self.shape.width() == Width::W512 => self.shape.broadcast(),
-            Place::Arena(_) | Place::Row(_) | Place::Temporary(_) => self.shape.load(),
+            Place::Arena(_)
+            | Place::Row(_)
+            | Place::Temporary(_)
+            | Place::Along(_)
+            | Place::Held(_)
+            | Place::LineRow(_)
+            | Place::NumberRow(_) => self.shape.load(),
             Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
         };
         let from = Rm::Mem(self.address(place));

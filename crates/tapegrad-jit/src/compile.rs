@@ -73,9 +73,29 @@ pub(crate) fn compile_for(cpu: Cpu, source: &Source) -> Result<Code, CompileErro
         pool: Pool::default(),
         // Called functions keep these registers, and may change all others.
         bases: if calls {
-            Bases { arena: RBX, scratch: RBP, pool: R14, row: R15, temporary: R9, line: R11, table: R13 }
+            Bases {
+                arena: RBX,
+                scratch: RBP,
+                pool: R14,
+                row: R15,
+                temporary: R9,
+                line: R11,
+                table: R13,
+                held: R9,
+                numbers: R9,
+            }
         } else {
-            Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11, table: R8 }
+            Bases {
+                arena: RDI,
+                scratch: RSI,
+                pool: RDX,
+                row: RCX,
+                temporary: R9,
+                line: R11,
+                table: R8,
+                held: R9,
+                numbers: R9,
+            }
         },
         columns: Vec::new(),
         scratch: i32::try_from(Pool::BYTES).expect("32"),

@@ -249,6 +249,19 @@ impl Assembler {
         self.bytes.extend([0x01, 0xC0 | ((from & 7) << 3) | (to & 7)]);
     }
 
+    /// `to -= from`
+    pub(crate) fn sub(&mut self, to: u8, from: u8) {
+        self.rex(from, to);
+        self.bytes.extend([0x29, 0xC0 | ((from & 7) << 3) | (to & 7)]);
+    }
+
+    /// `to = from * x`
+    pub(crate) fn mul_imm(&mut self, to: u8, from: u8, x: i32) {
+        self.rex(to, from);
+        self.bytes.extend([0x69, 0xC0 | ((to & 7) << 3) | (from & 7)]);
+        self.imm32(x);
+    }
+
     fn address(&mut self, opcode: u8, to: u8, m: Mem) {
         let index = m.index.is_some_and(|i| i >= 8);
         let mut inst = Bytes::default();

@@ -44,8 +44,14 @@ pub enum Op {
     /// An element of temporary memory, from `a` on, as many behind it as elements have been handled, in a cycle if the pass
     /// has one; only in passes.
     Temporary,
-    /// `arena[a + line]`, the same for all elements of a line; only in passes over lines.
+    /// `arena[a + line]`, the same for all elements of a line; only over the elements of lines.
     Each,
+    /// `arena[a + position in the line]`, the same for all lines; only over the elements of [`LinesSource`].
+    Along,
+    /// An element of the held matrix `a`; only over the elements of [`LinesSource`].
+    Held,
+    /// Number `a` of the line: over elements the same for all of the line, over numbers one for each line. Only in [`LinesSource`].
+    Number,
     /// `a + b`
     Add,
     /// `a - b`
@@ -123,21 +129,31 @@ pub enum Op {
     Sum,
     /// `arena[c]` = the sum of `a * b` over the rows. Sums whose places follow each other are written together, in whole
     /// vectors: up to [`LANES`] - 1 places behind the last of them are overwritten.
+    ///
+    /// Over the elements of [`LinesSource`], the result of this and of [`Op::Sum`] is number `c` of the line.
     SumProduct,
+    /// Number `c` of the line = the largest of `a` over the line; NaN if any is, of two zeros either. Only over the elements of
+    /// [`LinesSource`].
+    Largest,
+    /// The element of the held matrix `a` = `b`; only over the elements of [`LinesSource`].
+    StoreHeld,
+    /// Number `a` of the line = `b`; only over the numbers of [`LinesSource`].
+    StoreNumber,
 }
 
 impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Call1, Const, Each, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2,
-            Pick, PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Along, Call1, Const, Each, Exp, ExpM1, Exponent, Floor, Held, Largest, Ln, Ln1p, MulAdd, MulSub, Neg,
+            NegMulAdd, Number, OrCall2, Pick, PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreHeld,
+            StoreNumber, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
-            Const | Scalar | Row | Temporary | Each => (0, 0),
-            Store | StoreRow => (1, 2),
+            Const | Scalar | Row | Temporary | Each | Along | Held | Number => (0, 0),
+            Store | StoreRow | StoreHeld | StoreNumber => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Call1(_)
-            | Sum => (0, 1),
+            | Sum | Largest => (0, 1),
             MulAdd | MulSub | NegMulAdd | Pick | PickNegative | OrCall2(_) => (0, 3),
             _ => (0, 2),
         }
@@ -145,7 +161,17 @@ impl Op {
 
     /// Whether the instruction defines a value.
     pub(crate) fn defines(self) -> bool {
-        !matches!(self, Op::Store | Op::StoreRow | Op::Sum | Op::SumProduct)
+        !matches!(self, Op::Store | Op::StoreRow | Op::StoreHeld | Op::StoreNumber) && !self.reduces()
+    }
+
+    /// Whether the values of many rows, or of the elements of a line, become one number.
+    pub(crate) fn reduces(self) -> bool {
+        matches!(self, Op::Sum | Op::SumProduct | Op::Largest)
+    }
+
+    /// Whether only [`LinesSource`] has it.
+    pub(crate) fn is_of_lines(self) -> bool {
+        matches!(self, Op::Each | Op::Along | Op::Held | Op::Number | Op::Largest | Op::StoreHeld | Op::StoreNumber)
     }
 
     /// The number of the program's function that is called.
@@ -228,14 +254,89 @@ pub struct PassSource {
     /// Elements of each operand in temporary memory; 0 where there are none.
     pub window: usize,
     /// Whether they are read again from the first after the last; the window is then a multiple of [`CYCLE_UNIT`]. If not,
-    /// no range is longer than the window, but where there are lines.
+    /// no range is longer than the window.
     pub cycle: bool,
-    /// If the elements are lines of so many, at least [`LANES`], one after the other: temporary memory is then read from the first of
-    /// each line on, ranges are whole lines, and nothing is read where something is written, for the last vector of a line begins
-    /// before the one in front of it ends.
-    pub line: Option<usize>,
     /// The instructions: those of a block of rows, without sums and calls.
     pub code: Vec<Inst>,
+}
+
+/// What numbers are picked from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matrix {
+    /// From this place of the arena on.
+    Arena(u32),
+    /// The held matrix of this number.
+    Held(u32),
+}
+
+/// A step of [`LinesSource`]. What an earlier one has written for a line, a later one may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Code over the elements of each line. [`Op::Row`] and [`Op::StoreRow`] are elements of the matrix that begins at a place;
+    /// nothing is read where something is written, for the last vector of a line begins before the one in front of it ends.
+    Elements(Vec<Inst>),
+    /// Code over numbers of lines, one for each, side by side. [`Op::Row`] and [`Op::StoreRow`] are `arena[a + line]`; up to
+    /// [`LANES`] - 1 numbers behind that of the last line are read and overwritten: padding.
+    Numbers(Vec<Inst>),
+    /// Number `to` of each line is the element of `from` at `index[line]`.
+    Pick {
+        /// The matrix.
+        from: Matrix,
+        /// Where the positions begin in the index buffer.
+        index: u32,
+        /// The number.
+        to: u32,
+    },
+    /// `arena[to + element]` += number `number` of the line, for the element of the line at `index[line]`.
+    AddAt {
+        /// Where the matrix begins in the arena.
+        to: u32,
+        /// Where the positions begin in the index buffer.
+        index: u32,
+        /// The number.
+        number: u32,
+    },
+}
+
+/// Code over the lines of matrices, in phases that hand numbers of lines, and held matrices, on to each other: for one block of lines
+/// all phases are carried out before the next, so what they hand on stays in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinesSource {
+    /// Elements of the arena.
+    pub arena: usize,
+    /// Length of the index buffer.
+    pub indices: usize,
+    /// How many lines there are.
+    pub lines: usize,
+    /// Elements of each; at least [`SHORTEST_LINE`].
+    pub line: usize,
+    /// How many lines are handled at a time: a multiple of [`LANES`], and not 0.
+    pub block: usize,
+    /// Numbers kept for each line of a block.
+    pub numbers: usize,
+    /// Matrices of a block's lines kept in temporary memory.
+    pub held: usize,
+    /// The phases, in order.
+    pub phases: Vec<Phase>,
+}
+
+/// The fewest elements of a line of [`LinesSource`]: no vector is shorter.
+pub const SHORTEST_LINE: usize = 4;
+
+/// What is kept for blocks of lines begins at multiples of so many elements, so that it begins with a line of the cache.
+const KEPT_UNIT: usize = 16;
+
+impl LinesSource {
+    /// Elements of temporary memory from one number of all lines of a block to the next. Results of reductions are stored as whole
+    /// vectors, for which there is room behind the last line.
+    pub(crate) fn numbers_apart(&self) -> usize {
+        (self.block + LANES).next_multiple_of(KEPT_UNIT)
+    }
+
+    /// Elements from one held matrix to the next: not a power of two, so that elements of two matrices seldom meet in the cache.
+    pub(crate) fn held_apart(&self) -> usize {
+        (self.block * self.line + LANES).next_multiple_of(KEPT_UNIT)
+    }
 }
 
 /// Vectors that one turn of a loop handles side by side, so that their latencies overlap.

@@ -7,7 +7,12 @@
 //!                       per vector shape,     next use
 //!                       two numbers a pair
 //!   ScalarSource ───────▶ pack, or translate, instructions ─────▶ Scalars::run(arena)
+//!   PassSource ─────────▶ loops over the elements of tensors ───▶ Passes::run(arena, temporary, elements)
+//!   LinesSource ────────▶ phases over lines, block by block ────▶ Lines::run(arena, temporary, indices, lines)
 //! ```
+//!
+//! Lines are the rows of matrices. A [`Phase`] computes something of each of them, such as its largest element, and may use what
+//! those before it have computed, such as numbers that others picked from a [`Matrix`]: a softmax takes three phases over elements.
 //!
 //! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose
 //! interpretation would cost more than its arithmetic, for networks of a few hundred weights above all. It compiles for
@@ -53,6 +58,8 @@ mod join;
 #[cfg(target_arch = "x86_64")]
 mod library;
 #[cfg(target_arch = "x86_64")]
+mod lines;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod micro;
@@ -71,8 +78,8 @@ mod slow;
 
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{
-    Bound, Code, Column, CompileError, Elsewhere, Number, Passes, Scalars, Scratch, compile, compile_passes,
-    compile_scalars, repeats, supported,
+    Bound, Code, Column, CompileError, Elsewhere, Lines, Number, Passes, Scalars, Scratch, compile, compile_lines,
+    compile_passes, compile_scalars, repeats, supported,
 };
 #[cfg(target_arch = "x86_64")]
 pub use bound::Bound;
@@ -85,11 +92,13 @@ pub use cpu::supported;
 #[cfg(target_arch = "x86_64")]
 pub use elsewhere::{Column, Elsewhere};
 pub use ir::{
-    Block, CYCLE_UNIT, Effort, Elem, Function, Inst, LANES, Op, PassSource, ScalarInst, ScalarOp, ScalarSource, Source,
-    TileFunction,
+    Block, CYCLE_UNIT, Effort, Elem, Function, Inst, LANES, LinesSource, Matrix, Op, PassSource, Phase, SHORTEST_LINE,
+    ScalarInst, ScalarOp, ScalarSource, Source, TileFunction,
 };
+#[cfg(target_arch = "x86_64")]
+pub use lines::{Lines, compile_lines};
 #[cfg(target_arch = "x86_64")]
 pub use pass::{Passes, compile_passes};
 #[cfg(target_arch = "x86_64")]
 pub use scalars::{Scalars, compile_scalars, repeats};
-pub use verify::{Defect, MOST_ELEMENTS, verify, verify_pass};
+pub use verify::{Defect, MOST_ELEMENTS, verify, verify_lines, verify_pass};

@@ -4,6 +4,12 @@
 //! anyway (columns, scalars, constants) are not loaded by an instruction of their own: the allocator decides whether they
 //! become a register or a memory operand.
 
+mod lines;
+mod pool;
+
+pub(crate) use lines::{Apart, Piece};
+pub(crate) use pool::Pool;
+
 use crate::ir::{Block, Elem, Inst, Op};
 use std::collections::HashMap;
 
@@ -29,6 +35,16 @@ pub(crate) enum Place {
     Temporary(i32),
     /// A number of the arena, as far on as lines have been handled, the same for all lanes.
     Each(i32),
+    /// A vector of the arena, as far on as the current element is in its line.
+    Along(i32),
+    /// A vector of a held matrix, from the loop's current row on.
+    Held(i32),
+    /// A number of the current line, the same for all lanes.
+    Number(i32),
+    /// A vector of the arena, as far on as lines have been handled.
+    LineRow(i32),
+    /// A vector of numbers of lines, from the current line's on.
+    NumberRow(i32),
     /// A vector of the constant pool.
     Pool(i32),
 }
@@ -132,43 +148,6 @@ impl Micro {
             Micro::OrCall { op, args } => Micro::OrCall { op, args: args.map(rename) },
             Micro::Store { to, value } => Micro::Store { to, value: rename(value) },
         }
-    }
-}
-
-/// Constants, each filling a vector of 32 bytes.
-#[derive(Default)]
-pub(crate) struct Pool {
-    pub(crate) words: Vec<u64>,
-    known: HashMap<(u64, bool), i32>,
-    masks: HashMap<usize, i32>,
-}
-
-impl Pool {
-    pub(crate) const BYTES: usize = 32;
-
-    /// The place of a constant given by its bits.
-    fn bits(&mut self, elem: Elem, bits: u64) -> Place {
-        let words = &mut self.words;
-        let at = *self.known.entry((bits, elem == Elem::F32)).or_insert_with(|| {
-            let at = i32::try_from(words.len() * 8).expect("a pool of constants is far smaller than 2 GiB");
-            let word = if elem == Elem::F32 { bits | (bits << 32) } else { bits };
-            words.extend([word; 4]);
-            at
-        });
-        Place::Pool(at)
-    }
-
-    /// All bits set in the first `lanes` lanes.
-    fn mask(&mut self, elem: Elem, lanes: usize) -> Place {
-        let words = &mut self.words;
-        let at = *self.masks.entry(lanes).or_insert_with(|| {
-            let at = i32::try_from(words.len() * 8).expect("a pool of constants is far smaller than 2 GiB");
-            let mut bytes = [0u8; Self::BYTES];
-            bytes[..lanes * elem.bytes()].fill(0xFF);
-            words.extend(bytes.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b)));
-            at
-        });
-        Place::Pool(at)
     }
 }
 
@@ -453,7 +432,6 @@ impl<'a> Expander<'a> {
                     Op::Scalar => self.mem(Place::Splat(self.bytes(inst.a))),
                     Op::Row => self.mem(column(self.bytes(inst.a))),
                     Op::Temporary => self.mem(Place::Temporary(self.bytes(inst.a) + skip)),
-                    Op::Each => self.mem(Place::Each(self.bytes(inst.a))),
                     Op::StoreRow => {
                         let to = column(self.bytes(inst.a));
                         self.push(Micro::Store { to, value: values[inst.b as usize] })

@@ -6,9 +6,6 @@
 //!                                               AVX-512, which have a loop of their own before
 //! ```
 //!
-//! Where the elements are lines, such as the rows of a matrix with one number for each row, a loop over lines goes around straight
-//! code for what of a line is left over, whose last vector ends where the line does.
-//!
 //! The passes of a program share one piece of executable memory. A call runs one of them over a range of elements; what it
 //! computes for an element does not depend on the range, so ranges may be shared out among threads.
 
@@ -48,8 +45,6 @@ struct Compiled {
     temporary: usize,
     /// Ranges begin at multiples of this.
     unit: usize,
-    /// The elements of a line, if there are lines.
-    line: Option<usize>,
     /// And are not longer than this.
     longest: usize,
 }
@@ -60,14 +55,7 @@ impl fmt::Debug for Passes {
     }
 }
 
-type Entry = unsafe extern "sysv64" fn(
-    arena: *mut u8,
-    temporary: *mut u8,
-    pool: *const u8,
-    start: usize,
-    end: isize,
-    line: usize,
-);
+type Entry = unsafe extern "sysv64" fn(arena: *mut u8, temporary: *mut u8, pool: *const u8, start: usize, end: isize);
 
 /// Compiles passes.
 ///
@@ -84,22 +72,14 @@ fn compile_passes_for(cpu: Cpu, elem: Elem, sources: &[PassSource]) -> Result<Pa
     for source in sources {
         verify_pass(source).map_err(CompileError::Defect)?;
         let start = asm.bytes.len();
-        let spills = match source.line {
-            None => function(cpu, elem, source, &mut asm, &mut pool),
-            Some(line) => lines_function(cpu, elem, source, line, &mut asm, &mut pool),
-        };
+        let spills = function(cpu, elem, source, &mut asm, &mut pool);
         let bytes = usize::try_from(spills).expect("grows from zero");
         entries.push(Compiled {
             start,
             elements: source.elements,
             temporary: bytes.div_ceil(elem.bytes()),
-            unit: source.line.unwrap_or(if source.cycle { source.window } else { LANES }),
-            line: source.line,
-            longest: if source.cycle || source.window == 0 || source.line.is_some() {
-                source.elements
-            } else {
-                source.window
-            },
+            unit: if source.cycle { source.window } else { LANES },
+            longest: if source.cycle || source.window == 0 { source.elements } else { source.window },
         });
     }
     let memory = Memory::new(&asm.bytes).map_err(|e| CompileError::Memory(e.to_string()))?;
@@ -107,7 +87,18 @@ fn compile_passes_for(cpu: Cpu, elem: Elem, sources: &[PassSource]) -> Result<Pa
 }
 
 const AROUND: Surroundings<'_> = Surroundings {
-    bases: Bases { arena: RDI, scratch: RSI, pool: RDX, row: RCX, temporary: R9, line: R11, table: RAX },
+    bases: Bases {
+        arena: RDI,
+        scratch: RSI,
+        pool: RDX,
+        row: RCX,
+        temporary: R9,
+        // There are none.
+        line: RAX,
+        table: RAX,
+        held: RAX,
+        numbers: RAX,
+    },
     functions: &[],
     columns: &[],
 };
@@ -120,51 +111,6 @@ fn side_by_side(source: &PassSource, shape: Shape) -> usize {
         _ => 1,
     };
     side.min(CYCLE_UNIT / shape.lanes)
-}
-
-/// Appends the function of one pass over lines of so many elements; tells how many bytes of temporary memory it needs.
-fn lines_function(cpu: Cpu, elem: Elem, source: &PassSource, line: usize, asm: &mut Assembler, pool: &mut Pool) -> i32 {
-    // No line is shorter than a vector.
-    let lanes = if line < cpu.lanes(elem) { Cpu::Avx2.lanes(elem) } else { cpu.lanes(elem) };
-    let shape = Shape { elem, lanes };
-    let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
-    let temporary = bytes(source.temporary.next_multiple_of(shape.slot() / elem.bytes()));
-    let (vectors, rest) = (line / shape.lanes, line % shape.lanes);
-    let side = side_by_side(source, shape).min(vectors);
-    let (turns, left) = (vectors / side, vectors % side);
-    let mut used = temporary;
-    let mut body = |vectors: usize, asm: &mut Assembler| {
-        let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_apart: None };
-        let code = Expander::new(shape, pool).rows(&source.code, rows).code;
-        used = used.max(emit(&code, shape, AROUND, temporary, &mut Slow::default(), asm));
-    };
-    let go_on = |by: i32, asm: &mut Assembler| [RCX, R9].into_iter().for_each(|r| asm.add_imm(r, by));
-    asm.mov(R11, R9);
-    let each_line = asm.bytes.len();
-    asm.zero(R9);
-    let turn = asm.bytes.len();
-    body(side, asm);
-    go_on(bytes(side * shape.lanes), asm);
-    if turns > 1 {
-        asm.cmp_imm(R9, bytes(turns * side * shape.lanes));
-        asm.jump_back(Jump::Below, turn);
-    }
-    if left > 0 {
-        body(left, asm);
-        go_on(bytes(left * shape.lanes), asm);
-    }
-    if rest > 0 {
-        // The last vector begins where some of its elements have been computed already.
-        go_on(bytes(rest) - bytes(shape.lanes), asm);
-        body(1, asm);
-        go_on(bytes(shape.lanes), asm);
-    }
-    asm.add_imm(R11, bytes(1));
-    asm.cmp(RCX, R8);
-    asm.jump_back(Jump::Below, each_line);
-    asm.vzeroupper();
-    asm.ret();
-    used
 }
 
 /// Appends the function of one pass; tells how many bytes of temporary memory it needs.
@@ -213,8 +159,8 @@ impl Passes {
         self.entries[pass].temporary
     }
 
-    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`], but for one
-    /// over lines, which has no padding. Temporary memory is read from the first of the range, or of each line, on, or in a cycle.
+    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`]. Temporary
+    /// memory is read from the first of the range on, or in a cycle.
     ///
     /// # Safety
     /// The arena and the temporary memory must have the elements that the pass needs, and nobody else may use what it
@@ -222,7 +168,7 @@ impl Passes {
     ///
     /// # Panics
     /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
-    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle; where there are lines, if it is not whole lines.
+    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle.
     #[inline]
     pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
         let c = &self.entries[pass];
@@ -231,8 +177,7 @@ impl Passes {
                 && elements.start.is_multiple_of(c.unit)
                 && elements.start <= elements.end
                 && elements.end <= c.elements
-                && elements.len() <= c.longest
-                && c.line.is_none_or(|line| elements.end.is_multiple_of(line)),
+                && elements.len() <= c.longest,
             "expected a range of the pass that is run"
         );
         if elements.is_empty() {
@@ -245,8 +190,7 @@ impl Passes {
         unsafe {
             let entry: Entry = std::mem::transmute(self.memory.start().add(c.start));
             let end = bytes(elements.end).cast_signed();
-            let line = bytes(c.line.map_or(0, |line| elements.start / line));
-            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end, line);
+            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end);
         }
     }
 
@@ -264,29 +208,27 @@ mod tests {
     use crate::ir::{Inst, Op};
     use iced_x86::{Decoder, Mnemonic, Register};
 
-    /// 2·a + b·c of a tensor, of temporary memory, and of a number for all or for each line.
-    fn source(elements: usize, line: Option<usize>, cycle: bool) -> PassSource {
+    /// 2·a + b·c of a tensor, of temporary memory, and of a number.
+    fn source(elements: usize, cycle: bool) -> PassSource {
         let inst = |op, a, b, c| Inst { op, a, b, c };
         let code = vec![
             inst(Op::Row, 64, 0, 0),
             inst(Op::Temporary, 0, 0, 0),
-            inst(if line.is_some() { Op::Each } else { Op::Scalar }, 3, 0, 0),
+            inst(Op::Scalar, 3, 0, 0),
             inst(Op::MulAdd, 1, 2, 0),
             inst(Op::Max, 3, 2, 0),
             inst(Op::StoreRow, 2048, 4, 0),
         ];
-        let window = if cycle { CYCLE_UNIT } else { line.unwrap_or(elements) };
-        PassSource { arena: 4096, elements, temporary: 2048, window, cycle, line, code }
+        let window = if cycle { CYCLE_UNIT } else { elements };
+        PassSource { arena: 4096, elements, temporary: 2048, window, cycle, code }
     }
 
     #[test]
-    fn long_vectors_are_where_the_cpu_has_them_and_as_many_elements_are_left() {
-        let of =
-            [(64, None, false), (96, None, true), (24, Some(8), false), (27, Some(9), false), (64, Some(16), false)];
-        for (elements, line, cycle) in of.into_iter().chain([(69, Some(23), false)]) {
+    fn long_vectors_are_where_the_cpu_has_them_and_the_last_are_the_usual_ones() {
+        for (elements, cycle) in [(64, false), (96, true), (69, false)] {
             for (cpu, elem) in [Cpu::Avx2, Cpu::Avx512].into_iter().flat_map(|cpu| [(cpu, Elem::F32), (cpu, Elem::F64)])
             {
-                let passes = compile_passes_for(cpu, elem, &[source(elements, line, cycle)]).unwrap();
+                let passes = compile_passes_for(cpu, elem, &[source(elements, cycle)]).unwrap();
                 let code: Vec<_> = Decoder::new(64, passes.bytes(), 0).iter().collect();
                 let end = code.iter().position(|inst| inst.mnemonic() == Mnemonic::Ret).unwrap();
                 assert!(code[..end].iter().all(|inst| !inst.is_invalid()));
@@ -295,10 +237,9 @@ mod tests {
                     code[..end].iter().filter(|inst| inst.op0_kind() == iced_x86::OpKind::Memory).filter(stored).count()
                 };
                 let (long, usual) = (stores(Register::ZMM0, Register::ZMM31), stores(Register::YMM0, Register::YMM15));
-                // A line is never shorter than its vectors, and what is left behind whole vectors reaches into no more than the padding.
-                let fits = line.is_none_or(|line| line >= cpu.lanes(elem));
-                assert_eq!(long > 0, cpu == Cpu::Avx512 && fits, "{elements} {line:?} {cycle} {cpu:?} {elem:?}");
-                assert_eq!(usual > 0, long == 0 || line.is_none(), "{elements} {line:?} {cycle} {cpu:?} {elem:?}");
+                // What is left behind whole vectors reaches into no more than the padding.
+                assert_eq!(long > 0, cpu == Cpu::Avx512, "{elements} {cycle} {cpu:?} {elem:?}");
+                assert!(usual > 0, "{elements} {cycle} {cpu:?} {elem:?}");
             }
         }
     }

@@ -61,6 +61,12 @@ pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
         Place::Temporary(d) => (3, d, d + vector),
         Place::Pool(d) => (4, d, d + 32),
         Place::Each(d) => (5, d, d + number),
+        // Code over lines is not scheduled; each kind of place counts as a memory of its own.
+        Place::Along(d) => (6, d, d + vector),
+        Place::Held(d) => (7, d, d + vector),
+        Place::LineRow(d) => (8, d, d + vector),
+        Place::Number(d) => (9, d, d + number),
+        Place::NumberRow(d) => (9, d, d + vector),
     }
 }
 

@@ -9,6 +9,10 @@
 //! 6. Columns that may stand elsewhere lie in the arena, one after the other, and nothing but whole columns of rows is read or
 //!    written there.
 
+mod lines;
+
+pub use lines::verify_lines;
+
 use crate::ir::{Block, CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
 use std::collections::HashMap;
 use std::fmt;
@@ -38,8 +42,11 @@ impl std::error::Error for Defect {}
 /// The first defect found.
 pub fn verify(source: &Source) -> Result<(), Defect> {
     for (number, block) in source.blocks.iter().enumerate() {
-        if block.code.iter().any(|inst| matches!(inst.op, Op::Temporary | Op::Each)) {
+        if block.code.iter().any(|inst| inst.op == Op::Temporary) {
             return Err(Defect(format!("block {number} reads what only passes have")));
+        }
+        if block.code.iter().any(|inst| inst.op.is_of_lines()) {
+            return Err(Defect(format!("block {number} touches what only lines have")));
         }
         check_size(block.rows.unwrap_or(0))?;
         check(&block.code, block.rows, source.arena, source.functions.len())
@@ -93,8 +100,6 @@ pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
 ///
 /// 7. Temporary memory is read where it is.
 /// 8. There are no sums and no calls.
-/// 9. Where there are lines, they are all of the elements and at least [`LANES`] long, and nothing is read where something is
-///    written. Only there are numbers read for each line.
 ///
 /// # Errors
 /// The first defect found.
@@ -109,45 +114,16 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
         if matches!(inst.op, Op::Sum | Op::SumProduct) || inst.op.is_call() {
             return Err(at((position, "is a sum or a call")));
         }
+        if inst.op.is_of_lines() {
+            return Err(at((position, "touches what only lines have")));
+        }
         if inst.op == Op::Temporary && (reach == 0 || inst.a as usize + reach > source.temporary) {
             return Err(at((position, "reaches outside the temporary memory")));
         }
     }
-    verify_lines(source).map_err(|what| Defect(what.to_owned()))?;
     check_size(source.arena)?;
     check_size(source.elements)?;
     check_size(source.temporary)
-}
-
-/// Rule 9.
-fn verify_lines(source: &PassSource) -> Result<(), &'static str> {
-    let each = || source.code.iter().filter(|inst| inst.op == Op::Each).map(|inst| inst.a as usize);
-    let Some(line) = source.line else {
-        return if each().next().is_none() { Ok(()) } else { Err("a number for each line where there are no lines") };
-    };
-    if line < LANES || !source.elements.is_multiple_of(line) || source.cycle {
-        return Err("lines that are too short, or not all of the elements, or a cycle");
-    }
-    let span = |start: usize, len: usize| (start, start + len);
-    let lines = source.elements / line;
-    if each().any(|place| place + lines > source.arena) {
-        return Err("a number for each line reaches outside the arena");
-    }
-    if source.window < line && source.code.iter().any(|inst| inst.op == Op::Temporary) {
-        return Err("a line is longer than what is in temporary memory");
-    }
-    let of = |op: Op| source.code.iter().filter(move |inst| inst.op == op).map(|inst| inst.a as usize);
-    let scalars = of(Op::Scalar).map(|place| span(place, 1));
-    let reads: Vec<(usize, usize)> = of(Op::Row)
-        .map(|place| span(place, source.elements))
-        .chain(each().map(|place| span(place, lines)))
-        .chain(scalars)
-        .collect();
-    let overlaps = |w: (usize, usize)| reads.iter().any(|r| w.0 < r.1 && r.0 < w.1);
-    if of(Op::StoreRow).any(|place| overlaps(span(place, source.elements))) {
-        return Err("a pass over lines reads what it writes");
-    }
-    Ok(())
 }
 
 fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> Result<(), (usize, &'static str)> {

@@ -6,5 +6,7 @@
 mod blocks;
 mod common;
 mod joined;
+mod lines;
+mod lines_rules;
 mod passes;
 mod scalars;

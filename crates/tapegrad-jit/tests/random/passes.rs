@@ -11,18 +11,6 @@ fn at(x: usize) -> u32 {
 fn random(draw: &mut Draw) -> PassSource {
     let elements: usize = [16, 31, 32, 100, 257, 1000][draw.below(6)];
     let (window, cycle) = [(0, false), (elements, false), (CYCLE_UNIT, true), (3 * CYCLE_UNIT, true)][draw.below(4)];
-    random_over(draw, elements, window, cycle, None)
-}
-
-/// The same over lines, with numbers for each of them.
-fn random_lines(draw: &mut Draw) -> PassSource {
-    let line = [8, 9, 15, 16, 23, 61, 100][draw.below(7)];
-    let window = [0, line][draw.below(2)];
-    let lines = 1 + draw.below(9);
-    random_over(draw, lines * line, window, false, Some(line))
-}
-
-fn random_over(draw: &mut Draw, elements: usize, window: usize, cycle: bool, line: Option<usize>) -> PassSource {
     let padded = elements.next_multiple_of(LANES);
     let length = [6, 10, 40, 150][draw.below(4)];
     let mut code: Vec<Inst> = Vec::new();
@@ -34,8 +22,6 @@ fn random_over(draw: &mut Draw, elements: usize, window: usize, cycle: bool, lin
             _ if code.len() < 3 => (Op::Scalar, [at(draw.below(16)), 0, 0]),
             0 => (Op::Const, [0, 0x4000_0000, 0]),
             1 | 2 => (Op::Row, [at(16 + draw.below(3) * padded), 0, 0]),
-            // Behind ten scalars there are six of the numbers for each line, and behind those the first tensor: any will do.
-            6 if line.is_some() => (Op::Each, [at(draw.below(12)), 0, 0]),
             3 | 4 if window > 0 => (Op::Temporary, [at(draw.below(2) * window.next_multiple_of(LANES)), 0, 0]),
             5 => {
                 stores += 1;
@@ -49,7 +35,7 @@ fn random_over(draw: &mut Draw, elements: usize, window: usize, cycle: bool, lin
         code.push(Inst { op, a, b, c });
     }
     let arena = 16 + (3 + stores) * padded;
-    PassSource { arena, elements, temporary: 2 * window.next_multiple_of(LANES), window, cycle, line, code }
+    PassSource { arena, elements, temporary: 2 * window.next_multiple_of(LANES), window, cycle, code }
 }
 
 /// One element and one instruction at a time.
@@ -63,8 +49,7 @@ fn evaluate<T: Float>(source: &PassSource, arena: &mut [T], temporary: &[T]) {
                 Op::Scalar => arena[inst.a as usize],
                 Op::Row => arena[inst.a as usize + element],
                 Op::Temporary if source.cycle => temporary[inst.a as usize + element % source.window],
-                Op::Temporary => temporary[inst.a as usize + source.line.map_or(element, |line| element % line)],
-                Op::Each => arena[inst.a as usize + element / source.line.unwrap()],
+                Op::Temporary => temporary[inst.a as usize + element],
                 Op::StoreRow => {
                     let value = of(inst.b);
                     arena[inst.a as usize + element] = value;
@@ -79,7 +64,7 @@ fn evaluate<T: Float>(source: &PassSource, arena: &mut [T], temporary: &[T]) {
 fn check<T: Float>(seed: u64) {
     let mut draw = Draw(seed);
     // Several passes in one piece of memory.
-    let sources = [random(&mut draw), random_lines(&mut draw), random(&mut draw), random_lines(&mut draw)];
+    let sources = [random(&mut draw), random(&mut draw), random(&mut draw)];
     let passes = compile_passes(T::ELEM, &sources).unwrap();
     for (index, source) in sources.iter().enumerate() {
         let mut want: Vec<T> = (0..source.arena).map(|_| T::of(draw.number())).collect();
@@ -89,12 +74,12 @@ fn check<T: Float>(seed: u64) {
         // SAFETY: both memories have the lengths that the pass asks for, and nobody else uses them.
         unsafe { passes.run(index, got.as_mut_ptr(), temporary.as_mut_ptr(), 0..source.elements) };
         evaluate(source, &mut want, &temporary);
-        let unit = source.line.unwrap_or(if source.cycle { source.window } else { LANES });
+        let unit = if source.cycle { source.window } else { LANES };
         let middle = source.elements / 2 / unit * unit;
         let operand = source.window.next_multiple_of(LANES);
         for range in [0..middle, middle..source.elements] {
             // Without a cycle, temporary memory has the elements of the range.
-            let shift = if source.cycle || source.line.is_some() || operand == 0 { 0 } else { range.start };
+            let shift = if source.cycle || operand == 0 { 0 } else { range.start };
             let mut shifted = temporary.clone();
             for k in [0, operand] {
                 shifted[k..k + operand - shift].copy_from_slice(&temporary[k + shift..k + operand]);
@@ -125,15 +110,8 @@ fn random_passes_compute_what_the_evaluator_computes() {
 fn passes_that_break_a_rule_are_refused() {
     let row = Inst { op: Op::Row, a: 0, b: 0, c: 0 };
     let store = Inst { op: Op::StoreRow, a: 16, b: 0, c: 0 };
-    let source = |code: Vec<Inst>| PassSource {
-        arena: 32,
-        elements: 16,
-        temporary: 16,
-        window: 16,
-        cycle: false,
-        line: None,
-        code,
-    };
+    let source =
+        |code: Vec<Inst>| PassSource { arena: 32, elements: 16, temporary: 16, window: 16, cycle: false, code };
     let refused = |source: &PassSource| verify_pass(source).err().map_or(String::new(), |defect| defect.to_string());
     assert_eq!(refused(&source(vec![row, store])), "");
     let wrong = [
@@ -148,32 +126,6 @@ fn passes_that_break_a_rule_are_refused() {
         assert!(found.contains(message), "{found:?}, not {message:?}");
     }
     assert!(refused(&PassSource { cycle: true, ..source(vec![row, store]) }).contains("within a turn"));
-}
-
-#[test]
-fn passes_over_lines_that_break_a_rule_are_refused() {
-    let inst = |op: Op, a: u32, b: u32| Inst { op, a, b, c: 0 };
-    let source = |line: usize, code: Vec<Inst>| PassSource {
-        arena: 64,
-        elements: 16,
-        temporary: 16,
-        window: 8,
-        cycle: false,
-        line: Some(line),
-        code,
-    };
-    let refused = |source: &PassSource| verify_pass(source).err().map_or(String::new(), |defect| defect.to_string());
-    let (each, store) = (inst(Op::Each, 62, 0), inst(Op::StoreRow, 0, 0));
-    assert_eq!(refused(&source(8, vec![each, store])), "");
-    assert!(refused(&PassSource { line: None, ..source(8, vec![each, store]) }).contains("no lines"));
-    assert!(refused(&source(4, vec![each, store])).contains("too short"));
-    assert!(refused(&source(9, vec![each, store])).contains("not all of the elements"));
-    assert!(refused(&source(8, vec![inst(Op::Each, 63, 0), store])).contains("outside the arena"));
-    assert!(refused(&source(16, vec![inst(Op::Temporary, 0, 0), store])).contains("longer than"));
-    // The last vector of a line would read what the one before it has written.
-    for read in [inst(Op::Row, 0, 0), inst(Op::Each, 15, 0), inst(Op::Scalar, 3, 0)] {
-        assert!(refused(&source(8, vec![read, store])).contains("writ"), "{read:?}");
-    }
 }
 
 #[test]

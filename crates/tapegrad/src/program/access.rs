@@ -133,6 +133,7 @@ impl<T> Step<T> {
                 c.operands.iter().for_each(|o| see(if o.index { IndexRead } else { Read }, o.range.clone()));
                 see(Write, c.out.clone());
             }
+            Step::Lines(l) => l.access(see),
             Step::Machine(m) => {
                 // The code's own verifier checks the order within it.
                 let of = |inst: &tapegrad_jit::Inst, rows: usize| inst.a as usize..inst.a as usize + rows;

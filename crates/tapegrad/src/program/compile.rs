@@ -91,6 +91,7 @@ impl<T> Program<T> {
     pub fn instructions(&self) -> usize {
         let of = |step: &Step<T>| match step {
             Step::Fused(f) => f.prologue.len() + f.body.len(),
+            Step::Lines(lines) => lines.len(),
             Step::Machine(m) => m.source.blocks.iter().map(|block| block.code.len()).sum(),
             _ => 0,
         };

@@ -10,6 +10,7 @@
 
 use super::decode::{Decoded, Decoder};
 use super::emit::{Emitter, Places};
+use super::lines::Lines;
 use super::memory::align;
 use super::order::{Alike, Order};
 use super::passes;
@@ -20,7 +21,8 @@ use super::step::Step;
 use super::tier::Generators;
 use crate::error::CompileError;
 use crate::ir::Reading;
-use tapegrad_jit::LANES;
+use std::sync::Arc;
+use tapegrad_jit::{Elem, LANES, MOST_ELEMENTS};
 
 /// Shorter groups of scalars are left in their order.
 const LONG: usize = 32;
@@ -58,9 +60,14 @@ impl<T: Reading> Emitted<T> {
 
 impl Plan<'_> {
     /// Emits all steps, elementwise ones as machine code too where that is wanted and possible. Where scalars are `free`, no parameter is
-    /// updated among them, and they may change their order.
-    pub(super) fn emit<T: Reading>(mut self, generators: Generators, free: bool) -> Result<Emitted<T>, CompileError> {
+    /// updated among them, and they may change their order. Nothing if joined steps have no code.
+    pub(super) fn emit<T: Reading>(
+        mut self,
+        generators: Generators,
+        free: bool,
+    ) -> Result<Option<Emitted<T>>, CompileError> {
         let planned = std::mem::take(&mut self.schedule.steps);
+        let Some(lines) = self.lines::<T>(&planned)? else { return Ok(None) };
         if !planned.iter().any(|planned| matches!(planned, Planned::Group { numel: 2.., .. })) {
             // Where a scalar stands tells whether it is computed in its own group.
             self.schedule.step_of = Vec::new();
@@ -75,16 +82,58 @@ impl Plan<'_> {
         if (1..=most).contains(&count) {
             let code = |step: &Step<T>| matches!(step, Step::Fused(f) if f.scalars.as_ref().is_some_and(|s| s.len() > generators.code));
             let wanted = Generators { scalars: most, ..generators };
-            if let Some(emitted) = self.emit_with(planned.clone(), wanted, free.then_some(Alike::Calls))?
+            if let Some(emitted) = self.emit_with(planned.clone(), &lines, wanted, free.then_some(Alike::Calls))?
                 && !emitted.steps.iter().any(code)
             {
-                return Ok(emitted);
+                return Ok(Some(emitted));
             }
             // Too much of it, or not worth making. What is interpreted has another order.
         }
         let interpreted = Generators { scalars: 0, ..generators };
-        let emitted = self.emit_with(planned, interpreted, free.then_some(Alike::All))?;
-        Ok(emitted.expect("scalars that are interpreted are not asked whether they repeat themselves"))
+        let emitted = self.emit_with(planned, &lines, interpreted, free.then_some(Alike::All))?;
+        debug_assert!(emitted.is_some(), "scalars that are interpreted are not asked whether they repeat themselves");
+        Ok(emitted)
+    }
+
+    /// Where values stand.
+    fn places(&self) -> Places<'_> {
+        Places {
+            graph: self.graph,
+            views: self.views,
+            step_of: &self.schedule.step_of,
+            offset: &self.offset,
+            literals: &self.literals,
+            index_offset: &self.index_offset,
+            compared: &self.compared,
+            scratch: align(self.end, usize::MAX),
+        }
+    }
+
+    /// The code of joined steps, in order; nothing if there is none for one of them.
+    fn lines<T: Reading>(&self, planned: &[Planned]) -> Result<Option<Vec<Lines>>, CompileError> {
+        let places = self.places();
+        let regions =
+            planned.iter().filter_map(|step| if let Planned::Lines(region) = step { Some(region) } else { None });
+        let sources = regions.map(|region| region.source::<T>(&places, self.end, self.index_end));
+        let sources: Option<Vec<_>> = sources.collect();
+        let Some(sources) = sources else {
+            let defect = "defect of the compiler: steps were joined that have no code over lines";
+            return if cfg!(debug_assertions) { Err(CompileError::new(defect)) } else { Ok(None) };
+        };
+        if sources.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        if self.end + LANES > MOST_ELEMENTS {
+            return Ok(None);
+        }
+        let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
+        let Some(code) = tolerate_defects(tapegrad_jit::compile_lines(elem, &sources))?.map(Arc::new) else {
+            return Ok(None);
+        };
+        let compiled = sources.into_iter().enumerate();
+        let lines =
+            compiled.map(|(index, source)| Lines { source, code: Arc::clone(&code), index, scratch: places.scratch });
+        Ok(Some(lines.collect()))
     }
 
     /// The same, scalars in an order in which what is `alike` stands side by side, machine code or not; nothing if machine code of scalars is
@@ -92,6 +141,7 @@ impl Plan<'_> {
     fn emit_with<T: Reading>(
         &self,
         mut planned: Vec<Planned>,
+        lines: &[Lines],
         generators: Generators,
         alike: Option<Alike>,
     ) -> Result<Option<Emitted<T>>, CompileError> {
@@ -104,17 +154,10 @@ impl Plan<'_> {
                 }
             }
         }
-        let base = align(self.end, usize::MAX);
-        let places = Places {
-            graph: self.graph,
-            views: self.views,
-            step_of: &self.schedule.step_of,
-            offset: &self.offset,
-            literals: &self.literals,
-            index_offset: &self.index_offset,
-            compared: &self.compared,
-            scratch: base,
-        };
+        let places = self.places();
+        let base = places.scratch;
+        let mut lines = lines.iter();
+        let mut code = 0;
         let mut emitter = Emitter::new();
         let mut steps = Vec::with_capacity(planned.len());
         let mut registers = Vec::new();
@@ -128,16 +171,21 @@ impl Plan<'_> {
                     steps.push(self.single(id));
                     continue;
                 }
+                Planned::Lines(_) => {
+                    let lines = lines.next().expect("one for each").clone();
+                    code = code.max(lines.code.temporary(lines.index) + LANES);
+                    steps.push(Step::Lines(lines));
+                    continue;
+                }
                 Planned::Group { numel: 1, nodes } => emitter.scalars(&places, nodes),
                 Planned::Group { numel, nodes } => emitter.tensors(&places, step, numel, &nodes),
             };
             registers.push((steps.len(), needs));
             steps.push(Step::Fused(fused));
         }
-        let mut code = 0;
         if generators.scalars > 0 {
             match tolerate_defects(scalars::compile(&mut steps, base, generators))?.unwrap_or(Some(0)) {
-                Some(needs) => code = needs,
+                Some(needs) => code = code.max(needs),
                 None => return Ok(None),
             }
         }

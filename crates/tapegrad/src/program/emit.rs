@@ -51,7 +51,7 @@ impl Places<'_> {
 
     /// Whether an operation is to be rounded by itself: what a comparison depends on must come out as it was recorded, and equal products
     /// must have the difference 0, wherever they were computed and copied to.
-    fn is_rounded(&self, id: NodeId, opcode: Opcode) -> bool {
+    pub(super) fn is_rounded(&self, id: NodeId, opcode: Opcode) -> bool {
         self.compared.get(id.index()).is_some_and(|&compared| compared)
             || opcode == Opcode::Sub && self.operands(id).iter().all(|&input| self.is_product(input))
     }

@@ -7,6 +7,7 @@ use super::join::join;
 use super::lanes::{self, Wanted};
 use super::layout::{Gradients, IndexInput, Layout, Role, Slot};
 use super::legalise::{copy, legalise};
+use super::lines;
 use super::meant::{self, Meant};
 use super::memory::{self, Pack, align};
 use super::plan::{Plan, check_size, tolerate_defects};
@@ -209,18 +210,29 @@ impl Extract {
         outputs: &[NodeId],
         generators: Generators,
     ) -> Result<Program<T>, CompileError> {
-        let (inner, meant) = self.lower_packed(tape, outputs, generators, &memory::pack)?;
-        finish(inner, Some(&meant))
+        if generators.lines
+            && lines::possible(&self.graph)
+            && let Some((inner, meant)) = self.clone().lower_packed(tape, outputs, generators, &memory::pack)?
+        {
+            return finish(inner, Some(&meant));
+        }
+        // What is joined exists only as machine code; where that cannot be had, nothing is.
+        let apart = Generators { lines: false, ..generators };
+        match self.lower_packed(tape, outputs, apart, &memory::pack)? {
+            Some((inner, meant)) => finish(inner, Some(&meant)),
+            None => Err(CompileError::new("defect of the compiler: nothing was joined, and yet has no code")),
+        }
     }
 
-    /// The program, not yet verified, with values placed as `pack` says; and what its steps mean to read.
+    /// The program, not yet verified, with values placed as `pack` says; and what its steps mean to read. Nothing if steps were joined that
+    /// have no code.
     pub(super) fn lower_packed<T: Reading>(
         mut self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],
         generators: Generators,
         pack: Pack<'_>,
-    ) -> Result<(Inner<T>, Vec<Meant>), CompileError> {
+    ) -> Result<Option<(Inner<T>, Vec<Meant>)>, CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
             node.op.kernel.custom().is_some() && node.inputs.len() > MOST_CUSTOM_OPERANDS
@@ -265,6 +277,9 @@ impl Extract {
         join(graph, &views, &mut schedule, &pairs, guard_ends);
         let ends = [guard_ends, &self.compared(outs)].concat();
         let compared = if ends.is_empty() { Vec::new() } else { graph.ancestors(ends) };
+        if generators.lines {
+            lines::join::<T>(graph, &views, &mut schedule, &pairs, &compared);
+        }
         let order = self.graph.take_order();
         let graph = &self.graph;
         let mut plan = Plan::new(graph, &views, schedule, order, compared);
@@ -315,14 +330,14 @@ impl Extract {
             index_image: std::mem::take(&mut plan.index_image),
             index_arena: plan.index_end,
         };
-        let emitted = plan.emit::<T>(generators, direct.is_empty())?;
+        let Some(emitted) = plan.emit::<T>(generators, direct.is_empty())? else { return Ok(None) };
         drop((self.graph, views));
         let (steps, scratch) = emitted.decoded();
         inner.steps = steps;
         inner.steps.extend(moves.into_iter().map(|m| Step::Moves(vec![m])));
         inner.arena += scratch;
         check_size(inner.arena)?;
-        Ok((inner, meant))
+        Ok(Some((inner, meant)))
     }
 }
 

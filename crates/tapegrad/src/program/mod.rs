@@ -9,7 +9,7 @@
 //! For many points at once the graph is given an axis of points before it is legalised (`batch`, `map`).
 //!
 //! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them
-//! first (`join`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
+//! first (`join`). Steps over the lines of matrices become one, where there is machine code (`lines`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
 //! who decides that, `emission` leads through it.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
@@ -34,6 +34,7 @@ mod join;
 mod lanes;
 mod layout;
 mod legalise;
+mod lines;
 mod map;
 mod meant;
 mod memory;
@@ -50,12 +51,14 @@ mod text;
 mod tier;
 mod verify;
 mod view;
+mod writer;
 
 pub use compile::Program;
 pub(crate) use compile::{Inner, MOST_CUSTOM_OPERANDS};
 pub(crate) use decode::{Decoded, MulAdd, Piece};
 pub(crate) use inst::{ADVANCE, Inst, Opcode};
 pub(crate) use layout::{Layout, Slot};
+pub(crate) use lines::Lines;
 pub(crate) use map::{Mapped, Place, PointGuard};
 pub use options::CompileOptions;
 pub(crate) use passes::Pass;

@@ -314,9 +314,10 @@ impl<'a> Plan<'a> {
             *slot = if *slot == NOWHERE { step } else { step.max(*slot) };
         };
         for (step, reader) in self.schedule.nodes() {
+            let lines = matches!(self.schedule.steps[step as usize], Planned::Lines(_));
             for &input in graph.inputs(reader) {
                 let root = views.root(input);
-                let inside = self.step(input) == step && views.is_identity(graph, input);
+                let inside = self.step(input) == step && (lines || views.is_identity(graph, input));
                 if !inside {
                     read(&mut last, root, step);
                 }

@@ -8,6 +8,7 @@
 
 use super::add_at::is_late;
 use super::legalise::Views;
+use super::lines::Region;
 use crate::ir::{DType, Graph, Kernel, NodeId};
 use std::collections::HashMap;
 
@@ -18,6 +19,8 @@ pub(crate) enum Planned {
     Group { numel: usize, nodes: Vec<NodeId> },
     /// Any other computed node.
     Single(NodeId),
+    /// Several of these, joined.
+    Lines(Region),
 }
 
 impl Planned {
@@ -26,6 +29,7 @@ impl Planned {
         match self {
             Planned::Group { nodes, .. } => nodes,
             Planned::Single(node) => std::slice::from_ref(node),
+            Planned::Lines(region) => &region.nodes,
         }
     }
 }

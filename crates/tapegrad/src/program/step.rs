@@ -2,6 +2,7 @@
 
 use super::decode::Decoded;
 use super::inst::Inst;
+use super::lines::Lines;
 use super::passes::Pass;
 use super::scalars::ScalarCode;
 use super::view::Strides;
@@ -30,6 +31,8 @@ pub(crate) enum Step<T> {
     ScatterAdd(RowMove),
     /// A user's own kernel.
     Custom(UserCall<T>),
+    /// Machine code over the lines of matrices.
+    Lines(Lines),
     /// Machine code.
     Machine(Machine),
 }

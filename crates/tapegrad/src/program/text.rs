@@ -19,6 +19,7 @@ use super::compile::{Inner, Program};
 use super::inst::{Inst, Opcode};
 use super::lanes;
 use super::layout::Role;
+use super::lines;
 use super::names::Names;
 use super::step::{Adds, Fused, GuardCheck, MatMul, Reduce, Reduction, RowMove, Step};
 use crate::ir::Attrs;
@@ -68,6 +69,7 @@ impl<T: Float> Step<T> {
                 let carried = if let Attrs::Own(own) = &c.attrs { format!(" ({own})") } else { String::new() };
                 format!("custom {} = {}{carried}{}", place(c.out.start), c.name, operands.collect::<String>())
             }
+            Step::Lines(l) => format!("lines {}x{}", l.source.lines, l.source.line),
             Step::Machine(m) => {
                 let blocks = m.source.blocks.len();
                 let instructions: usize = m.source.blocks.iter().map(|b| b.code.len()).sum();
@@ -215,6 +217,9 @@ impl<T: Float> fmt::Display for Program<T> {
             writeln!(f, "{number:3} {}", step.summary(&names, number))?;
             if let Step::Fused(fused) = step {
                 fused.write(f, &names, number)?;
+            }
+            if let Step::Lines(joined) = step {
+                lines::write(f, &joined.source, &|place| names.place(number, place))?;
             }
             if let Step::Machine(machine) = step {
                 lanes::write(f, &machine.source, &|place| names.place(number, place))?;

@@ -109,6 +109,11 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             Step::Fused(f) => {
                 group::verify(f, program.scratch, program.arena).map_err(|what| format!("step {number}: {what}"))?;
             }
+            Step::Lines(l) if l.scratch < program.scratch || l.scratch + l.code.temporary(l.index) > program.arena => {
+                fault = Some("has temporary memory that is none");
+            }
+            // What it reads of its own, its own verifier has looked at.
+            Step::Lines(_) => {}
             Step::Machine(m) if rereads(m, &kept) => fault = Some(WRITE_AFTER_READ),
             Step::Machine(_) => {}
             _ if writes_what_it_reads(step) => fault = Some("writes what it reads"),

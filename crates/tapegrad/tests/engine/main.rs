@@ -22,6 +22,7 @@ mod guards;
 mod handle_cases;
 mod handles;
 mod interop;
+mod joined;
 mod layering;
 mod limits;
 mod lines;

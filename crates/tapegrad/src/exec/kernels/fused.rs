@@ -79,10 +79,9 @@ unsafe fn compute_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usiz
 
 /// How many elements, or a multiple, are handled at a time: ranges for threads begin at multiples.
 pub(super) fn unit<T>(f: &Fused<T>) -> usize {
-    f.pass.as_ref().map_or(f.tile, |pass| match (pass.line, pass.window) {
-        (Some(line), _) => line,
-        (None, 0) => f.tile.next_multiple_of(LANES),
-        (None, window) => window,
+    f.pass.as_ref().map_or(f.tile, |pass| match pass.window {
+        0 => f.tile.next_multiple_of(LANES),
+        window => window,
     })
 }
 
@@ -100,11 +99,10 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
                 load(&f.loads[number], v, start, std::slice::from_raw_parts_mut(temporary.add(at), len));
             }
         };
-        let once = pass.cycle || pass.line.is_some();
-        if once {
+        if pass.cycle {
             bring(0, pass.window);
         }
-        if once || pass.window == 0 {
+        if pass.cycle || pass.window == 0 {
             pass.code.run(pass.index, v, temporary, elements);
             return;
         }
@@ -296,6 +294,9 @@ unsafe fn load<T: Reading>(l: &Load, v: *const T, start: usize, out: &mut [T]) {
     }
 }
 
+/// So few numbers are copied one by one sooner than a copy of many is called.
+const FEW: usize = 40;
+
 /// Fills `out` with one row after the other, all of them alike, from element `start` on. Rows may be short: what is there is
 /// copied again and again, twice as much each time.
 #[inline(always)]
@@ -305,6 +306,10 @@ fn repeat<T: Reading>(row: &[T], start: usize, out: &mut [T]) {
     out[..first].copy_from_slice(&row[column..column + first]);
     let mut done = row.len().min(out.len());
     out[first..done].copy_from_slice(&row[..done - first]);
+    if out.len() <= FEW {
+        (done..out.len()).for_each(|i| out[i] = out[i - done]);
+        return;
+    }
     while done < out.len() {
         let more = done.min(out.len() - done);
         out.copy_within(..more, done);

@@ -13,7 +13,7 @@ mod share;
 
 use super::state::State;
 use crate::ir::{Operand, Reading};
-use crate::program::{Adds, Fused, MOST_CUSTOM_OPERANDS, MatMul, Move, Step, UserCall};
+use crate::program::{Adds, Fused, Lines, MOST_CUSTOM_OPERANDS, MatMul, Move, Step, UserCall};
 use std::ops::Range;
 use tapegrad_gemm as gemm;
 
@@ -70,6 +70,10 @@ fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
         Step::GatherIndex(r) => moves::gather_index(r, indices),
         Step::ScatterAdd(r) => moves::scatter_add(r, values, indices),
         Step::Custom(c) => custom(c, values, indices),
+        Step::Lines(l) => {
+            // SAFETY: this is all of the arena and of the index buffer.
+            unsafe { lines(l, values.as_mut_ptr(), indices, 0..l.source.lines, 0) }
+        }
         Step::Machine(_) => unreachable!("machine code is carried out before"),
     }
 }
@@ -77,6 +81,17 @@ fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
 /// Carries out strided copies.
 pub(super) fn prepare<T: Reading>(moves: &[Move], state: &mut State<T>) {
     moves.iter().for_each(|m| moves::copy(m, &mut state.values));
+}
+
+/// Carries out code over lines for some of them; temporary memory is `registers` elements after where it is said to be.
+///
+/// # Safety
+/// The arena must lie behind `v`, with that temporary memory; `lines` begin and end at multiples of [`tapegrad_jit::LANES`], or end where
+/// all do. Nobody else may use that temporary memory, write what the code reads, or use what it writes for these lines, at the same time.
+unsafe fn lines<T: Reading>(l: &Lines, v: *mut T, indices: &[u32], lines: Range<usize>, registers: usize) {
+    // SAFETY: the verifier has checked every place, setting an index checks that it is below the elements of a line, and the caller
+    // promises the rest.
+    unsafe { l.code.run(l.index, v, v.add(l.scratch + registers), indices.as_ptr(), lines) }
 }
 
 /// Number of products in a stack.

@@ -6,6 +6,7 @@ use crate::exec::threads::{MOST, MOST_PARTS, Team};
 use crate::ir::Reading;
 use crate::program::{Fused, Opcode, Step};
 use tapegrad_gemm as gemm;
+use tapegrad_jit::LANES;
 
 /// Operations below which a thread is not worth its while, measured: handing out work takes about a microsecond.
 const PRODUCT: usize = 200_000;
@@ -131,6 +132,20 @@ pub(super) fn run<T: Reading>(
                 // SAFETY: the verifier has checked every place of the group, that no element depends on another, and that
                 // all that does not advance is a register, of which each thread has its own.
                 unsafe { fused::run_part(f, base.get(), indices, elements, thread * registers) };
+            });
+        }
+        Step::Lines(l) => {
+            let lines = l.source.lines;
+            let cut = Cut::new(lines * l.source.line * l.len(), ELEMENTWISE, lines.div_ceil(LANES), most);
+            if cut.threads == 1 {
+                return false;
+            }
+            let base = Base(values.as_mut_ptr());
+            team.run(cut.pieces(), &|thread, index| {
+                let part = cut.piece(index).range(lines, LANES);
+                // SAFETY: the verifier has checked every place of the code, and that no line depends on another but through what is
+                // the same for all; each thread has temporary memory of its own.
+                unsafe { super::lines(l, base.get(), indices, part, thread * registers) };
             });
         }
         Step::Reduce(r) => {

@@ -248,7 +248,9 @@ impl Assembler<'_> {
             }
             Kind::Scalar(place) => (Op::Scalar, place, 0),
             Kind::Row(place) => (Op::Row, place, 0),
-            Kind::Temporary(_) | Kind::Each(_) => unreachable!("only passes have temporary memory and lines"),
+            Kind::Temporary(_) | Kind::Each(_) | Kind::Along(_) | Kind::Held(_) | Kind::Number(_) => {
+                unreachable!("only passes have temporary memory and lines")
+            }
             _ => {
                 let slot = place32(self.slots[&v]);
                 (if value.row { Op::Row } else { Op::Scalar }, slot, 0)

@@ -28,6 +28,12 @@ pub(in super::super) enum Kind {
     Temporary(u32),
     /// A number for each line of a pass, by its place in the arena.
     Each(u32),
+    /// An element of a line of the arena that is the same for all lines, by the place of the first.
+    Along(u32),
+    /// An element kept of the lines that are handled together, by the number of its matrix.
+    Held(u32),
+    /// A number handed on within code over lines.
+    Number(u32),
     /// An instruction on values.
     Do(Op, [Val; 3]),
     /// A sum over rows of a value, or of the product of two.
@@ -44,7 +50,7 @@ pub(in super::super) struct Value {
     /// Whether it is a step of a function's formula, where the order of operations is what makes it accurate.
     pub(super) inner: bool,
     /// Whether it is computed as it stands, each operation rounded by itself.
-    pub(super) kept: bool,
+    pub(in super::super) kept: bool,
 }
 
 pub(in super::super) struct CodeList {
@@ -99,6 +105,18 @@ impl CodeList {
 
     pub(in super::super) fn each(&mut self, place: u32) -> Val {
         self.push(Kind::Each(place), true, None)
+    }
+
+    pub(in super::super) fn along(&mut self, place: u32) -> Val {
+        self.push(Kind::Along(place), true, None)
+    }
+
+    pub(in super::super) fn held(&mut self, matrix: u32) -> Val {
+        self.push(Kind::Held(matrix), true, None)
+    }
+
+    pub(in super::super) fn number(&mut self, number: u32) -> Val {
+        self.push(Kind::Number(number), true, None)
     }
 
     /// Says that the values from a position on are the steps of a formula.

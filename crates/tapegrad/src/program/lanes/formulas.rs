@@ -39,7 +39,7 @@ impl Formulas {
     }
 
     /// How many instructions an operation is, at most.
-    pub(super) fn len(&mut self, e: &Elementwise) -> usize {
+    pub(in super::super) fn len(&mut self, e: &Elementwise) -> usize {
         let Formulas { known, lower, .. } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
         forms.plain.steps().iter().filter(|step| matches!(step, FormulaStep::Apply(..))).count()

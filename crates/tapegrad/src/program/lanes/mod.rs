@@ -41,7 +41,7 @@ use std::ops::Range;
 use tapegrad_jit::{Elem, LANES, Source};
 
 pub(super) use axes::Rows;
-pub(super) use text::write;
+pub(super) use text::{line, write};
 
 /// What is wanted of a program; all nodes are of its graph.
 pub(super) struct Wanted<'a> {

@@ -17,7 +17,8 @@ pub(in super::super) fn write(f: &mut impl Write, source: &Source, place: &dyn F
     Ok(())
 }
 
-fn line(value: usize, inst: &Inst, place: &dyn Fn(u32) -> String) -> String {
+/// One instruction.
+pub(in super::super) fn line(value: usize, inst: &Inst, place: &dyn Fn(u32) -> String) -> String {
     match inst.op {
         Op::Const => format!("v{value} = {}", f64::from_bits(u64::from(inst.a) | (u64::from(inst.b) << 32))),
         Op::Scalar => format!("v{value} = {}", place(inst.a)),
