@@ -48,8 +48,9 @@ fn tensors<T: Element>(tier: Tier) -> Program<T> {
     let of = |shape: &[usize], by: f64| Tensor::from_fn(shape, |i| (i as f64 * by).sin());
     let rows = tape.index_input((0..70).rev().collect::<Vec<usize>>());
     let (x, bias) = (tape.input(of(&[70, 33], 0.7)).gather(rows), tape.input(of(&[33], 0.3)));
+    let y = tape.input(of(&[70, 5], 0.4)).gather(rows);
     let shift = tape.input(of(&[70, 1], 1.3)).broadcast_to([70, 33]);
-    compiled(&tape, &[(x - shift) * (x + shift) * bias.broadcast_to([70, 33]), x.exp()], tier)
+    compiled(&tape, &[(x - shift) * (x + shift) * bias.broadcast_to([70, 33]), y.exp()], tier)
 }
 
 /// The program of a map over points.
