@@ -1,12 +1,17 @@
 //! What the CPU can do, found out at run time.
 
 use crate::ir::Elem;
+use crate::memory::Memory;
 use std::arch::is_x86_feature_detected;
+use std::sync::OnceLock;
 
-/// Whether this CPU can run what is compiled here.
+/// Whether what is compiled here can be run: the CPU has AVX2 and FMA, and the system gives memory that can be executed, which
+/// is tried once.
 #[must_use]
 pub fn supported() -> bool {
-    Cpu::get().is_some()
+    static EXECUTABLE: OnceLock<bool> = OnceLock::new();
+    const RETURN: u8 = 0xC3;
+    Cpu::get().is_some() && *EXECUTABLE.get_or_init(|| Memory::new(&[RETURN]).is_ok())
 }
 
 /// The instructions that code may consist of.

@@ -43,7 +43,7 @@ impl Touch {
 /// 4. Over elements, nothing is read where the phase writes. Over numbers, once a place or a number is written, the value it had
 ///    before is not used any more.
 /// 5. Blocks of lines are handled one after the other, so what is written for a line is touched by nobody but for the same line: with
-///    the same kind of place, from the same element of the arena on.
+///    the same kind of place, from the same element of the arena on; and nothing that a phase writes is read by an earlier one.
 /// 6. Lines and blocks are of the sizes that [`LinesSource`] says.
 ///
 /// # Errors
@@ -66,6 +66,13 @@ pub fn verify_lines(source: &LinesSource) -> Result<(), Defect> {
             Phase::Numbers(code) => checker.numbers(code).map_err(in_code)?,
             Phase::Pick { from, index, to } => checker.pick(*from, *index, *to).map_err(in_phase)?,
             Phase::AddAt { to, index, number } => checker.add_at(*to, *index, *number).map_err(in_phase)?,
+        }
+    }
+    for read in checker.touches.iter().filter(|touch| !touch.writes) {
+        let writes = || checker.touches.iter().filter(|touch| touch.writes && touch.overlaps(read));
+        if let Some(write) = writes().min_by_key(|write| write.phase).filter(|write| write.phase > read.phase) {
+            let (early, late) = (read.phase, write.phase);
+            return Err(Defect(format!("phase {early} reads what phase {late} has yet to write")));
         }
     }
     for write in checker.touches.iter().filter(|touch| touch.writes) {
@@ -158,7 +165,8 @@ impl Checker<'_> {
                 Op::Along => self.touch_span(Way::Same, inst.a, self.source.line, false, self.source.arena),
                 Op::Row => self.touch(Way::Matrix, inst.a, false),
                 Op::StoreRow => self.touch(Way::Matrix, inst.a, true),
-                Op::Each => self.touch(Way::Numbers, inst.a, false),
+                // Padding is not read one by one.
+                Op::Each => self.touch_span(Way::Numbers, inst.a, self.source.lines, false, self.source.arena),
                 Op::Held => check_written(&self.held, inst.a),
                 Op::Number => check_written(&self.numbers, inst.a),
                 Op::StoreHeld if inst.a as usize >= self.held.len() => Err(NO_NUMBER),
@@ -231,6 +239,9 @@ impl Checker<'_> {
     fn add_at(&mut self, to: u32, index: u32, number: u32) -> Result<(), &'static str> {
         self.check_index(index)?;
         check_written(&self.numbers, number)?;
+        if !self.touches.iter().any(|touch| touch.writes && touch.way == Way::Matrix && touch.start == to as usize) {
+            return Err("adds to what nobody has written");
+        }
         self.touch(Way::Matrix, to, true)
     }
 

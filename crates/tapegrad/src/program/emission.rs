@@ -22,7 +22,7 @@ use super::tier::Generators;
 use crate::error::CompileError;
 use crate::ir::Reading;
 use std::sync::Arc;
-use tapegrad_jit::{Elem, LANES, MOST_ELEMENTS};
+use tapegrad_jit::{Elem, LANES};
 
 /// Shorter groups of scalars are left in their order.
 const LONG: usize = 32;
@@ -60,14 +60,10 @@ impl<T: Reading> Emitted<T> {
 
 impl Plan<'_> {
     /// Emits all steps, elementwise ones as machine code too where that is wanted and possible. Where scalars are `free`, no parameter is
-    /// updated among them, and they may change their order. Nothing if joined steps have no code.
-    pub(super) fn emit<T: Reading>(
-        mut self,
-        generators: Generators,
-        free: bool,
-    ) -> Result<Option<Emitted<T>>, CompileError> {
+    /// updated among them, and they may change their order.
+    pub(super) fn emit<T: Reading>(mut self, generators: Generators, free: bool) -> Result<Emitted<T>, CompileError> {
         let planned = std::mem::take(&mut self.schedule.steps);
-        let Some(lines) = self.lines::<T>(&planned)? else { return Ok(None) };
+        let lines = self.lines::<T>(&planned)?;
         if !planned.iter().any(|planned| matches!(planned, Planned::Group { numel: 2.., .. })) {
             // Where a scalar stands tells whether it is computed in its own group.
             self.schedule.step_of = Vec::new();
@@ -85,14 +81,13 @@ impl Plan<'_> {
             if let Some(emitted) = self.emit_with(planned.clone(), &lines, wanted, free.then_some(Alike::Calls))?
                 && !emitted.steps.iter().any(code)
             {
-                return Ok(Some(emitted));
+                return Ok(emitted);
             }
             // Too much of it, or not worth making. What is interpreted has another order.
         }
         let interpreted = Generators { scalars: 0, ..generators };
         let emitted = self.emit_with(planned, &lines, interpreted, free.then_some(Alike::All))?;
-        debug_assert!(emitted.is_some(), "scalars that are interpreted are not asked whether they repeat themselves");
-        Ok(emitted)
+        Ok(emitted.expect("scalars that are interpreted are not asked whether they repeat themselves"))
     }
 
     /// Where values stand.
@@ -109,31 +104,25 @@ impl Plan<'_> {
         }
     }
 
-    /// The code of joined steps, in order; nothing if there is none for one of them.
-    fn lines<T: Reading>(&self, planned: &[Planned]) -> Result<Option<Vec<Lines>>, CompileError> {
+    /// The code of joined steps, in order.
+    fn lines<T: Reading>(&self, planned: &[Planned]) -> Result<Vec<Lines>, CompileError> {
         let places = self.places();
         let regions =
             planned.iter().filter_map(|step| if let Planned::Lines(region) = step { Some(region) } else { None });
         let sources = regions.map(|region| region.source::<T>(&places, self.end, self.index_end));
-        let sources: Option<Vec<_>> = sources.collect();
-        let Some(sources) = sources else {
-            let defect = "defect of the compiler: steps were joined that have no code over lines";
-            return if cfg!(debug_assertions) { Err(CompileError::new(defect)) } else { Ok(None) };
+        let Some(sources) = sources.collect::<Option<Vec<_>>>() else {
+            return Err(CompileError::new("defect of the compiler: steps were joined that have no code over lines"));
         };
         if sources.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        if self.end + LANES > MOST_ELEMENTS {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
-        let Some(code) = tolerate_defects(tapegrad_jit::compile_lines(elem, &sources))?.map(Arc::new) else {
-            return Ok(None);
-        };
-        let compiled = sources.into_iter().enumerate();
+        // That code can be made was asked before they were joined.
+        let code = tapegrad_jit::compile_lines(elem, &sources).map_err(|error| CompileError::new(error.to_string()))?;
+        let (code, compiled) = (Arc::new(code), sources.into_iter().enumerate());
         let lines =
             compiled.map(|(index, source)| Lines { source, code: Arc::clone(&code), index, scratch: places.scratch });
-        Ok(Some(lines.collect()))
+        Ok(lines.collect())
     }
 
     /// The same, scalars in an order in which what is `alike` stands side by side, machine code or not; nothing if machine code of scalars is

@@ -210,29 +210,18 @@ impl Extract {
         outputs: &[NodeId],
         generators: Generators,
     ) -> Result<Program<T>, CompileError> {
-        if generators.lines
-            && lines::possible(&self.graph)
-            && let Some((inner, meant)) = self.clone().lower_packed(tape, outputs, generators, &memory::pack)?
-        {
-            return finish(inner, Some(&meant));
-        }
-        // What is joined exists only as machine code; where that cannot be had, nothing is.
-        let apart = Generators { lines: false, ..generators };
-        match self.lower_packed(tape, outputs, apart, &memory::pack)? {
-            Some((inner, meant)) => finish(inner, Some(&meant)),
-            None => Err(CompileError::new("defect of the compiler: nothing was joined, and yet has no code")),
-        }
+        let (inner, meant) = self.lower_packed(tape, outputs, generators, &memory::pack)?;
+        finish(inner, Some(&meant))
     }
 
-    /// The program, not yet verified, with values placed as `pack` says; and what its steps mean to read. Nothing if steps were joined that
-    /// have no code.
+    /// The program, not yet verified, with values placed as `pack` says; and what its steps mean to read.
     pub(super) fn lower_packed<T: Reading>(
         mut self,
         tape: crate::ir::TapeKey,
         outputs: &[NodeId],
         generators: Generators,
         pack: Pack<'_>,
-    ) -> Result<Option<(Inner<T>, Vec<Meant>)>, CompileError> {
+    ) -> Result<(Inner<T>, Vec<Meant>), CompileError> {
         let many = |id: &&NodeId| {
             let node = self.graph.node(**id);
             node.op.kernel.custom().is_some() && node.inputs.len() > MOST_CUSTOM_OPERANDS
@@ -277,7 +266,7 @@ impl Extract {
         join(graph, &views, &mut schedule, &pairs, guard_ends);
         let ends = [guard_ends, &self.compared(outs)].concat();
         let compared = if ends.is_empty() { Vec::new() } else { graph.ancestors(ends) };
-        if generators.lines {
+        if generators.lines && lines::possible(graph) {
             lines::join::<T>(graph, &views, &mut schedule, &pairs, &compared);
         }
         let order = self.graph.take_order();
@@ -330,14 +319,14 @@ impl Extract {
             index_image: std::mem::take(&mut plan.index_image),
             index_arena: plan.index_end,
         };
-        let Some(emitted) = plan.emit::<T>(generators, direct.is_empty())? else { return Ok(None) };
+        let emitted = plan.emit::<T>(generators, direct.is_empty())?;
         drop((self.graph, views));
         let (steps, scratch) = emitted.decoded();
         inner.steps = steps;
         inner.steps.extend(moves.into_iter().map(|m| Step::Moves(vec![m])));
         inner.arena += scratch;
         check_size(inner.arena)?;
-        Ok(Some((inner, meant)))
+        Ok((inner, meant))
     }
 }
 

@@ -75,8 +75,7 @@ fn compile(
     let ids: Vec<NodeId> = outputs.iter().map(|v| v.id()).collect();
     let mut extract = tape.with(|r| Extract::new(&r.graph, &ids, &r.assigns, &r.guards, &r.gradients));
     pass::run(&mut extract.graph, &mut extract.roots, Passes::default());
-    let lowered = extract.lower_packed(tape.key(), &ids, Tier::Interpreter.generators(None), pack);
-    lowered.expect("these programs are small").expect("nothing is joined for the interpreter")
+    extract.lower_packed(tape.key(), &ids, Tier::Interpreter.generators(None), pack).expect("these programs are small")
 }
 
 fn caught(program: &Inner<f64>, meant: &[Meant]) -> bool {

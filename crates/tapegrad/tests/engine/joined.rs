@@ -237,3 +237,104 @@ fn a_joined_softmax_reads_as_its_phases() {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }
 }
+
+/// A matrix whose rows are picked by number, so that its program is one of steps.
+fn matrix(tape: &Tape, rows: usize, width: usize) -> Var {
+    let x = tape.input(Tensor::from_fn([rows, width], |i| ((i * 37) % 101) as f64 * 0.0625 - 3.0));
+    x.gather(tape.index_input((0..rows).collect::<Vec<_>>()))
+}
+
+/// Compiles results for the interpreter and with machine code, and checks that they come out alike; the second listing.
+fn alike<T: Element + Into<f64>>(tape: &Tape, results: &[Var], tolerance: f64) -> String {
+    let interpreter = CompileOptions::default().tier(Tier::Interpreter);
+    let reference: Program<T> = tape.compile_with(results, &interpreter).unwrap();
+    let program: Program<T> = tape.compile(results).unwrap();
+    let (mut wanted, mut state) = (reference.state(), program.state());
+    reference.replay(&mut wanted).unwrap();
+    program.replay(&mut state).unwrap();
+    for &result in results {
+        let (found, wanted) = (state.get(result), wanted.get(result));
+        assert!(near(found, wanted, tolerance), "{program}{found:?}\n{wanted:?}");
+    }
+    program.to_string()
+}
+
+#[test]
+fn several_positions_of_a_row_are_no_pick_of_one() {
+    let tape = Tape::new();
+    let x = tape.input(Tensor::from_fn([3, 4], |i| i as f64));
+    let sums = matrix(&tape, 6, 4).sum_over(&[1]);
+    let at = tape.index_input(Indices::new([3, 2], &[0, 3, 1, 1, 2, 0]).unwrap());
+    let picked = x.take_along_axis(1, at).reshape([6]);
+    alike::<f64>(&tape, &[sums * picked], 1e-12);
+}
+
+#[test]
+fn what_is_added_to_numbers_of_lines_is_no_element_of_a_line() {
+    let tape = Tape::new();
+    let sums = matrix(&tape, 12, 4).reshape([3, 4, 4]).sum_over(&[2]);
+    let at = tape.index_input(Indices::new([3, 1], &[1, 3, 2]).unwrap());
+    let numbers = tape.input([[1.0], [2.0], [3.0]]);
+    alike::<f64>(&tape, &[(sums * 2.0).add_along_axis(1, at, numbers)], 1e-12);
+}
+
+#[test]
+fn numbers_that_begin_within_a_buffer_are_read_as_far_as_they_go() {
+    for rows in [697, 7] {
+        let tape = Tape::new();
+        let x = matrix(&tape, rows, 33);
+        let v = tape.input(Tensor::from_fn([rows + 7], |i| (i % 13) as f64 * 0.25));
+        let shift = v.slice(0, 7..rows + 7);
+        let wide = shift.reshape([-1, 1]).broadcast_to([rows, 33]);
+        let y = (x - wide).exp();
+        alike::<f64>(&tape, &[y, y.sum_over(&[1]) * shift], 1e-12);
+    }
+}
+
+#[test]
+fn each_of_several_heads_is_joined() {
+    let tape = Tape::new();
+    let of = |tape: &Tape| {
+        let z = matrix(tape, 20, 30);
+        let labels = tape.index_input((0..20).collect::<Vec<_>>());
+        (z, z.cross_entropy(labels).mean())
+    };
+    let ((z1, one), (z2, two)) = (of(&tape), of(&tape));
+    let mut results = tape.grad(one + two, &[z1, z2]);
+    results.push(one + two);
+    let text = alike::<f64>(&tape, &results, 1e-12);
+    assert!(!has_code() || joined(&text) == 2, "{text}");
+    assert!(!has_code() || !text.contains(" max @"), "{text}");
+}
+
+#[test]
+fn an_element_computed_again_is_the_number_it_was_before() {
+    // Products so large that the error of rounding one is more than an exponential can take.
+    let tape = Tape::new();
+    let z = matrix(&tape, 20, 16) * 3.3e9;
+    for result in [z.softmax(1), (z + z.max_over(&[1]).reshape([-1, 1])).log_softmax(1)] {
+        let text = alike::<f32>(&tape, &[result], 1e-6);
+        assert!(!has_code() || joined(&text) > 0, "{text}");
+    }
+}
+
+#[test]
+fn long_chains_of_cheap_elements_are_joined_in_little_time() {
+    let tape = Tape::new();
+    let mut y = matrix(&tape, 64, 32) * 0.01;
+    for _ in 0..35 {
+        y = y * (1.0 - y);
+    }
+    let p = y.softmax(1);
+    alike::<f64>(&tape, &[p, tape.grad(p.square().sum(), &[y])[0]], 1e-11);
+}
+
+#[test]
+fn what_a_comparison_depends_on_is_computed_as_it_was_recorded() {
+    let tape = Tape::new();
+    let z = matrix(&tape, 20, 30);
+    let sums = z.softmax(1).square().sum_over(&[1]);
+    let total = sums.sum();
+    let y = if total > 1.0 { total * z.log_softmax(1) } else { z };
+    alike::<f64>(&tape, &[y], 1e-12);
+}

@@ -249,7 +249,7 @@ impl Assembler<'_> {
             Kind::Scalar(place) => (Op::Scalar, place, 0),
             Kind::Row(place) => (Op::Row, place, 0),
             Kind::Temporary(_) | Kind::Each(_) | Kind::Along(_) | Kind::Held(_) | Kind::Number(_) => {
-                unreachable!("only passes have temporary memory and lines")
+                unreachable!("only passes and code over lines have these")
             }
             _ => {
                 let slot = place32(self.slots[&v]);

@@ -26,7 +26,7 @@ pub(in super::super) enum Kind {
     Row(u32),
     /// An operand in temporary memory, by number.
     Temporary(u32),
-    /// A number for each line of a pass, by its place in the arena.
+    /// A number for each line, by the place of the first in the arena.
     Each(u32),
     /// An element of a line of the arena that is the same for all lines, by the place of the first.
     Along(u32),

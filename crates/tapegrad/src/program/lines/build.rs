@@ -70,6 +70,8 @@ struct Draft {
     code: CodeList,
     values: HashMap<NodeId, Val>,
     sinks: Vec<(Val, Sink)>,
+    /// Values that stay as they are.
+    whole: Vec<Val>,
     phase: u32,
     elements: bool,
 }
@@ -131,16 +133,23 @@ impl Build<'_> {
         Some(())
     }
 
-    /// How many instructions an element takes, with all that is computed for it.
-    fn cost(&mut self, id: NodeId) -> usize {
-        let own = self.seen.elementwise(id).map_or(0, |e| self.formulas.len(e));
-        if own > COMPUTED_AGAIN {
-            return own;
+    /// What is left of so many instructions when an element has been computed, with all that is computed for it; nothing if they do not
+    /// suffice.
+    fn computed_within(&mut self, id: NodeId, instructions: usize) -> Option<usize> {
+        let own = self.seen.elementwise(id).map_or(0, |e| self.formulas.len(e)).max(1);
+        let mut left = instructions.checked_sub(own)?;
+        for input in self.inputs(id, Role::Matrix)? {
+            if self.known[&input].role == Role::Matrix {
+                left = self.computed_within(input, left)?;
+            }
         }
-        let inputs = self.inputs(id, Role::Matrix).unwrap_or_default();
-        let elements = inputs.into_iter().filter(|input| self.known[input].role == Role::Matrix);
-        let elements: Vec<NodeId> = elements.collect();
-        own + elements.into_iter().map(|input| self.cost(input)).sum::<usize>()
+        Some(left)
+    }
+
+    /// Whether an element is computed anew by later phases that need it.
+    fn is_computed_again(&self, id: NodeId) -> bool {
+        let known = &self.known[&id];
+        known.role == Role::Matrix && known.until > known.phase && known.held.is_none() && self.place(id).is_none()
     }
 
     /// Decides what is kept, and what is handed on as a number.
@@ -154,7 +163,7 @@ impl Build<'_> {
                 Role::Matrix | Role::Number => phase,
             };
             if role == Role::Matrix && until > phase && !placed && self.known[&id].held.is_none() {
-                if self.cost(id) <= COMPUTED_AGAIN {
+                if self.computed_within(id, COMPUTED_AGAIN).is_some() {
                     needed = until;
                 } else {
                     self.hold(id);
@@ -329,6 +338,10 @@ impl Build<'_> {
         let args = operands.into_iter().map(|operand| self.operand(draft, operand)).collect::<Option<Vec<Val>>>()?;
         let made = draft.code.values.len();
         let value = self.formulas.apply(&mut draft.code, self.seen.elementwise(id)?, &args)?;
+        if role == Role::Matrix && self.is_computed_again(id) {
+            // Not fused with what reads it here or there: it must be the same number everywhere.
+            draft.whole.push(value);
+        }
         if self.at.is_rounded(id, Opcode::of(self.seen.graph.op(id))) {
             draft.code.keep_made(made, value);
         }
@@ -357,12 +370,21 @@ impl Build<'_> {
 
 impl Draft {
     fn new(rows: usize, phase: u32, elements: bool) -> Self {
-        Draft { code: CodeList::new(rows), values: HashMap::new(), sinks: Vec::new(), phase, elements }
+        Draft {
+            code: CodeList::new(rows),
+            values: HashMap::new(),
+            sinks: Vec::new(),
+            whole: Vec::new(),
+            phase,
+            elements,
+        }
     }
 
     /// The instructions.
     fn finish(mut self) -> Option<Vec<Inst>> {
-        let roots: Vec<Val> = self.sinks.iter().map(|&(value, _)| value).collect();
+        // Who has another reader is not fused with one.
+        let sinks = self.sinks.iter().map(|&(value, _)| value);
+        let roots: Vec<Val> = sinks.chain(self.whole.iter().copied()).collect();
         self.code.fuse_products(&roots);
         let uses = self.code.uses(&roots);
         // A product that is only added up.

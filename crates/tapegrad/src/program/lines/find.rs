@@ -16,12 +16,14 @@ use crate::program::lanes::{CodeList, Formulas, Kind};
 use crate::program::legalise::Views;
 use crate::program::schedule::{BEFORE, Planned, Schedule};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use tapegrad_jit::{LANES, SHORTEST_LINE};
+use tapegrad_jit::{LANES, MOST_ELEMENTS, SHORTEST_LINE};
 
 /// Longer lines are few, and a block of them would not stay in the first-level cache.
 const LONGEST_LINE: usize = 2048;
 /// More nodes are not joined: in so much code, one call more makes no difference.
 const MOST_NODES: usize = 160;
+/// No more steps than this are looked at behind the last that was joined.
+const REACH: usize = 100;
 /// Graphs of more nodes are left as they are: looking through the steps takes time in proportion to their number for each region.
 const LARGEST_GRAPH: usize = 1 << 14;
 
@@ -35,11 +37,13 @@ const REPEAT: f64 = 60.0;
 
 /// Whether there may be anything to join.
 pub(in super::super) fn possible(graph: &Graph) -> bool {
+    let numel = || graph.order().iter().map(|&id| graph.shape(id).numel()).fold(0, usize::saturating_add);
     tapegrad_jit::supported()
         && graph.len() <= LARGEST_GRAPH
         && graph.may_have(|op, ty, _| {
             matches!(op.kernel, Kernel::Broadcast | Kernel::Sum | Kernel::Max) && ty.shape.numel() > 1
         })
+        && numel() < MOST_ELEMENTS / 2
 }
 
 /// Joins steps of a schedule. `pairs` are the parameters that are assigned to, with their values, which stay steps of their own; on what
@@ -65,7 +69,7 @@ fn each(schedule: &mut Schedule, mut find: impl FnMut(&Schedule, usize) -> Optio
     let mut step = 0;
     while step < schedule.steps.len() {
         step = match find(schedule, step) {
-            Some(joined) => joined.apply(schedule) + 1,
+            Some(joined) => joined.apply(schedule),
             None => step + 1,
         };
     }
@@ -82,13 +86,13 @@ struct Joined {
 }
 
 impl Joined {
-    /// Puts one step in the place of the last member; tells which that is now.
+    /// Puts one step in the place of the last member; tells where to go on: what stood between the members has not been looked at.
     fn apply(self, schedule: &mut Schedule) -> usize {
         let Joined { lines, line, members, after } = self;
         if let [step] = members[..] {
             let nodes = schedule.steps[step].nodes().to_vec();
             schedule.steps[step] = Planned::Lines(Region { lines, line, nodes });
-            return step;
+            return step + 1;
         }
         let (first, last) = (members[0], members[members.len() - 1]);
         let between: Vec<Planned> = schedule.steps.drain(first..=last).collect();
@@ -101,13 +105,12 @@ impl Joined {
                 planned => before.push(planned),
             }
         }
-        let place = first + before.len();
         let region = Planned::Lines(Region { lines, line, nodes });
         schedule.steps.splice(first..first, before.into_iter().chain([region]).chain(behind));
         for (step, planned) in (0..).zip(&schedule.steps) {
             planned.nodes().iter().for_each(|id| schedule.step_of[id.index()] = step);
         }
-        place
+        first
     }
 }
 
@@ -236,6 +239,9 @@ impl Finder<'_> {
         let (mut inside, mut nodes): (HashSet<usize>, usize) = (HashSet::new(), 0);
         let mut late: HashSet<usize> = HashSet::new();
         for step in first..schedule.steps.len() {
+            if step > members.last().unwrap_or(&first) + REACH {
+                break;
+            }
             let own = schedule.steps[step].nodes();
             let reads = own.iter().flat_map(|&id| self.graph.inputs(id));
             let reads: Vec<usize> = reads
@@ -282,7 +288,7 @@ impl Finder<'_> {
         let elementwise = matches!(role, Role::Matrix | Role::Number);
         let added = Added::of(self.graph, id).is_some();
         seen.operands(id, role).is_some()
-            && (!added || seen.added(id).is_some())
+            && (!added || role == Role::Matrix && seen.added(id).is_some())
             && (!elementwise || seen.elementwise(id).is_some_and(|e| self.is_made_of_instructions(e)))
     }
 

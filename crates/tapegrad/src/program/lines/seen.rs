@@ -5,7 +5,9 @@ use crate::ir::{Attrs, Elementwise, Graph, Kernel, NodeId};
 use crate::ops::TAKE_ALONG_AXIS;
 use crate::program::add_at::Added;
 use crate::program::legalise::Views;
+use crate::program::memory::padded;
 use crate::program::step::Reduction;
+use tapegrad_jit::LANES;
 
 /// A graph seen as operations on so many lines.
 #[derive(Clone, Copy)]
@@ -67,9 +69,10 @@ impl Seen<'_> {
             (Kernel::Sum, Attrs::Axes(axes)) if self.is_along_lines(id, axes) => Some(Role::Total(Reduction::Sum)),
             (Kernel::Max, Attrs::Axes(axes)) if self.is_along_lines(id, axes) => Some(Role::Total(Reduction::Max)),
             (_, &Attrs::Slice { axis, .. }) if op.is(&TAKE_ALONG_AXIS) => {
-                let dims = self.graph.shape(self.graph.inputs(id)[0]).dims();
-                let rows = axis + 1 == dims.len() && dims[axis] == self.line && numel == self.lines;
-                rows.then_some(Role::Pick)
+                // One of each line.
+                let [from, picked] = [self.graph.inputs(id)[0], id].map(|id| self.graph.shape(id).dims());
+                let last = axis + 1 == from.len() && from[axis] == self.line && picked[axis] == 1;
+                (last && numel == self.lines).then_some(Role::Pick)
             }
             _ => None,
         }
@@ -108,7 +111,7 @@ impl Seen<'_> {
         (matches!(role, Role::Matrix | Role::Number) || operands.iter().all(whole)).then_some(operands)
     }
 
-    /// The numbers that a node adds at one position of each line, and where the positions begin; nothing if it cannot be read line by line.
+    /// The numbers that a node of elements adds at one position of each line, and where the positions begin; nothing if it cannot be read line by line.
     pub(super) fn added(&self, id: NodeId) -> Option<Operand> {
         let added = Added::of(self.graph, id)?;
         (added.columns == self.line).then(|| self.operand(added.numbers, false)).flatten()
@@ -127,7 +130,11 @@ impl Seen<'_> {
             });
         }
         if view.is_contiguous() {
-            return Some(if elements { Operand::Matrix(root, at) } else { Operand::Number(root, at) });
+            // Numbers are read in whole vectors: no further than the padding of their buffer.
+            let end = at + self.lines.next_multiple_of(LANES);
+            let within = elements || end <= padded(self.graph.shape(root).numel());
+            let operand = if elements { Operand::Matrix(root, at) } else { Operand::Number(root, at) };
+            return within.then_some(operand);
         }
         match &view.collapsed() {
             (dims, strides) if elements && dims[..] == [self.lines, self.line] => match strides[..] {
