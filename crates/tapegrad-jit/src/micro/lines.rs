@@ -98,7 +98,12 @@ impl Expander<'_> {
                 }
                 row = met;
             }
-            let value = self.across(inst.op, row[0]);
+            let mut value = self.across(inst.op, row[0]);
+            if inst.op != Op::Largest {
+                // A sum begins with 0: of nothing but −0 it is 0.
+                let zero = self.number(0.0);
+                value = self.two(Kind::Add, value, zero);
+            }
             self.push(Micro::Store { to: Place::NumberRow(apart.number(inst.c)), value });
         }
         self.code

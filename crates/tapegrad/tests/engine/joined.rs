@@ -330,6 +330,24 @@ fn long_chains_of_cheap_elements_are_joined_in_little_time() {
 }
 
 #[test]
+fn sums_of_nothing_but_negative_zeros_are_zero() {
+    for width in [4, 5, 8, 19, 40, 900] {
+        let tape = Tape::new();
+        let z = matrix(&tape, 9, width) * 0.0;
+        let zeros = -(z * z);
+        let (sums, products) = (zeros.sum_over(&[1]), (zeros * zeros.exp()).sum_over(&[1]));
+        let results =
+            [sums.recip(), products.recip(), zeros - sums.reshape([-1, 1]), zeros - products.reshape([-1, 1])];
+        let text = alike::<f32>(&tape, &results, 0.0);
+        assert!(!has_code() || joined(&text) > 0, "{text}");
+        let program: Program<f32> = tape.compile(&results).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert!(state.get(results[0]).iter().chain(state.get(results[1])).all(|&x| x == f32::INFINITY), "{width}");
+    }
+}
+
+#[test]
 fn what_a_comparison_depends_on_is_computed_as_it_was_recorded() {
     let tape = Tape::new();
     let z = matrix(&tape, 20, 30);
