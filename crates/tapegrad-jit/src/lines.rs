@@ -18,18 +18,14 @@ use crate::code::{Line, Number, lines};
 use crate::compile::CompileError;
 use crate::cpu::Cpu;
 use crate::encode::{Assembler, Jump, Mem, R8, R9, R10, R11, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use crate::ir::{Elem, Inst, LANES, LinesSource, Matrix, Phase, SHORTEST_LINE, SIDE_BY_SIDE};
+use crate::ir::{Elem, Inst, LANES, LinesSource, Matrix, Phase, SHORTEST_LINE};
 use crate::memory::Memory;
 use crate::micro::{Apart, Expander, Kind, Micro, Piece, Pool, Shape};
+use crate::pass::side_by_side;
 use crate::slow::Slow;
 use crate::verify::{check_size, verify_lines};
 use std::fmt;
 use std::ops::Range;
-
-/// Code of more instructions than this is not repeated for four vectors side by side, and of more than the second not at all: their
-/// values would not fit in the registers.
-const FOUR_TIMES: usize = 12;
-const TWICE: usize = 120;
 
 /// A line of at most so many instructions for all of its vectors is straight code.
 const STRAIGHT: usize = 400;
@@ -334,15 +330,6 @@ impl Compiler<'_> {
             asm.vex(shape.of(Kind::Add), 0, 0, element, None);
             asm.vex(shape.store(), 0, 0, element, None);
         });
-    }
-}
-
-/// How many vectors code is written for in turn.
-fn side_by_side(instructions: usize) -> usize {
-    match instructions {
-        short if short <= FOUR_TIMES => SIDE_BY_SIDE,
-        longer if longer <= TWICE => 2,
-        _ => 1,
     }
 }
 

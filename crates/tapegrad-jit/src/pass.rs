@@ -103,14 +103,13 @@ const AROUND: Surroundings<'_> = Surroundings {
     columns: &[],
 };
 
-/// How many vectors a turn of a loop handles: no more than a cycle has room for.
-fn side_by_side(source: &PassSource, shape: Shape) -> usize {
-    let side = match source.code.len() {
+/// For how many vectors at a time code of so many instructions is written.
+pub(crate) fn side_by_side(instructions: usize) -> usize {
+    match instructions {
         short if short <= FOUR_TIMES => SIDE_BY_SIDE,
         longer if longer <= TWICE => 2,
         _ => 1,
-    };
-    side.min(CYCLE_UNIT / shape.lanes)
+    }
 }
 
 /// Appends the function of one pass; tells how many bytes of temporary memory it needs.
@@ -118,7 +117,8 @@ fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool
     let (shape, usual) = (Shape { elem, lanes: cpu.lanes(elem) }, Shape { elem, lanes: Cpu::Avx2.lanes(elem) });
     let bytes = |elements: usize| i32::try_from(elements * elem.bytes()).expect("checked: below 2^30 bytes");
     let temporary = bytes(source.temporary.next_multiple_of(shape.slot() / elem.bytes()));
-    let side = side_by_side(source, shape);
+    // No more than a cycle has room for.
+    let side = side_by_side(source.code.len()).min(CYCLE_UNIT / shape.lanes);
     asm.zero(R9);
     asm.zero(R11);
     let mut used = temporary;
