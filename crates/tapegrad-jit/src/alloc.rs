@@ -200,16 +200,10 @@ impl Allocator<'_> {
     fn folds(&self, place: Place, kind: Kind) -> bool {
         match place {
             // Long vectors are given one number for all lanes by the instruction itself.
-            Place::Splat(_) | Place::Each(_) | Place::Number(_) if self.shape.width() == Width::W512 => true,
-            Place::Splat(_) | Place::Each(_) | Place::Number(_) => self.shape.lanes == 1 && !kind.is_whole(),
-            Place::Arena(_)
-            | Place::Row(_)
-            | Place::Temporary(_)
-            | Place::Along(_)
-            | Place::Held(_)
-            | Place::LineRow(_)
-            | Place::NumberRow(_) => self.shape.lanes > 1 || !kind.is_whole(),
+            _ if place.is_one_number() && self.shape.width() == Width::W512 => true,
+            _ if place.is_one_number() => self.shape.lanes == 1 && !kind.is_whole(),
             Place::Scratch(_) | Place::Pool(_) => true,
+            _ => self.shape.lanes > 1 || !kind.is_whole(),
         }
     }
 
@@ -259,28 +253,16 @@ impl Allocator<'_> {
     fn memory(&mut self, place: Place) -> Rm {
         let address = self.address(place);
         // A constant fills no more than the shorter vectors.
-        match place {
-            Place::Splat(_) | Place::Each(_) | Place::Number(_) | Place::Pool(_)
-                if self.shape.width() == Width::W512 =>
-            {
-                Rm::Each(address)
-            }
-            _ => Rm::Mem(address),
-        }
+        let repeated = place.is_one_number() || matches!(place, Place::Pool(_));
+        if repeated && self.shape.width() == Width::W512 { Rm::Each(address) } else { Rm::Mem(address) }
     }
 
     fn load(&mut self, r: u8, place: Place) {
         let vex = match place {
-            Place::Splat(_) | Place::Each(_) | Place::Number(_) => self.shape.broadcast(),
+            _ if place.is_one_number() => self.shape.broadcast(),
             Place::Pool(_) if self.shape.width() == Width::W512 => self.shape.broadcast(),
-            Place::Arena(_)
-            | Place::Row(_)
-            | Place::Temporary(_)
-            | Place::Along(_)
-            | Place::Held(_)
-            | Place::LineRow(_)
-            | Place::NumberRow(_) => self.shape.load(),
             Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
+            _ => self.shape.load(),
         };
         let from = Rm::Mem(self.address(place));
         self.asm.vex(vex, r, 0, from, None);

@@ -49,6 +49,13 @@ pub(crate) enum Place {
     Pool(i32),
 }
 
+impl Place {
+    /// Whether it is one number, the same for all lanes.
+    pub(crate) fn is_one_number(self) -> bool {
+        matches!(self, Place::Splat(_) | Place::Each(_) | Place::Number(_))
+    }
+}
+
 /// A micro-value: the number of the micro-operation that defines it.
 pub(crate) type V = u32;
 

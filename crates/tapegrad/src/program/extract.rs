@@ -266,7 +266,7 @@ impl Extract {
         join(graph, &views, &mut schedule, &pairs, guard_ends);
         let ends = [guard_ends, &self.compared(outs)].concat();
         let compared = if ends.is_empty() { Vec::new() } else { graph.ancestors(ends) };
-        if generators.lines && lines::possible(graph) {
+        if generators.passes && lines::possible(graph) {
             lines::join::<T>(graph, &views, &mut schedule, &pairs, &compared);
         }
         let order = self.graph.take_order();

@@ -44,10 +44,8 @@ pub enum Tier {
 pub(super) struct Generators {
     /// The whole program as lane code: never, if it is small, or always.
     pub(super) lanes: Lanes,
-    /// Groups of tensors as passes.
+    /// Groups of tensors as passes, and steps over the lines of matrices joined.
     pub(super) passes: bool,
-    /// Steps over the lines of matrices joined.
-    pub(super) lines: bool,
     /// Groups of scalars, up to so many instructions.
     pub(super) scalars: usize,
     /// If that gives at most so many bytes.
@@ -78,40 +76,23 @@ const MANY: usize = 1000;
 impl Tier {
     /// What is made of a program that is replayed about so often, if that is known.
     pub(super) fn generators(self, replays: Option<usize>) -> Generators {
-        let none = Generators {
-            lanes: Lanes::Never,
-            passes: false,
-            lines: false,
-            scalars: 0,
-            code: usize::MAX,
-            effort: Effort::Quick,
-        };
+        let none =
+            Generators { lanes: Lanes::Never, passes: false, scalars: 0, code: usize::MAX, effort: Effort::Quick };
         match self {
             Tier::Interpreter => none,
             Tier::Template => Generators { scalars: usize::MAX, ..none },
-            Tier::Optimised => Generators {
-                lanes: Lanes::Large,
-                passes: true,
-                lines: true,
-                scalars: usize::MAX,
-                effort: Effort::Thorough,
-                ..none
-            },
+            Tier::Optimised => {
+                Generators { lanes: Lanes::Large, passes: true, scalars: usize::MAX, effort: Effort::Thorough, ..none }
+            }
             // Looking ahead over more than a few hundred numbers takes four times as long and gains nothing (measured).
             Tier::Auto => match replays {
                 Some(few) if few < FEW => none,
-                Some(some) if some < MANY => Generators {
-                    lanes: Lanes::Small,
-                    passes: true,
-                    lines: true,
-                    scalars: MOST_STRAIGHT,
-                    code: MOST_CODE,
-                    ..none
-                },
+                Some(some) if some < MANY => {
+                    Generators { lanes: Lanes::Small, passes: true, scalars: MOST_STRAIGHT, code: MOST_CODE, ..none }
+                }
                 _ => Generators {
                     lanes: Lanes::Small,
                     passes: true,
-                    lines: true,
                     scalars: MOST_SCALARS,
                     code: MOST_CODE,
                     effort: Effort::Thorough,

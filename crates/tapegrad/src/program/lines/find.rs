@@ -27,7 +27,7 @@ const REACH: usize = 100;
 /// Graphs of more nodes are left as they are: looking through the steps takes time in proportion to their number for each region.
 const LARGEST_GRAPH: usize = 1 << 14;
 
-/// What code over lines costs and saves, in cycles as measured: an instruction; going on to the next line; bringing a vector of numbers of lines to
+/// What code over lines costs and saves, in cycles as measured (the last is estimated): an instruction; going on to the next line; bringing a vector of numbers of lines to
 /// temporary memory and reading it there, the same for a line, however short, and repeating a line there.
 const INSTRUCTION: f64 = 0.5;
 const NEXT_LINE: f64 = 6.0;
