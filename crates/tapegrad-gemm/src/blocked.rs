@@ -1,4 +1,4 @@
-//! Tiles over cache blocks, with B and A packed or read where they are.
+//! Tiles over cache blocks, with B packed, and A packed or read where it is.
 //!
 //! ```text
 //!  for each NC columns          a block of B, packed for the L3 cache:   KC x NC
@@ -11,10 +11,10 @@
 //! A panel of B is packed when its first block of A meets it. Where one block has all rows, it is not needed again, and the
 //! next one takes its place.
 
-use super::drive::{FAR, IN_L1, LINE, even};
 use super::number::Number;
 use super::pack::{SLACK, Slices};
 use super::panel::{Ahead, Panel, Tiles};
+use super::plan::{FAR, IN_L1, LINE, even};
 use super::vector::{Kernel, Vector};
 use super::{Job, Strided};
 use std::ptr;
@@ -32,27 +32,21 @@ const PAGES: usize = 48 * 4096;
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`]; the column stride of B is 1 unless B is packed.
+/// As for [`super::Plan::run`].
 pub(super) struct Blocked<'a, T> {
     pub(super) job: &'a Job<T>,
     pub(super) kc: usize,
-    pub(super) pack_b: bool,
     pub(super) scratch: &'a mut [T],
 }
 
 impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
     #[inline(always)]
     unsafe fn run(self) {
-        let Blocked { job, kc, pack_b, scratch } = self;
+        let Blocked { job, kc, scratch } = self;
         let pages = job.m * job.c_at.row_stride.unsigned_abs() * size_of::<V::Elem>();
-        let low = pack_b && kc <= SHORT_K && pages > PAGES;
-        let most_rows = match pack_b {
-            true if low => 8 * V::MR,
-            true => V::MC,
-            false => job.m,
-        };
-        let mc = even(job.m, most_rows, V::MR);
-        let pack_a = pack_b && packs_a::<V>(job, mc, kc);
+        let low = kc <= SHORT_K && pages > PAGES;
+        let mc = even(job.m, if low { 8 * V::MR } else { V::MC }, V::MR);
+        let pack_a = packs_a::<V>(job, mc, kc);
         let b_width = match job.n.div_ceil(V::N) {
             1 => V::N,
             3 => 3 * V::N,
@@ -61,19 +55,15 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
             _ => V::NR,
         };
         // Where all rows are in one block, packed B is one panel.
-        let once = pack_b && mc >= job.m;
-        let nc = if pack_b && !once { even(job.n, V::NC, b_width) } else { job.n };
+        let once = mc >= job.m;
+        let nc = if once { job.n } else { even(job.n, V::NC, b_width) };
         let b_lines = if once { b_width } else { nc.next_multiple_of(b_width) };
-        let b_len = if pack_b { b_lines * kc + SLACK } else { 0 };
+        let b_len = b_lines * kc + SLACK;
         let a_len = if pack_a { mc.next_multiple_of(V::MR) * kc + SLACK } else { 0 };
-        let (packed_b, packed_a) = if b_len + a_len > 0 {
-            let align = scratch.as_ptr().align_offset(LINE).min(LINE);
-            let packed = scratch[align..][..b_len + a_len].as_mut_ptr();
-            // SAFETY: the slice above is as long as both buffers.
-            (packed, unsafe { packed.add(b_len) })
-        } else {
-            (scratch.as_mut_ptr(), scratch.as_mut_ptr())
-        };
+        let align = scratch.as_ptr().align_offset(LINE).min(LINE);
+        let packed_b = scratch[align..][..b_len + a_len].as_mut_ptr();
+        // SAFETY: the slice is as long as both buffers.
+        let packed_a = unsafe { packed_b.add(b_len) };
         for j in (0..job.n).step_by(nc) {
             let nc = nc.min(job.n - j);
             for p in (0..job.k).step_by(kc) {
@@ -124,12 +114,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                             });
                             (block.a, block.a_row, block.a_step) = (packed_a, kc as isize, V::MR as isize);
                         }
-                        let from = match pack_b {
-                            false => Source::InPlace(b_width),
-                            true if i == 0 => Source::Packing { b: &b, once },
-                            true => Source::Packed(&b),
-                        };
-                        panels::<V>(&block, from);
+                        panels::<V>(&block, if i == 0 { Source::Packing { once } } else { Source::Packed }, &b);
                     }
                 }
             }
@@ -139,13 +124,11 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
 
 /// Where the panels of B are.
 #[derive(Clone, Copy)]
-enum Source<'a, T> {
-    /// Where B is, so many columns wide.
-    InPlace(usize),
+enum Source {
     /// Where B is; to be packed, all into one place, or one after the other.
-    Packing { b: &'a Slices<T>, once: bool },
+    Packing { once: bool },
     /// Packed, one after the other.
-    Packed(&'a Slices<T>),
+    Packed,
 }
 
 /// One block of A times one block of B, panel by panel; `block` is as wide as the block of B.
@@ -154,13 +137,10 @@ enum Source<'a, T> {
 ///
 /// As [`Blocked`].
 #[inline(always)]
-unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source<'_, V::Elem>) {
+unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::Elem>) {
     let near = block.sliced || (block.a_row == 1 && block.a_step != 1);
     let mut panel = Panel { ..*block };
-    let width = match from {
-        Source::InPlace(width) => width,
-        Source::Packing { b, .. } | Source::Packed(b) => b.width,
-    };
+    let width = b.width;
     let mut j = 0;
     while j < block.width {
         // SAFETY: columns j.. exist in B and C. A panel of packed B starts after the j * k elements of those before it and
@@ -168,13 +148,8 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source<'_, V::Elem>) {
         unsafe {
             panel.c = block.c.offset(block.c_at.offset(0, j));
             panel.width = width.min(block.width - j);
-            let mut masked = false;
             match from {
-                Source::InPlace(_) => {
-                    panel.b = block.b.add(j);
-                    masked = !panel.width.is_multiple_of(V::N);
-                }
-                Source::Packing { b, once } => {
+                Source::Packing { once } => {
                     let src = b.src.offset(j as isize * b.line_stride);
                     let dst = if once { b.dst } else { b.dst.add(j * b.k) };
                     if b.line_stride == 1 && panel.width == V::NR {
@@ -188,21 +163,15 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source<'_, V::Elem>) {
                     let next = if far { width.min(block.width - j - panel.width) } else { 0 };
                     panel.ahead = ahead(b, src.wrapping_offset(width as isize * b.line_stride), next);
                 }
-                Source::Packed(b) => (panel.b, panel.b_step) = (b.dst.add(j * b.k), width as isize),
+                Source::Packed => (panel.b, panel.b_step) = (b.dst.add(j * b.k), width as isize),
             }
-            match (panel.width.div_ceil(V::N), near, masked) {
-                (3, true, false) => V::run(Tiles::<_, 3, true, false>(&panel)),
-                (3, true, true) => V::run(Tiles::<_, 3, true, true>(&panel)),
-                (3, false, false) => V::run(Tiles::<_, 3, false, false>(&panel)),
-                (3, false, true) => V::run(Tiles::<_, 3, false, true>(&panel)),
-                (2, true, false) => V::run(Tiles::<_, 2, true, false>(&panel)),
-                (2, true, true) => V::run(Tiles::<_, 2, true, true>(&panel)),
-                (2, false, false) => V::run(Tiles::<_, 2, false, false>(&panel)),
-                (2, false, true) => V::run(Tiles::<_, 2, false, true>(&panel)),
-                (_, true, false) => V::run(Tiles::<_, 1, true, false>(&panel)),
-                (_, true, true) => V::run(Tiles::<_, 1, true, true>(&panel)),
-                (_, false, false) => V::run(Tiles::<_, 1, false, false>(&panel)),
-                (_, false, true) => V::run(Tiles::<_, 1, false, true>(&panel)),
+            match (panel.width.div_ceil(V::N), near) {
+                (3, true) => V::run(Tiles::<_, 3, true>(&panel)),
+                (3, false) => V::run(Tiles::<_, 3, false>(&panel)),
+                (2, true) => V::run(Tiles::<_, 2, true>(&panel)),
+                (2, false) => V::run(Tiles::<_, 2, false>(&panel)),
+                (_, true) => V::run(Tiles::<_, 1, true>(&panel)),
+                (_, false) => V::run(Tiles::<_, 1, false>(&panel)),
             }
         }
         j += width;

@@ -8,8 +8,8 @@
 //! beats packing them, for any number of columns.
 
 use super::Job;
-use super::drive::even;
 use super::number::Number;
+use super::plan::even;
 use super::vector::{Kernel, Vector};
 
 /// Columns that share the loads of A: with two rows, that many sums hide the latency of an FMA.
@@ -38,7 +38,7 @@ struct Columns<T> {
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`]; the column stride of A is 1, `k > 0`, and `turned` has the elements of [`scratch_len`].
+/// As for [`super::Plan::run`]; the column stride of A is 1, `k > 0`, and `turned` has the elements of [`scratch_len`].
 pub(super) struct Dots<'a, T> {
     pub(super) job: &'a Job<T>,
     pub(super) turned: *mut T,
@@ -48,7 +48,7 @@ pub(super) struct Dots<'a, T> {
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`]; the column stride of A and the row stride of B are 1, and `k > 0`.
+/// As for [`super::Plan::run`]; the column stride of A and the row stride of B are 1, and `k > 0`.
 pub(super) struct DotsInPlace<'a, T>(pub(super) &'a Job<T>);
 
 impl<V: Vector> Kernel<V> for DotsInPlace<'_, V::Elem> {

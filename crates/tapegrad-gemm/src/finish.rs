@@ -2,8 +2,8 @@
 //!
 //! Every element is rounded as in a whole tile, so that it does not matter which tile it falls into.
 
+use super::Strided;
 use super::number::Number;
-use super::panel::Panel;
 use super::vector::{Kernel, Vector};
 
 /// `alpha * sum + beta * old`, rounded as for whole vectors wherever the sum stands; `old` is not looked at where `beta` is 0.
@@ -32,8 +32,12 @@ pub(super) unsafe fn updated<V: Vector>([alpha, beta]: [V::Elem; 2], sum: V, old
 ///
 /// As [`super::panel::Tiles`], for the rows from `c` on of which there are sums.
 pub(super) struct Finish<'a, V: Vector, const NV: usize> {
-    pub(super) p: &'a Panel<V::Elem>,
+    /// What the sums are multiplied by, and what C is.
+    pub(super) scales: [V::Elem; 2],
     pub(super) c: *mut V::Elem,
+    pub(super) c_at: Strided,
+    /// Columns, at most the `NV` vectors of sums and more than `NV - 1`.
+    pub(super) width: usize,
     pub(super) sums: &'a [[V; NV]],
 }
 
@@ -42,7 +46,7 @@ impl<V: Vector, const NV: usize> Kernel<V> for Finish<'_, V, NV> {
     unsafe fn run(self) {
         // SAFETY: the contract of this kernel.
         unsafe {
-            if self.p.c_at.col_stride == 1 {
+            if self.c_at.col_stride == 1 {
                 self.rows();
             } else {
                 self.columns();
@@ -59,22 +63,22 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
     /// As [`Finish`].
     #[inline(always)]
     unsafe fn rows(&self) {
-        let p = self.p;
-        let keep = p.beta != V::Elem::ZERO;
+        let [_, beta] = self.scales;
+        let keep = beta != V::Elem::ZERO;
         // SAFETY: vectors before the last are whole, the last has `last` lanes.
         unsafe {
-            let last = p.width - (NV - 1) * V::N;
+            let last = self.width - (NV - 1) * V::N;
             let mask = V::mask(last);
             for (i, sums) in self.sums.iter().enumerate() {
-                let c = self.c.offset(i as isize * p.c_at.row_stride);
+                let c = self.c.offset(i as isize * self.c_at.row_stride);
                 for (v, &sum) in sums.iter().enumerate() {
                     let to = c.add(v * V::N);
                     if v < NV - 1 || last == V::N {
                         let old = if keep { V::load(to) } else { V::zero() };
-                        updated([p.alpha, p.beta], sum, old).store(to);
+                        updated(self.scales, sum, old).store(to);
                     } else {
                         let old = if keep { V::load_masked(to, mask) } else { V::zero() };
-                        updated([p.alpha, p.beta], sum, old).store_first(to, last);
+                        updated(self.scales, sum, old).store_first(to, last);
                     }
                 }
             }
@@ -89,26 +93,26 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
     /// As [`Finish`].
     #[inline(always)]
     unsafe fn columns(&self) {
-        let p = self.p;
-        let keep = p.beta != V::Elem::ZERO;
+        let [_, beta] = self.scales;
+        let keep = beta != V::Elem::ZERO;
         let count = self.sums.len();
         let sums = self.sums.as_ptr().cast::<V::Elem>();
         // SAFETY: there are NV vectors of sums for each row, and `width` columns of C; up to N rows of them are turned at
         // a time, of which `used` exist; `one` and `turned` are vectors of their own.
         unsafe {
-            let near = p.c_at.row_stride == 1;
+            let near = self.c_at.row_stride == 1;
             for first in (0..count).step_by(V::N) {
                 let used = V::N.min(count - first);
                 let mask = V::mask(used);
-                for left in (0..p.width).step_by(V::N) {
-                    let cols = V::N.min(p.width - left);
+                for left in (0..self.width).step_by(V::N) {
+                    let cols = V::N.min(self.width - left);
                     let mut turned = [V::zero(); MOST_LANES];
                     let turned = turned.as_mut_ptr().cast::<V::Elem>();
                     let from = sums.add(first * NV * V::N + left);
                     V::transpose(from, (NV * V::N) as isize, used, cols, turned, V::N);
                     for j in 0..cols {
                         let sum = V::load(turned.add(j * V::N));
-                        let to = self.c.offset(p.c_at.offset(first, left + j));
+                        let to = self.c.offset(self.c_at.offset(first, left + j));
                         if near {
                             let old = if !keep {
                                 V::zero()
@@ -117,7 +121,7 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                             } else {
                                 V::load_masked(to, mask)
                             };
-                            let out = updated([p.alpha, p.beta], sum, old);
+                            let out = updated(self.scales, sum, old);
                             if used == V::N { out.store(to) } else { out.store_first(to, used) }
                         } else {
                             self.one_by_one(sum, to, used);
@@ -135,18 +139,18 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
     /// As [`Finish`], for elements from `to` on.
     #[inline(always)]
     unsafe fn one_by_one(&self, sum: V, to: *mut V::Elem, used: usize) {
-        let p = self.p;
-        let at = |i: usize| to.wrapping_offset(i as isize * p.c_at.row_stride);
+        let [_, beta] = self.scales;
+        let at = |i: usize| to.wrapping_offset(i as isize * self.c_at.row_stride);
         // SAFETY: the caller's promise; a vector is `N` elements.
         unsafe {
             let mut old = [V::zero(); 1];
             let old = old.as_mut_ptr().cast::<V::Elem>();
-            if p.beta != V::Elem::ZERO {
+            if beta != V::Elem::ZERO {
                 for i in 0..used {
                     *old.add(i) = *at(i);
                 }
             }
-            let out = [updated([p.alpha, p.beta], sum, V::load(old))];
+            let out = [updated(self.scales, sum, V::load(old))];
             for i in 0..used {
                 *at(i) = *out.as_ptr().cast::<V::Elem>().add(i);
             }

@@ -24,7 +24,7 @@ pub(super) fn scratch_len(m: usize, k: usize) -> usize {
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`], `job.n == 1` and `job.k > 0`.
+/// As for [`super::Plan::run`], `job.n == 1` and `job.k > 0`.
 pub(super) struct Gemv<'a, T> {
     pub(super) job: &'a Job<T>,
     pub(super) scratch: &'a mut [T],

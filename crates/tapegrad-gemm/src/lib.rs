@@ -4,10 +4,11 @@
 //! read, tested, measured and compiled alone.
 //!
 //! ```text
-//!  gemm ─▶ pick the CPU's vectors ─▶ drive ─┬─▶ gemv      one row or one column
+//!  Plan ─▶ pick the CPU's vectors ─▶ drive ─┬─▶ gemv      one row or one column
 //!                                           ├─▶ outer     one step along k
 //!                                           ├─▶ thin      two to four of them
 //!  (lib)   (vector, x86)            (drive) ├─▶ dots      few columns, or few rows
+//!                                           ├─▶ in_place  not worth packing
 //!                                           └─▶ blocked ─▶ pack, panel     everything else
 //! ```
 //!
@@ -16,7 +17,9 @@
 //! | `number` | `f32` and `f64`, and the kernels compiled for them |
 //! | `vector` | what a kernel asks of a CPU's vectors, and the portable answer |
 //! | `x86` | the answers of AVX2 + FMA and of AVX-512F |
-//! | `drive` | which path a shape takes, which part of it a thread |
+//! | `plan` | which path a shape takes |
+//! | `drive` | the paths, and which part of a product is a thread's |
+//! | `in_place` | tiles of matrices that are read where they lie |
 //! | `blocked` | the loops over cache blocks |
 //! | `panel` | the register tile: the only loop that multiplies matrices |
 //! | `finish` | the end of a tile that is not whole |
@@ -36,10 +39,12 @@ mod dots;
 mod drive;
 mod finish;
 mod gemv;
+mod in_place;
 mod number;
 mod outer;
 mod pack;
 mod panel;
+mod plan;
 mod reduce;
 #[cfg(test)]
 mod tests;
@@ -51,6 +56,7 @@ mod x86;
 use std::ops::Range;
 
 pub use number::Element;
+pub use plan::Plan;
 pub use reduce::Reduction;
 
 /// How far apart the neighbours of an operand are, in elements: down a column and along a row.
@@ -95,23 +101,6 @@ pub struct Job<T> {
     c_at: Strided,
 }
 
-impl<T: Copy> Job<T> {
-    /// The same products, written as `Cᵀ = alpha * Bᵀ * Aᵀ + beta * Cᵀ`.
-    #[inline(always)]
-    fn transposed(&self) -> Self {
-        Job {
-            m: self.n,
-            n: self.m,
-            a: self.b,
-            a_at: self.b_at.transposed(),
-            b: self.a,
-            b_at: self.a_at.transposed(),
-            c_at: self.c_at.transposed(),
-            ..*self
-        }
-    }
-}
-
 /// One of several parts of a product, that may be computed at the same time: other rows or columns of C. Shares `from..to` of
 /// `of` equal ones, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,43 +136,6 @@ impl Part {
         let cut = |share: usize| (units * share / self.of * unit).min(total);
         cut(self.from)..cut(self.to)
     }
-}
-
-/// A part of `C = alpha * A * B + beta * C` for `shape = (m, n, k)`, A of m x k, B of k x n, C of m x n.
-///
-/// However many parts a product is computed in, each element of C has the same bits.
-///
-/// Where `beta` is 0, C is written without being read. Where `k` is 0, C becomes `beta * C`.
-///
-/// # Safety
-///
-/// - every element of A, B and C, addressed by its pointer and strides, lies in memory that may be read (and for C
-///   written) for the duration of the call, and is initialised (C need not be where `beta` is 0);
-/// - no two elements of C share an address, and none is an element of A, of B or of `scratch`;
-/// - `scratch` has at least [`scratch_len`] elements for this shape.
-#[allow(clippy::too_many_arguments, reason = "the signature every BLAS has")]
-pub unsafe fn gemm<T: Element>(
-    part: Part,
-    shape: (usize, usize, usize),
-    alpha: T,
-    a: *const T,
-    a_at: Strided,
-    b: *const T,
-    b_at: Strided,
-    beta: T,
-    c: *mut T,
-    c_at: Strided,
-    scratch: &mut [T],
-) {
-    let (m, n, k) = shape;
-    let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta, c, c_at };
-    // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
-    unsafe { T::run_on(Cpu::get(), &job, part, scratch) }
-}
-
-/// How many elements of scratch [`gemm`] may use for this shape, whatever the strides.
-pub fn scratch_len<T: Element>(m: usize, n: usize, k: usize) -> usize {
-    T::scratch_for(Cpu::get(), m, n, k)
 }
 
 /// Reduces each row, or each column, of `rows x columns` elements to one, written to its place from `out` on. Rows are

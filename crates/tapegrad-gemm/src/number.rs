@@ -1,6 +1,7 @@
 //! The two types of numbers, and the kernels compiled for them.
 
 use super::drive;
+use super::plan::{self, Layout, Way};
 use super::reduce::{self, Reduce};
 use super::vector::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -28,17 +29,21 @@ mod sealed {
 /// `f32` or `f64`: what products are made of. Nothing here is generic, so that the kernels are compiled once, into this
 /// crate.
 pub trait Element: sealed::Sealed + Copy {
-    /// [`super::scratch_len`] for the kernels of one CPU.
+    /// The way of a product with the kernels of one CPU.
     #[doc(hidden)]
-    fn scratch_for(cpu: Cpu, m: usize, n: usize, k: usize) -> usize;
+    fn way_on(cpu: Cpu, layout: &Layout, beta: Self) -> Way;
+
+    /// All ways that serve a product with the kernels of one CPU.
+    #[cfg(test)]
+    fn ways_on(cpu: Cpu, layout: &Layout, beta: Self) -> Vec<Way>;
 
     /// Runs `job` with the kernels of one CPU.
     ///
     /// # Safety
     ///
-    /// As for [`super::gemm`], and the CPU has the level.
+    /// As for [`super::Plan::run`], and the CPU has the level.
     #[doc(hidden)]
-    unsafe fn run_on(cpu: Cpu, job: &Job<Self>, part: Part, scratch: &mut [Self]);
+    unsafe fn run_on(cpu: Cpu, job: &Job<Self>, way: Way, part: Part, scratch: &mut [Self]);
 
     /// Carries out a reduction with the kernels of one CPU.
     ///
@@ -63,25 +68,38 @@ macro_rules! number {
         }
 
         impl Element for $t {
-            fn scratch_for(cpu: Cpu, m: usize, n: usize, k: usize) -> usize {
+            fn way_on(cpu: Cpu, layout: &Layout, beta: Self) -> Way {
+                let adds = beta == Self::ONE;
                 match cpu {
-                    Cpu::Portable => drive::scratch_len::<Portable<$t, $lanes>>(m, n, k),
+                    Cpu::Portable => plan::way::<Portable<$t, $lanes>>(layout, adds),
                     #[cfg(target_arch = "x86_64")]
-                    Cpu::Avx2 => drive::scratch_len::<x86::$avx2>(m, n, k),
+                    Cpu::Avx2 => plan::way::<x86::$avx2>(layout, adds),
                     #[cfg(target_arch = "x86_64")]
-                    Cpu::Avx512 => drive::scratch_len::<x86::$avx512>(m, n, k),
+                    Cpu::Avx512 => plan::way::<x86::$avx512>(layout, adds),
                 }
             }
 
-            unsafe fn run_on(cpu: Cpu, job: &Job<Self>, part: Part, scratch: &mut [Self]) {
+            #[cfg(test)]
+            fn ways_on(cpu: Cpu, layout: &Layout, beta: Self) -> Vec<Way> {
+                let adds = beta == Self::ONE;
+                match cpu {
+                    Cpu::Portable => plan::all::<Portable<$t, $lanes>>(layout, adds),
+                    #[cfg(target_arch = "x86_64")]
+                    Cpu::Avx2 => plan::all::<x86::$avx2>(layout, adds),
+                    #[cfg(target_arch = "x86_64")]
+                    Cpu::Avx512 => plan::all::<x86::$avx512>(layout, adds),
+                }
+            }
+
+            unsafe fn run_on(cpu: Cpu, job: &Job<Self>, way: Way, part: Part, scratch: &mut [Self]) {
                 // SAFETY: the caller's promise.
                 unsafe {
                     match cpu {
-                        Cpu::Portable => drive::drive::<Portable<$t, $lanes>>(job, part, scratch),
+                        Cpu::Portable => drive::drive::<Portable<$t, $lanes>>(job, way, part, scratch),
                         #[cfg(target_arch = "x86_64")]
-                        Cpu::Avx2 => drive::drive::<x86::$avx2>(job, part, scratch),
+                        Cpu::Avx2 => drive::drive::<x86::$avx2>(job, way, part, scratch),
                         #[cfg(target_arch = "x86_64")]
-                        Cpu::Avx512 => drive::drive::<x86::$avx512>(job, part, scratch),
+                        Cpu::Avx512 => drive::drive::<x86::$avx512>(job, way, part, scratch),
                     }
                 }
             }

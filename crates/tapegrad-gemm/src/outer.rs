@@ -8,7 +8,7 @@ use super::vector::{Kernel, Vector};
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`]; `job.k == 1`, and columns of B and of C are neighbours.
+/// As for [`super::Plan::run`]; `job.k == 1`, and columns of B and of C are neighbours.
 pub(super) struct Outer<'a, T>(pub(super) &'a Job<T>);
 
 impl<V: Vector> Kernel<V> for Outer<'_, V::Elem> {

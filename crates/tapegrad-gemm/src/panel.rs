@@ -66,19 +66,16 @@ pub(super) struct Ahead<T> {
 const CACHE_LINE: usize = 64;
 
 /// Computes one panel, tile by tile. `NEAR`: the elements of A for the rows of a tile are neighbours, as in packed slices
-/// and transposed matrices. `MASKED`: of the last vector of a row of B only what belongs to `width` may be read.
+/// and transposed matrices.
 ///
 /// What is to be done to each finished tile of C while it is in L1 (a bias, an activation) belongs where `tile` ends.
 ///
 /// # Safety
 ///
-/// The panel describes memory as [`super::gemm`] demands it; rows of B have `NV * N` readable elements, or `width` where
-/// `MASKED`; sliced A is as [`super::pack::Slices`] leaves it.
-pub(super) struct Tiles<'a, T, const NV: usize, const NEAR: bool, const MASKED: bool>(pub(super) &'a Panel<T>);
+/// The panel describes memory as [`super::Plan::run`] demands it; rows of B have `NV * N` readable elements; sliced A is as [`super::pack::Slices`] leaves it.
+pub(super) struct Tiles<'a, T, const NV: usize, const NEAR: bool>(pub(super) &'a Panel<T>);
 
-impl<V: Vector, const NV: usize, const NEAR: bool, const MASKED: bool> Kernel<V>
-    for Tiles<'_, V::Elem, NV, NEAR, MASKED>
-{
+impl<V: Vector, const NV: usize, const NEAR: bool> Kernel<V> for Tiles<'_, V::Elem, NV, NEAR> {
     #[inline(always)]
     unsafe fn run(self) {
         let p = self.0;
@@ -104,7 +101,7 @@ impl<V: Vector, const NV: usize, const NEAR: bool, const MASKED: bool> Kernel<V>
                         // A constant condition: no code is made for tiles higher than any.
                         $($r => if const { $r <= any_rows::<V, NV>() } {
                             // SAFETY: `rows * count` rows of A and C exist from `walk.row` on.
-                            unsafe { tiles::<V, $r, NV, NEAR, MASKED>(p, &mut walk, count) }
+                            unsafe { tiles::<V, $r, NV, NEAR>(p, &mut walk, count) }
                         } else {
                             unreachable!("no tile is that high")
                         },)+
@@ -134,7 +131,7 @@ struct Walk<T> {
 ///
 /// As [`Tiles`], for `R * count` rows from `walk.row` on.
 #[inline(always)]
-unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool>(
+unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool>(
     p: &Panel<V::Elem>,
     walk: &mut Walk<V::Elem>,
     count: usize,
@@ -147,15 +144,15 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool, co
             let c = p.c.offset(p.c_at.offset(walk.row, 0));
             let packs = walk.row == 0 && !p.packs_to.is_null();
             let spills = walk.row + R <= p.spilling;
-            if const { NV == 2 && !MASKED && R <= V::MR } {
+            if const { NV == 2 && R <= V::MR } {
                 if packs {
-                    tile::<V, R, NV, NEAR, MASKED, true>(p, a, walk.b, walk.b_step, c, spills);
+                    tile::<V, R, NV, NEAR, true>(p, a, walk.b, walk.b_step, c, spills);
                     (walk.b, walk.b_step) = (p.packs_to, V::NR as isize);
                 } else {
-                    tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c, spills);
+                    tile::<V, R, NV, NEAR, false>(p, a, walk.b, walk.b_step, c, spills);
                 }
             } else {
-                tile::<V, R, NV, NEAR, MASKED, false>(p, a, walk.b, walk.b_step, c, spills);
+                tile::<V, R, NV, NEAR, false>(p, a, walk.b, walk.b_step, c, spills);
             }
             for _ in 0..walk.soon {
                 if walk.run < p.ahead.runs {
@@ -193,7 +190,7 @@ const fn any_rows<V: Vector, const NV: usize>() -> usize {
 ///
 /// As [`Tiles`], for `R` rows from `a` and `c` on.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool, const COPY: bool>(
+unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const COPY: bool>(
     p: &Panel<V::Elem>,
     a: *const V::Elem,
     mut b: *const V::Elem,
@@ -212,7 +209,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             }
         }
         let last = p.width - (NV - 1) * V::N;
-        let mask = V::mask(if MASKED { last } else { 0 });
+        let mask = V::mask(0);
         let (mut a_off, mut left) = (0, p.k);
         let mut copy = p.packs_to;
         if NEAR {
@@ -224,7 +221,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             }
             while left >= UNROLL {
                 for _ in 0..UNROLL {
-                    step::<V, R, NV, NEAR, MASKED, COPY>(&mut sums, &rows, a_off, b, mask, copy);
+                    step::<V, R, NV, NEAR, false, COPY>(&mut sums, &rows, a_off, b, mask, copy);
                     a_off += p.a_step;
                     b = b.wrapping_offset(b_step);
                     if COPY {
@@ -235,7 +232,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             }
         }
         while left > 0 {
-            step::<V, R, NV, NEAR, MASKED, COPY>(&mut sums, &rows, a_off, b, mask, copy);
+            step::<V, R, NV, NEAR, false, COPY>(&mut sums, &rows, a_off, b, mask, copy);
             a_off += p.a_step;
             b = b.wrapping_offset(b_step);
             if COPY {
@@ -246,7 +243,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
         if (last < V::N && !spills) || p.c_at.col_stride != 1 {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
             let in_memory = sums;
-            V::run(Finish { p, c, sums: &in_memory });
+            V::run(Finish { scales: [p.alpha, p.beta], c, c_at: p.c_at, width: p.width, sums: &in_memory });
             return;
         }
         let (alpha, beta) = (V::splat(p.alpha), V::splat(p.beta));
@@ -280,7 +277,14 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
 ///
 /// As [`tile`]: `a_off` leads each row to its element, `b` to the row of B.
 #[inline(always)]
-unsafe fn step<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const MASKED: bool, const COPY: bool>(
+pub(super) unsafe fn step<
+    V: Vector,
+    const R: usize,
+    const NV: usize,
+    const NEAR: bool,
+    const MASKED: bool,
+    const COPY: bool,
+>(
     sums: &mut [[V; NV]; R],
     rows: &[*const V::Elem; R],
     a_off: isize,

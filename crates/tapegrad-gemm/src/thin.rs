@@ -24,7 +24,7 @@ pub(super) const MOST: usize = 4;
 ///
 /// # Safety
 ///
-/// As for [`super::gemm`]; columns of C are neighbours, and `scratch` has `n * k` elements where
+/// As for [`super::Plan::run`]; columns of C are neighbours, and `scratch` has `n * k` elements where
 /// those of B are not.
 pub(super) struct Thin<'a, T> {
     pub(super) job: &'a Job<T>,
@@ -98,8 +98,8 @@ unsafe fn rows<V: Vector, const R: usize, const K: usize>(job: &Job<V::Elem>, i:
             *b = job.b.offset(job.b_at.offset(p, 0));
         }
         if whole < job.n {
-            // The rest of a row goes first: where C has no gaps, the vector may reach into the row after it, which is written
-            // later; the last row has none.
+            // The rest of a row goes first: where C has no gaps, the vector may reach into the rows after it, which are written
+            // later, but not beyond the last.
             let last = job.n - whole;
             let mask = V::mask(last);
             let dense = job.beta == V::Elem::ZERO && job.c_at.row_stride == job.n as isize;
@@ -111,7 +111,8 @@ unsafe fn rows<V: Vector, const R: usize, const K: usize>(job: &Job<V::Elem>, i:
                 let to = job.c.offset(job.c_at.offset(i + r, whole));
                 let old = if job.beta == V::Elem::ZERO { V::zero() } else { V::load_masked(to, mask) };
                 let out = part(job, x, &y, old);
-                if dense && i + r + 1 < job.m { out.store(to) } else { out.store_first(to, last) }
+                let fits = (i + r) * job.n + whole + V::N <= job.m * job.n;
+                if dense && fits { out.store(to) } else { out.store_first(to, last) }
             }
         }
         let mut j = 0;

@@ -1,6 +1,7 @@
 //! Every path on every CPU level against the naive triple loop.
 
 mod parts;
+mod ways;
 
 use super::number::Number;
 use super::*;
@@ -143,11 +144,6 @@ pub(super) fn levels() -> Vec<Cpu> {
         }
     }
     levels
-}
-
-fn scratch_for<T: Sample>(cpu: Cpu, (m, n, k): (usize, usize, usize)) -> Vec<T> {
-    // Junk in scratch must not matter.
-    vec![T::from_f64(f64::NAN); T::scratch_for(cpu, m, n, k)]
 }
 
 fn run_case<T: Sample>(
@@ -384,12 +380,13 @@ fn the_public_call_runs_within_the_scratch_it_asks_for() {
     let mut c = Operand::<f64>::new(&mut rng, 33, 70, Layout::RowMajor);
     let mut want = c.wide();
     naive(shape, 1.0, (&a.wide(), a.origin, a.at), (&b.wide(), b.origin, b.at), 1.0, (&mut want, c.origin, c.at));
-    let mut scratch = vec![0.0; scratch_len::<f64>(33, 70, 129)];
+    let plan = Plan::new(shape, a.at, b.at, 1.0, c.at);
+    let mut scratch = vec![0.0; plan.scratch_len()];
     // SAFETY: operands hold their matrices, C is a buffer of its own.
     unsafe {
         let (a_at, b_at) = (a.data.as_ptr().add(a.origin), b.data.as_ptr().add(b.origin));
         let c_at = c.data.as_mut_ptr().add(c.origin);
-        gemm(Part::WHOLE, shape, 1.0, a_at, a.at, b_at, b.at, 1.0, c_at, c.at, &mut scratch);
+        plan.run(Part::WHOLE, 1.0, a_at, b_at, c_at, &mut scratch);
     }
     assert!(c.data.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12));
 }

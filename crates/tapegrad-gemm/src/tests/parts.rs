@@ -12,23 +12,14 @@ pub(super) fn run_in_parts<T: Sample>(
     c: &mut Operand<T>,
     parts: &[Part],
 ) {
-    let job = Job {
-        m: shape.0,
-        n: shape.1,
-        k: shape.2,
-        alpha: T::from_f64(alpha),
-        a: a.data.as_ptr().wrapping_add(a.origin),
-        a_at: a.at,
-        b: b.data.as_ptr().wrapping_add(b.origin),
-        b_at: b.at,
-        beta: T::from_f64(beta),
-        c: c.data.as_mut_ptr().wrapping_add(c.origin),
-        c_at: c.at,
-    };
+    let plan = Plan::on(cpu, shape, [a.at, b.at, c.at], T::from_f64(beta));
+    let (x, y) = (a.data.as_ptr().wrapping_add(a.origin), b.data.as_ptr().wrapping_add(b.origin));
+    let z = c.data.as_mut_ptr().wrapping_add(c.origin);
     for &part in parts {
-        let mut scratch = scratch_for::<T>(cpu, shape);
+        // Junk in scratch must not matter.
+        let mut scratch = vec![T::from_f64(f64::NAN); plan.scratch_len()];
         // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-        unsafe { T::run_on(cpu, &job, part, &mut scratch) };
+        unsafe { plan.run(part, T::from_f64(alpha), x, y, z, &mut scratch) };
     }
 }
 

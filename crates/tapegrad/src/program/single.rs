@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::step::{Adds, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall, UserOperand};
 use super::view::{Strides, View};
 use crate::ir::{Attrs, DType, Kernel, NodeId, Reading};
+use tapegrad_gemm as gemm;
 
 impl Plan<'_> {
     /// The step of one node.
@@ -43,7 +44,7 @@ impl Plan<'_> {
         }
     }
 
-    fn matmul(&self, id: NodeId) -> MatMul {
+    fn matmul<T: Reading>(&self, id: NodeId) -> MatMul<T> {
         let inputs = &self.graph.node(id).inputs;
         let (mut left, mut right) = (self.start(inputs[0]), self.start(inputs[1]));
         let rank = left.1.dims.len();
@@ -59,14 +60,22 @@ impl Plan<'_> {
         let ((a, a_view), (b, b_view)) = (left, right);
         let adds = |a: Accumulation| Adds { factor: a.factor.map(|f| self.start(f).0), subtract: a.subtract };
         let last = |v: &View| (v.strides[rank - 2], v.strides[rank - 1]);
+        let (m, n, k) = (a_view.dims[rank - 2], b_view.dims[rank - 1], a_view.dims[rank - 1]);
+        let (a_strides, b_strides) = (last(&a_view), last(&b_view));
+        let strided = |(row, column): (usize, usize)| gemm::Strided {
+            row_stride: row.cast_signed(),
+            col_stride: column.cast_signed(),
+        };
+        let beta = if accumulation.is_some() { T::ONE } else { T::ZERO };
         MatMul {
-            m: a_view.dims[rank - 2],
-            n: b_view.dims[rank - 1],
-            k: a_view.dims[rank - 1],
+            plan: gemm::Plan::new((m, n, k), strided(a_strides), strided(b_strides), beta, strided((n, 1))),
+            m,
+            n,
+            k,
             a,
-            a_strides: last(&a_view),
+            a_strides,
             b,
-            b_strides: last(&b_view),
+            b_strides,
             c: self.start(id).0,
             stack: Strides::from_slice(&a_view.dims[..rank - 2]),
             a_stack: Strides::from_slice(&a_view.strides[..rank - 2]),

@@ -18,7 +18,7 @@ pub(crate) enum Step<T> {
     /// A group of elementwise instructions.
     Fused(Fused<T>),
     /// A matrix product, or a stack of them.
-    MatMul(MatMul),
+    MatMul(MatMul<T>),
     /// A sum or a maximum over axes.
     Reduce(Reduce),
     /// Strided copies: the parts of a `concat`, or a value that becomes a parameter's.
@@ -106,7 +106,7 @@ pub(crate) struct AddAt {
 
 /// `c[i] = a[i]·b[i]` for each position `i` of the stack, or an update of what stands in `c`; `c` is row-major without gaps.
 #[derive(Clone, Debug)]
-pub(crate) struct MatMul {
+pub(crate) struct MatMul<T> {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
@@ -121,6 +121,8 @@ pub(crate) struct MatMul {
     pub(crate) b_stack: Strides,
     /// Where this is not `None`, the product is not put into `c` but added to it.
     pub(crate) adds: Option<Adds>,
+    /// How each product is computed.
+    pub(crate) plan: tapegrad_gemm::Plan<T>,
 }
 
 /// `c[i] = c[i] ± factor · a[i]·b[i]`

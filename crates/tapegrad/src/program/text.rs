@@ -80,7 +80,7 @@ impl<T: Float> Step<T> {
     }
 }
 
-impl MatMul {
+impl<T> MatMul<T> {
     fn summary(&self, place: impl Fn(usize) -> String, number: impl Fn(usize) -> String) -> String {
         let side = |at: usize, (rows, columns): (usize, usize), (row, column): (usize, usize)| {
             let is = |row_wanted: usize, column_wanted: usize| {

@@ -20,7 +20,7 @@ use tapegrad_gemm as gemm;
 /// Elements of packing memory the largest matrix product among the steps needs.
 pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
     let needs = steps.iter().map(|step| match step {
-        Step::MatMul(m) => gemm::scratch_len::<T>(m.m, m.n, m.k),
+        Step::MatMul(m) => m.plan.scratch_len(),
         _ => 0,
     });
     needs.max().unwrap_or(0)
@@ -60,9 +60,9 @@ fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
     match step {
         Step::Fused(f) => fused::run(f, values, indices),
         Step::MatMul(m) => {
-            let scales = scales(m, values);
+            let alpha = alpha(m, values);
             // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
-            unsafe { matmul(m, values.as_mut_ptr(), scales, 0..positions(m), gemm::Part::WHOLE, scratch) };
+            unsafe { matmul(m, values.as_mut_ptr(), alpha, 0..positions(m), gemm::Part::WHOLE, scratch) };
         }
         Step::Reduce(r) => reduce::run(r, values),
         Step::Moves(all) => all.iter().for_each(|m| moves::copy(m, values)),
@@ -95,19 +95,16 @@ unsafe fn lines<T: Reading>(l: &Lines, v: *mut T, indices: &[u32], lines: Range<
 }
 
 /// Number of products in a stack.
-fn positions(m: &MatMul) -> usize {
+fn positions<T>(m: &MatMul<T>) -> usize {
     m.stack.iter().product()
 }
 
-/// What the product is multiplied by, and what it is added to.
-fn scales<T: Reading>(m: &MatMul, values: &[T]) -> (T, T) {
-    match m.adds {
-        None => (T::ONE, T::ZERO),
-        Some(Adds { factor, subtract }) => {
-            let factor = factor.map_or(T::ONE, |place| values[place]);
-            (if subtract { -factor } else { factor }, T::ONE)
-        }
-    }
+/// What the product is multiplied by.
+fn alpha<T: Reading>(m: &MatMul<T>, values: &[T]) -> T {
+    m.adds.map_or(T::ONE, |Adds { factor, subtract }| {
+        let factor = factor.map_or(T::ONE, |place| values[place]);
+        if subtract { -factor } else { factor }
+    })
 }
 
 /// A part of each of some products of a stack.
@@ -115,20 +112,15 @@ fn scales<T: Reading>(m: &MatMul, values: &[T]) -> (T, T) {
 /// # Safety
 /// All three matrices must lie behind `base` for every position of the stack, and the product must overlap neither operand;
 /// nobody else may write the operands, or use this part of the product, at the same time. `scratch` must have the elements
-/// of [`gemm::scratch_len`].
+/// that the plan asks for.
 unsafe fn matmul<T: Reading>(
-    m: &MatMul,
+    m: &MatMul<T>,
     base: *mut T,
-    (alpha, beta): (T, T),
+    alpha: T,
     positions: Range<usize>,
     part: gemm::Part,
     scratch: &mut [T],
 ) {
-    let strided = |(row, column): (usize, usize)| gemm::Strided {
-        row_stride: row.cast_signed(),
-        col_stride: column.cast_signed(),
-    };
-    let (a_strides, b_strides) = (strided(m.a_strides), strided(m.b_strides));
     for i in positions {
         let (mut a, mut b, mut rest) = (m.a, m.b, i);
         for axis in (0..m.stack.len()).rev() {
@@ -140,19 +132,7 @@ unsafe fn matmul<T: Reading>(
         let c = m.c + i * m.m * m.n;
         // SAFETY: the caller's contract. What the product is added to is initialised: the arena is.
         unsafe {
-            gemm::gemm(
-                part,
-                (m.m, m.n, m.k),
-                alpha,
-                base.add(a),
-                a_strides,
-                base.add(b),
-                b_strides,
-                beta,
-                base.add(c),
-                strided((m.n, 1)),
-                scratch,
-            );
+            m.plan.run(part, alpha, base.add(a), base.add(b), base.add(c), scratch);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which steps are worth several threads, and how they are shared out: products by rows or columns, elementwise groups and
 //! reductions by ranges of what they write. Every element has the same bits however many threads there are.
 
-use super::{fused, matmul, positions, reduce, scales};
+use super::{alpha, fused, matmul, positions, reduce};
 use crate::exec::threads::{MOST, MOST_PARTS, Team};
 use crate::ir::Reading;
 use crate::program::{Fused, Opcode, Step};
@@ -104,7 +104,7 @@ pub(super) fn run<T: Reading>(
             if cut.threads == 1 {
                 return false;
             }
-            let scales = scales(m, values);
+            let alpha = alpha(m, values);
             let share = scratch.len() / most;
             let (base, packing) = (Base(values.as_mut_ptr()), Base(scratch.as_mut_ptr()));
             team.run(cut.pieces(), &|thread, index| {
@@ -116,7 +116,7 @@ pub(super) fn run<T: Reading>(
                 // has packing memory of its own, enough for the largest product.
                 unsafe {
                     let packing = std::slice::from_raw_parts_mut(packing.get().add(thread * share), share);
-                    matmul(m, base.get(), scales, range, part, packing);
+                    matmul(m, base.get(), alpha, range, part, packing);
                 }
             });
         }
