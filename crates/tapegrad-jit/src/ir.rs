@@ -276,7 +276,7 @@ pub enum Phase {
     /// nothing is read where something is written, for the last vector of a line begins before the one in front of it ends.
     Elements(Vec<Inst>),
     /// Code over numbers of lines, one for each, side by side. [`Op::Row`] and [`Op::StoreRow`] are `arena[a + line]`; up to
-    /// [`LANES`] - 1 numbers behind that of the last line are read and overwritten: padding.
+    /// [`LANES`] - 1 numbers behind that of the last line are read and overwritten, padding, unless there is a single line.
     Numbers(Vec<Inst>),
     /// Number `to` of each line is the element of `from` at `index[line]`.
     Pick {
@@ -327,6 +327,12 @@ pub const SHORTEST_LINE: usize = 4;
 const KEPT_UNIT: usize = 16;
 
 impl LinesSource {
+    /// How many numbers are read and written where there is one for each line: whole vectors, but for a single line.
+    #[must_use]
+    pub fn numbers_written(&self) -> usize {
+        if self.lines == 1 { 1 } else { self.lines.next_multiple_of(LANES) }
+    }
+
     /// Elements of temporary memory from one number of all lines of a block to the next. Results of reductions are stored as whole
     /// vectors, for which there is room behind the last line.
     pub(crate) fn numbers_apart(&self) -> usize {

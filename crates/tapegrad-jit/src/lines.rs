@@ -272,10 +272,12 @@ impl Compiler<'_> {
 
     fn numbers(&mut self, code: &[Inst]) {
         let line = AROUND.bases.line;
-        let shape = Shape { elem: self.elem, lanes: Cpu::Avx2.lanes(self.elem) };
+        // A single line has no padding behind its numbers.
+        let (lanes, side) = if self.source.lines == 1 { (1, 1) } else { (Cpu::Avx2.lanes(self.elem), LANES) };
+        let shape = Shape { elem: self.elem, lanes };
         self.asm.mov(line, BLOCK);
         let top = self.asm.bytes.len();
-        let code = Expander::new(shape, self.pool).numbers(code, self.apart);
+        let code = Expander::new(shape, self.pool).numbers(code, self.apart, side);
         self.emit(&code, shape, 0);
         let step = self.bytes(LANES);
         self.asm.add_imm(line, step);

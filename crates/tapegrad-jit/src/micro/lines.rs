@@ -10,7 +10,7 @@
 //! value for every position in a group, and these meet in the end.
 
 use super::{Expander, Kind, Micro, Place, Pool, UNORDERED, V};
-use crate::ir::{Inst, LANES, Op};
+use crate::ir::{Inst, Op};
 use std::collections::HashMap;
 
 /// Bytes from one of what is kept for the lines of a block to the next.
@@ -215,10 +215,10 @@ impl Expander<'_> {
         self.joined(op, low, high)
     }
 
-    /// Expands code over numbers of lines, for as many lines as [`LANES`].
-    pub(crate) fn numbers(mut self, code: &[Inst], apart: Apart) -> Vec<Micro> {
+    /// Expands code over numbers of lines, for so many lines side by side.
+    pub(crate) fn numbers(mut self, code: &[Inst], apart: Apart, side: usize) -> Vec<Micro> {
         let vector = self.shape.bytes();
-        let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(code.len()); LANES / self.shape.lanes];
+        let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(code.len()); side / self.shape.lanes];
         for inst in code {
             for (u, values) in values.iter_mut().enumerate() {
                 let skip = i32::try_from(u * vector).expect("one or two vectors");

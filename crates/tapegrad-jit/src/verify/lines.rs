@@ -141,7 +141,7 @@ impl Checker<'_> {
         let LinesSource { arena, lines, line, .. } = *self.source;
         let len = match way {
             Way::Matrix => lines * line,
-            Way::Numbers => lines.next_multiple_of(LANES),
+            Way::Numbers => self.source.numbers_written(),
             Way::Same => 1,
         };
         self.touch_span(way, place, len, writes, arena)

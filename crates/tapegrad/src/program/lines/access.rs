@@ -3,7 +3,7 @@
 use super::Lines;
 use crate::program::access::Access;
 use std::ops::Range;
-use tapegrad_jit::{Inst, LANES, Matrix, Op, Phase};
+use tapegrad_jit::{Inst, Matrix, Op, Phase};
 
 impl Lines {
     /// Shows `see` every place of the arena, and of the index buffer, that the code touches.
@@ -13,8 +13,7 @@ impl Lines {
             match phase {
                 Phase::Elements(code) => code.iter().for_each(|inst| touch(inst, lines, line, lines * line, see)),
                 Phase::Numbers(code) => {
-                    // Whole vectors are written.
-                    let written = lines.next_multiple_of(LANES);
+                    let written = self.source.numbers_written();
                     code.iter().for_each(|inst| {
                         let row = if inst.op == Op::StoreRow { written } else { lines };
                         touch(inst, lines, line, row, see);

@@ -174,7 +174,7 @@ impl Finder<'_> {
         let lines = self.graph.shape(total).numel();
         let numel = self.graph.shape(self.graph.inputs(total)[0]).numel();
         let line = numel.checked_div(lines)?;
-        if lines < 2 || !(SHORTEST_LINE..=LONGEST_LINE).contains(&line) {
+        if lines == 0 || !(SHORTEST_LINE..=LONGEST_LINE).contains(&line) {
             return None;
         }
         let seen = Seen { graph: self.graph, views: self.views, lines, line };

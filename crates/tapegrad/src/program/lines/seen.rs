@@ -125,6 +125,8 @@ impl Seen<'_> {
             let constant = self.graph.op(root).is(&CONST).then(|| self.graph.attrs(root));
             return Some(if let Some(&Attrs::Scalar(c)) = constant {
                 Operand::Literal(c)
+            } else if self.lines == 1 && self.graph.shape(root).numel() == 1 {
+                Operand::Number(root, at)
             } else {
                 Operand::One(root, at)
             });
