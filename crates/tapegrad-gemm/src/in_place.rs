@@ -97,8 +97,8 @@ pub(super) fn tiles<V: Vector>(m: usize, n: usize) -> usize {
     vectors.div_ceil(widest) * m.div_ceil(most_rows(widest.min(vectors)))
 }
 
-/// So many elements of B are copied sooner than packed.
-pub(super) const MOST_COPIED: usize = 4096;
+/// More elements of B are packed faster than copied.
+pub(super) const MOST_COPIED: usize = 1024;
 
 /// The same where columns of B are no neighbours, but few.
 ///
