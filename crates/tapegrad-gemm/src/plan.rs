@@ -211,8 +211,9 @@ fn scratch_len<V: Vector>(layout: &Layout, path: Path) -> usize {
         Path::Thin | Path::Copied => n * k,
         Path::Dots => dots::scratch_len::<V>(n, k) + LINE,
         Path::Tiles(kc) => {
-            let (m, n) = (m.next_multiple_of(V::MR).min(V::MC), n.next_multiple_of(3 * V::N).min(V::NC + 3 * V::N));
-            (m + n) * kc + LINE + 2 * SLACK
+            // Blocks of a part need not be smaller than those of the whole, but are no larger than this; a panel has up to three vectors.
+            let (a, b) = (m.next_multiple_of(V::MR).min(V::MC), n.min(V::NC) + 3 * V::N);
+            (a + b) * kc + LINE + 2 * SLACK
         }
     }
 }
