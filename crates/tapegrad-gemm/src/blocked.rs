@@ -28,6 +28,16 @@ const LOW: usize = 3;
 /// The first-level table of pages should know all rows of a panel of C.
 const PAGES: usize = 48 * 4096;
 
+/// The most vectors of a panel.
+const WIDEST: usize = 3;
+
+/// Elements of scratch for a product, or any part of it, over blocks of `kc` steps along `k`: blocks have at most so many rows, and columns
+/// filled up to at most three vectors.
+pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, kc: usize) -> usize {
+    let (rows, columns) = (m.next_multiple_of(V::MR).min(V::MC), n.min(V::NC) + WIDEST * V::N);
+    (rows + columns) * kc + LINE + 2 * SLACK
+}
+
 /// A job with at least one element of C, over blocks of `kc` steps along `k`.
 ///
 /// # Safety
@@ -49,9 +59,9 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
         let pack_a = packs_a::<V>(job, mc, kc);
         let b_width = match job.n.div_ceil(V::N) {
             1 => V::N,
-            3 => 3 * V::N,
+            3 => WIDEST * V::N,
             // A low tile must be wide, so that it need not wait for its own sums.
-            _ if job.m <= LOW => 3 * V::N,
+            _ if job.m <= LOW => WIDEST * V::N,
             _ => V::NR,
         };
         // Where all rows are in one block, packed B is one panel.

@@ -1,4 +1,4 @@
-//! The end of a tile that is not whole: its last vector is cut, or the columns of C are no neighbours.
+//! The end of a tile that is not simply written: its last vector is cut, the columns of C are no neighbours, or sums are scaled.
 //!
 //! Every element is rounded as in a whole tile, so that it does not matter which tile it falls into.
 

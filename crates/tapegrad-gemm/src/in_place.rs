@@ -90,15 +90,12 @@ fn widest(rows: usize, vectors: usize) -> usize {
     }
 }
 
-/// How many tiles there are of `m` rows and `n` columns.
+/// About how many tiles there are of `m` rows and `n` columns.
 pub(super) fn tiles<V: Vector>(m: usize, n: usize) -> usize {
     let vectors = n.div_ceil(V::N);
     let widest = widest(m, vectors);
     vectors.div_ceil(widest) * m.div_ceil(most_rows(widest.min(vectors)))
 }
-
-/// More elements of B are packed faster than copied.
-pub(super) const MOST_COPIED: usize = 1024;
 
 /// The same where columns of B are no neighbours, but few.
 ///
@@ -130,7 +127,7 @@ impl<V: Vector> Kernel<V> for Copied<'_, V::Elem> {
     }
 }
 
-/// How many of those that are left to take, at most `most`: never many and then one, which would wait for its own sums.
+/// How many of those that are left to take, at most `most`: the last two shares are as equal as can be, for a tile of few sums waits for them.
 #[inline(always)]
 fn share(left: usize, most: usize) -> usize {
     if left <= most {
@@ -164,6 +161,17 @@ struct Strip<'a, T> {
 }
 
 impl<T> Strip<'_, T> {
+    /// Of how many of the last steps along `k` the last vector of B, which would end `whole` elements after the beginning of its row, must be
+    /// masked: where B has no gaps, it may reach into the rows after.
+    #[inline(always)]
+    fn masked(&self, whole: usize) -> usize {
+        let Job { n, k, b_at, .. } = *self.job;
+        match whole - n {
+            _ if b_at.row_stride != n as isize => k,
+            beyond => beyond.div_ceil(n).min(k),
+        }
+    }
+
     /// How many of the `count` rows from `row` on end so that `whole` elements from column 0 on do not reach beyond C.
     #[inline(always)]
     fn spilling(&self, row: usize, count: usize, whole: usize) -> usize {
@@ -176,20 +184,6 @@ impl<T> Strip<'_, T> {
             rows -= 1;
         }
         rows
-    }
-}
-
-impl<T> Strip<'_, T> {
-    /// Of how many of the last steps along `k` the last vector of B, which would end `whole` elements after the beginning of its row, must be
-    /// masked: where B has no gaps, it may reach into the rows after.
-    #[inline(always)]
-    fn masked(&self, whole: usize) -> usize {
-        let Job { n, k, b_at, .. } = *self.job;
-        match whole - n {
-            _ if b_at.row_stride != n as isize => k,
-            beyond if beyond <= n => 1,
-            beyond => beyond.div_ceil(n).min(k),
-        }
     }
 }
 
@@ -267,12 +261,12 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             };
         }
         let masked = if CUT { strip.masked(first + NV * V::N) } else { 0 };
-        let mut whole = job.k - masked;
-        while NEAR && whole >= UNROLL {
+        let mut left = job.k - masked;
+        while NEAR && left >= UNROLL {
             steps!(UNROLL, false, V::mask(0));
-            whole -= UNROLL;
+            left -= UNROLL;
         }
-        steps!(whole, false, V::mask(0));
+        steps!(left, false, V::mask(0));
         if CUT {
             let mask = V::mask(last);
             steps!(masked, true, mask);

@@ -21,7 +21,7 @@
 //! | `drive` | the paths, and which part of a product is a thread's |
 //! | `in_place` | tiles of matrices that are read where they lie |
 //! | `blocked` | the loops over cache blocks |
-//! | `panel` | the register tile: the only loop that multiplies matrices |
+//! | `panel` | the register tile of packed blocks |
 //! | `finish` | the end of a tile that is not whole |
 //! | `pack` | copying a block into the order in which the tile reads it |
 //! | `dots` | few columns, or few rows: lanes along `k` |

@@ -1,15 +1,14 @@
 //! Which way a product takes: chosen once, from its shape and layout, and then taken any number of times.
 //!
-//! Of small products the choice is by cost: what each path takes has been measured for 1800 products of networks, and a line fitted to it
+//! Of small products the choice is by cost: what each path takes has been measured for 1800 products, most of networks, and a line fitted to it
 //! (`cost`). What is chosen so takes 1.03 times what the fastest path does, in the geometric mean. Large products have rules of thumb, for
 //! there caches decide.
 
-use super::in_place::{self, MOST_COPIED};
-use super::pack::SLACK;
+use super::in_place;
 use super::thin;
 use super::vector::Vector;
 use super::{Cpu, Element, Job, Part, Strided};
-use super::{dots, gemv};
+use super::{blocked, dots, gemv};
 
 /// A matrix of at most this many bytes stays in the L1 cache: reading it in place beats packing it.
 pub(super) const IN_L1: usize = 32 * 1024;
@@ -31,6 +30,9 @@ const DEEP: usize = 48;
 
 /// Columns for which a few rows of B stay at hand while rows of C pass them.
 const THIN_COLUMNS: usize = 1024;
+
+/// More elements of B are packed faster than copied.
+const MOST_COPIED: usize = 1024;
 
 /// Adding up the lanes of a dot product takes as long as packing so many elements of a column.
 const STEPS_PER_ROW: usize = 6;
@@ -208,13 +210,10 @@ fn scratch_len<V: Vector>(layout: &Layout, path: Path) -> usize {
     match path {
         Path::Nothing | Path::Scale | Path::Outer | Path::DotsInPlace | Path::InPlace => 0,
         Path::Gemv => gemv::scratch_len(m, k),
+        Path::Thin if layout.b_at.col_stride == 1 => 0,
         Path::Thin | Path::Copied => n * k,
         Path::Dots => dots::scratch_len::<V>(n, k) + LINE,
-        Path::Tiles(kc) => {
-            // Blocks of a part need not be smaller than those of the whole, but are no larger than this; a panel has up to three vectors.
-            let (a, b) = (m.next_multiple_of(V::MR).min(V::MC), n.min(V::NC) + 3 * V::N);
-            (a + b) * kc + LINE + 2 * SLACK
-        }
+        Path::Tiles(kc) => blocked::scratch_len::<V>(m, n, kc),
     }
 }
 
@@ -237,9 +236,8 @@ fn choose<V: Vector>(layout: &Layout) -> (bool, Path) {
         let turned = turns::<V>(layout);
         return (turned, if turned { path::<V>(&layout.transposed()) } else { path::<V>(layout) });
     }
-    // Tiles serve all but vectors, which have a path of their own, so there is a least.
     let least = ways::<V>(layout).min_by_key(|&(cost, _)| cost);
-    least.map_or((false, Path::Tiles(k)), |(_, way)| way)
+    least.expect("tiles serve all but vectors, which have a path of their own").1
 }
 
 /// All ways that serve a product, turned or not, with what they cost.

@@ -71,7 +71,8 @@ fn every_way_that_serves_a_product_computes_it() {
 #[test]
 fn every_way_has_enough_scratch_also_for_several_blocks() {
     let mut rng = Random(14);
-    for shape in [(300, 70, 40), (70, 300, 40), (530, 41, 33), (13, 401, 65)] {
+    // Of the last two, B has a panel more than whole vectors of three, and A fills its block.
+    for shape in [(70, 300, 40), (13, 401, 65), (528, 72, 40), (264, 36, 40)] {
         for layouts in [Layout::RowMajor, Layout::ColMajor].map(|a| [a, rng.pick(&INPUTS), Layout::RowMajor]) {
             check_ways::<f32>(&mut rng, shape, layouts, (1.0, 1.0));
             check_ways::<f64>(&mut rng, shape, layouts, (1.0, 0.0));

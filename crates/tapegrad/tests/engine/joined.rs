@@ -370,3 +370,12 @@ fn what_a_comparison_depends_on_is_computed_as_it_was_recorded() {
     let y = if total > 1.0 { total * z.log_softmax(1) } else { z };
     alike::<f64>(&tape, &[y], 1e-12);
 }
+
+#[test]
+fn a_total_alone_is_joined_with_what_leads_up_to_it_and_what_is_made_of_it() {
+    let tape = Tape::new();
+    let total = matrix(&tape, 30, 40).tanh().square().sum();
+    let text = alike::<f64>(&tape, &[total, (total / 1200.0).sqrt()], 1e-12);
+    assert!(!has_code() || text.contains(" lines 1x1200\n"), "{text}");
+    assert!(!text.contains(" lines ") || !text.contains("sum @"), "{text}");
+}

@@ -41,7 +41,8 @@ pub(in super::super) fn possible(graph: &Graph) -> bool {
     tapegrad_jit::supported()
         && graph.len() <= LARGEST_GRAPH
         && graph.may_have(|op, ty, _| {
-            matches!(op.kernel, Kernel::Broadcast | Kernel::Sum | Kernel::Max) && ty.shape.numel() > 1
+            matches!(op.kernel, Kernel::Sum | Kernel::Max)
+                || matches!(op.kernel, Kernel::Broadcast) && ty.shape.numel() > 1
         })
         && numel() < MOST_ELEMENTS / 2
 }
@@ -174,7 +175,7 @@ impl Finder<'_> {
         let lines = self.graph.shape(total).numel();
         let numel = self.graph.shape(self.graph.inputs(total)[0]).numel();
         let line = numel.checked_div(lines)?;
-        if lines == 0 || !(SHORTEST_LINE..=LONGEST_LINE).contains(&line) {
+        if !(SHORTEST_LINE..=LONGEST_LINE).contains(&line) {
             return None;
         }
         let seen = Seen { graph: self.graph, views: self.views, lines, line };

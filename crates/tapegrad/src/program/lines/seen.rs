@@ -126,6 +126,7 @@ impl Seen<'_> {
             return Some(if let Some(&Attrs::Scalar(c)) = constant {
                 Operand::Literal(c)
             } else if self.lines == 1 && self.graph.shape(root).numel() == 1 {
+                // It may be one that these lines compute.
                 Operand::Number(root, at)
             } else {
                 Operand::One(root, at)
