@@ -129,9 +129,12 @@ impl<T: Element> Plan<T> {
     /// [`Plan::new`], for one of the levels that this CPU has.
     pub(super) fn on(cpu: Cpu, (m, n, k): (usize, usize, usize), [a_at, b_at, c_at]: [Strided; 3], beta: T) -> Self {
         let layout = Layout { m, n, k, a_at, b_at, c_at };
-        let way = T::way_on(cpu, &layout, beta);
-        let layout = if way.turned { layout.transposed() } else { layout };
-        Plan { layout, way, beta, cpu }
+        Plan::along(cpu, &layout, T::way_on(cpu, &layout, beta), beta)
+    }
+
+    /// The plan to take a way.
+    fn along(cpu: Cpu, layout: &Layout, way: Way, beta: T) -> Self {
+        Plan { layout: if way.turned { layout.transposed() } else { *layout }, way, beta, cpu }
     }
 
     /// A plan for each way that serves the product, not only for the one that is chosen.
@@ -143,11 +146,8 @@ impl<T: Element> Plan<T> {
         beta: T,
     ) -> Vec<Self> {
         let layout = Layout { m, n, k, a_at, b_at, c_at };
-        let plan = |way: Way| {
-            let layout = if way.turned { layout.transposed() } else { layout };
-            Plan { layout, way, beta, cpu }
-        };
-        T::ways_on(cpu, &layout, beta).into_iter().map(plan).collect()
+        let ways = T::ways_on(cpu, &layout, beta);
+        ways.into_iter().map(|way| Plan::along(cpu, &layout, way, beta)).collect()
     }
 
     /// Its path.
