@@ -78,7 +78,8 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                         updated(self.scales, sum, old).store(to);
                     } else {
                         let old = if keep { V::load_masked(to, mask) } else { V::zero() };
-                        updated(self.scales, sum, old).store_first(to, last);
+                        let new = updated(self.scales, sum, old);
+                        if keep { new.store_first_apart(to, last) } else { new.store_first(to, last) }
                     }
                 }
             }

@@ -35,8 +35,12 @@ impl<V: Vector> Kernel<V> for Outer<'_, V::Elem> {
                 }
                 if j < job.n {
                     let out = V::load_masked(job.b.add(j), mask).mul_add(x, V::zero()).mul(alpha);
-                    let out = if keep { V::load_masked(c.add(j), mask).mul_add(beta, out) } else { out };
-                    out.store_first(c.add(j), job.n - j);
+                    let (to, left) = (c.add(j), job.n - j);
+                    if keep {
+                        V::load_masked(to, mask).mul_add(beta, out).store_first_apart(to, left);
+                    } else {
+                        out.store_first(to, left);
+                    }
                 }
             }
         }

@@ -45,6 +45,12 @@ pub(super) trait Vector: Copy {
     unsafe fn load_masked(p: *const Self::Elem, mask: Self::Mask) -> Self;
     /// Writes the first `count` elements, `count < N`.
     unsafe fn store_first(self, p: *mut Self::Elem, count: usize);
+    /// The same, for what lies behind these elements is read next.
+    #[inline(always)]
+    unsafe fn store_first_apart(self, p: *mut Self::Elem, count: usize) {
+        // SAFETY: the trait's contract.
+        unsafe { self.store_first(p, count) }
+    }
     /// `self * x`.
     unsafe fn mul(self, x: Self) -> Self;
     /// `self + x`.

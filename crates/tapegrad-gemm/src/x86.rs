@@ -4,7 +4,7 @@
 //! `run`, the one place with `#[target_feature]`. The argument for every `unsafe` is the trait's contract: the CPU has the
 //! instructions, and the pointers have their elements.
 
-use super::vector::{Kernel, Vector, transpose_scalars};
+use super::vector::{Kernel, Vector};
 use std::arch::x86_64::*;
 
 /// The functions that are one instruction each, and the one that compiles kernels.
@@ -394,7 +394,7 @@ impl Vector for F64x4 {
 macro_rules! masked {
     (
         $elem:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $reduce:ident,
-        $max:ident, $largest:ident, $unordered:ident, $blend:ident
+        $max:ident, $largest:ident, $unordered:ident, $blend:ident, $half:ident
     ) => {
         #[inline(always)]
         unsafe fn mask(count: usize) -> $mask {
@@ -410,6 +410,28 @@ macro_rules! masked {
         unsafe fn store_first(self, p: *mut $elem, count: usize) {
             // SAFETY: the trait's contract; the instruction does not touch what is not under the mask.
             unsafe { $mask_store(p, Self::mask(count), self.0) }
+        }
+        /// A load of what lies behind, be it under a mask, waits for a masked store.
+        #[inline(always)]
+        unsafe fn store_first_apart(self, p: *mut $elem, count: usize) {
+            const HALF: usize = <$half>::N;
+            let [low, high] = self.halves();
+            // SAFETY: the trait's contract; either half has as many elements.
+            unsafe {
+                if count & HALF == 0 {
+                    low.store_first(p, count);
+                } else {
+                    low.store(p);
+                    high.store_first(p.add(HALF), count - HALF);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn sums(v: [Self; 4]) -> [$elem; 4] {
+            let [a, b, c, d] = [v[0].halves(), v[1].halves(), v[2].halves(), v[3].halves()];
+            // No closure: it would be compiled without the instructions.
+            // SAFETY: the trait's contract.
+            unsafe { <$half>::sums([a[0].add(a[1]), b[0].add(b[1]), c[0].add(c[1]), d[0].add(d[1])]) }
         }
         #[inline(always)]
         unsafe fn sum(self) -> $elem {
@@ -438,11 +460,29 @@ macro_rules! masked {
         }
         #[inline(always)]
         unsafe fn transpose(src: *const $elem, stride: isize, rows: usize, cols: usize, dst: *mut $elem, step: usize) {
-            // Packing never asks for it, since it works with `Packer`.
-            // SAFETY: the trait's contract.
-            unsafe { transpose_scalars(Self::N, src, stride, rows, cols, dst, step) }
+            const HALF: usize = <$half>::N;
+            for p in (0..cols).step_by(HALF) {
+                for i in (0..Self::N).step_by(HALF) {
+                    let from = src.wrapping_offset(i as isize * stride).wrapping_add(p);
+                    let (rows, cols) = (rows.saturating_sub(i).min(HALF), (cols - p).min(HALF));
+                    // SAFETY: the trait's contract; of no rows nothing is read.
+                    unsafe { <$half>::transpose(from, stride, rows, cols, dst.add(p * step + i), step) }
+                }
+            }
         }
     };
+}
+
+impl F32x16 {
+    /// The first eight numbers, and the others.
+    #[inline(always)]
+    fn halves(self) -> [F32x8; 2] {
+        // SAFETY: whoever has such a vector has the instructions.
+        unsafe {
+            let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0));
+            [F32x8(_mm512_castps512_ps256(self.0)), F32x8(_mm256_castpd_ps(high))]
+        }
+    }
 }
 
 impl Vector for F32x16 {
@@ -474,8 +514,18 @@ impl Vector for F32x16 {
         _mm512_max_ps,
         _mm512_reduce_max_ps,
         _mm512_cmp_ps_mask,
-        _mm512_mask_blend_ps
+        _mm512_mask_blend_ps,
+        F32x8
     );
+}
+
+impl F64x8 {
+    /// The first four numbers, and the others.
+    #[inline(always)]
+    fn halves(self) -> [F64x4; 2] {
+        // SAFETY: whoever has such a vector has the instructions.
+        unsafe { [F64x4(_mm512_castpd512_pd256(self.0)), F64x4(_mm512_extractf64x4_pd::<1>(self.0))] }
+    }
 }
 
 impl Vector for F64x8 {
@@ -507,6 +557,7 @@ impl Vector for F64x8 {
         _mm512_max_pd,
         _mm512_reduce_max_pd,
         _mm512_cmp_pd_mask,
-        _mm512_mask_blend_pd
+        _mm512_mask_blend_pd,
+        F64x4
     );
 }
