@@ -138,6 +138,12 @@ pub fn supported() -> bool {
     false
 }
 
+/// How many numbers the longest vectors have that loops over rows take on this CPU; 1 if it can run no code.
+#[must_use]
+pub fn longest_vector(_: Elem) -> usize {
+    1
+}
+
 /// Compiles nothing.
 ///
 /// # Errors

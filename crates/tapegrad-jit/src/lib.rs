@@ -79,7 +79,7 @@ mod slow;
 #[cfg(not(target_arch = "x86_64"))]
 pub use absent::{
     Bound, Code, Column, CompileError, Elsewhere, Lines, Number, Passes, Scalars, Scratch, compile, compile_lines,
-    compile_passes, compile_scalars, repeats, supported,
+    compile_passes, compile_scalars, longest_vector, repeats, supported,
 };
 #[cfg(target_arch = "x86_64")]
 pub use bound::Bound;
@@ -88,7 +88,7 @@ pub use code::{Code, Number, Scratch};
 #[cfg(target_arch = "x86_64")]
 pub use compile::{CompileError, compile};
 #[cfg(target_arch = "x86_64")]
-pub use cpu::supported;
+pub use cpu::{longest_vector, supported};
 #[cfg(target_arch = "x86_64")]
 pub use elsewhere::{Column, Elsewhere};
 pub use ir::{

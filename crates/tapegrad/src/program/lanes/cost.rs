@@ -1,104 +1,110 @@
 //! Whether a program is faster as one piece of machine code or as steps: an estimate of what it takes as either.
 //!
 //! ```text
-//!   code    an instruction for each multiplication of a row and each vector of rows, operands and sums in memory;
-//!           elementwise operations over vectors of rows, which few rows do not fill, or over single numbers;
-//!           slower where it is gone through again and again, and is longer than the cache of instructions
-//!   steps   tiles with sums in registers; a start and an end for each product, and vectors that narrow matrices do not fill;
-//!           elementwise operations over vectors that are full
+//!   code    an instruction for each operation of a row and each vector of rows, which few rows do not fill, or for single numbers;
+//!           slower where it is longer than the cache of instructions, has more sums than registers, or reads more than the first-level cache
+//!   steps   tiles with sums in registers; a start and an end for each product and each sum, and vectors that narrow matrices do not
+//!           fill; elementwise operations over vectors that are full
 //! ```
 //!
-//! The times are measured on networks drawn at random (AMD EPYC with AVX2): 40-8 with 55 rows took 2.9 µs as code and 1.5 as steps,
-//! 2-5-5-1 with 256 rows is the other way round; a softmax of 73 classes is 2.5 µs as code for one row, 0.7 as steps.
+//! The terms were fitted to networks drawn at random, 1220 training steps timed as either (AMD EPYC with AVX2): what is chosen takes 1.013 times
+//! what the faster form does, in the geometric mean. On a CPU with AVX-512 (AMD EPYC, Zen 4) the same terms, with what a long vector costs,
+//! give 1.018 for 378 others. Both forms there take about three quarters of these times, which no choice depends on.
 
-use super::along;
-use super::axes::Rows;
 use super::formulas::Formulas;
-use crate::ir::{Graph, Kernel, NodeId, Reading};
-use crate::ops::{BROADCAST_TO, MUL};
-use tapegrad_jit::{Block, LANES};
+use crate::ir::{Attrs, Graph, Kernel, NodeId, Reading};
+use crate::ops::{COS, POWF, SIN};
+use crate::program::view::View;
+use tapegrad_gemm::{Plan, Strided};
+use tapegrad_jit::{Block, Elem, Op, longest_vector};
 
-/// Nanoseconds of a multiplication of vectors in code.
-const IN_CODE: f64 = 0.6;
-/// The same in a product's tiles.
-const IN_TILES: f64 = 0.3;
-/// An instruction of an elementwise operation, as either.
-const INSTRUCTION: f64 = 0.3;
-/// What comes with a product: its start and end, and the passes and sums around it, each of which is a step too.
-const PRODUCT: f64 = 150.0;
-/// A step that picks from rows or adds to them.
-const ALONG: f64 = 50.0;
-/// Steps must be that much faster.
-const MARGIN: f64 = 1.35;
-/// So many instructions a first-level cache of 32 KiB holds, if they have eight bytes: 3340 were fast, and 4754 were slow.
-const CACHED: usize = 4096;
-/// How much longer an instruction takes that comes from the second level. (7-96-1-13 with 38 rows, 4754 instructions: 13.4 µs, and 8.7
-/// as steps; 1-87-2-3-7 with 18, 3340 instructions: 3.0 µs, and 4.3.)
-const FROM_AFAR: f64 = 1.5;
+/// Bytes of the vectors in which elements are counted.
+const VECTOR: usize = 32;
+/// What a vector takes that is twice as long, where the CPU has such.
+const LONG: f64 = 1.5;
+/// Instructions that the first-level cache holds.
+const NEAR: usize = 2500;
+/// Bytes that the first-level cache holds.
+const FIRST_LEVEL: usize = 32_000;
+/// The call of a function for one number.
+const CALL: f64 = 11.0;
+/// The same for one element of a tensor, where there is a kernel for whole vectors.
+const CALLED_IN_VECTORS: f64 = 2.4;
 
-/// What a program takes, in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Estimate {
-    code: f64,
-    steps: f64,
+/// About how many nanoseconds code takes.
+pub(super) fn of_code(elem: Elem, blocks: &[Block]) -> f64 {
+    5.0 + blocks.iter().map(|block| of_block(elem, block)).sum::<f64>()
 }
 
-impl Estimate {
-    /// Whether code is the faster, or about as fast, if it need not be longer than what the cache holds.
-    pub(super) fn code_pays(self) -> bool {
-        self.code <= MARGIN * self.steps
-    }
-
-    /// The same of code that has been made.
-    pub(super) fn these_pay(self, blocks: &[Block]) -> bool {
-        let is_repeated = |block: &&Block| block.rows.is_some_and(|rows| rows > LANES);
-        let repeated: usize = blocks.iter().filter(is_repeated).map(|block| block.code.len()).sum();
-        let code = if repeated > CACHED { FROM_AFAR * self.code } else { self.code };
-        Estimate { code, ..self }.code_pays()
-    }
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn of_block(elem: Elem, Block { rows, code }: &Block) -> f64 {
+    let count = |is: fn(&Op) -> bool| code.iter().filter(|inst| is(&inst.op)).count();
+    let calls = CALL * count(|op| matches!(op, Op::Call1(_) | Op::Call2(_))) as f64;
+    let far = 0.27 * code.len().saturating_sub(NEAR) as f64;
+    let Some(rows) = *rows else {
+        let slow = count(|op| matches!(op, Op::Div | Op::Sqrt));
+        return 0.26 * code.len() as f64 + 0.54 * slow as f64 + far + calls;
+    };
+    let sums = count(|op| matches!(op, Op::Sum | Op::SumProduct));
+    // Sums beyond these are kept in memory.
+    let spilled = 1.55 * sums.saturating_sub(100) as f64;
+    let columns = count(|op| matches!(op, Op::Row));
+    let read = if columns * rows * elem.bytes() > FIRST_LEVEL { 0.3 * columns as f64 } else { 0.0 };
+    let (short, long) = (VECTOR / elem.bytes(), longest_vector(elem));
+    let (whole, rest) = if long > short { (rows / long, rows % long) } else { (0, rows) };
+    let vectors = LONG * whole as f64 + rest.div_ceil(short) as f64;
+    vectors * (0.11 * code.len() as f64 + far + spilled + read) + rows as f64 * calls + 1.7 * sums as f64
 }
 
-/// The estimate for a program, with the rows that are chosen.
-pub(super) fn estimate<T: Reading>(graph: &Graph, rows: &Rows) -> Estimate {
-    let lanes = if T::is_f32() { 8 } else { 4 };
+/// About how many nanoseconds steps take. Copies count as nothing: what was timed had few.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+pub(super) fn of_steps<T: Reading>(graph: &Graph) -> f64 {
+    let vectors = |id: NodeId| graph.shape(id).numel().div_ceil(VECTOR / size_of::<T>()) as f64;
     let mut formulas = Formulas::new::<T>();
-    let (mut code, mut steps) = (0.0, 0.0);
-    for &id in graph.order() {
+    let mut of = |&id: &NodeId| {
         let node = graph.node(id);
         let numel = graph.shape(id).numel();
-        // What a row computes, and how many vectors or single numbers compute it.
-        let over = |row: bool| if row { (rows.count.max(1), rows.count.div_ceil(lanes)) } else { (1, 1) };
         match node.op.kernel {
-            Kernel::MatMul => {
-                let (left, dims) = (graph.shape(node.inputs[0]).dims(), graph.shape(id).dims());
-                let (n, k) = (dims[dims.len() - 1], left[left.len() - 1]);
-                let involved = [id, node.inputs[0], node.inputs[1]];
-                let (count, vectors) = over(involved.iter().any(|id| rows.axis[id.index()].is_some()));
-                code += IN_CODE * (numel * k / count * vectors) as f64;
-                // Lanes along the columns, or along what is summed.
-                let vectors = (numel / n.max(1) * n.div_ceil(lanes) * k).min(numel * k.div_ceil(lanes));
-                steps += PRODUCT + IN_TILES * vectors as f64;
-            }
+            Kernel::MatMul => of_product::<T>(graph, id),
             Kernel::Elementwise(e) => {
-                let (count, vectors) = over(rows.axis[id.index()].is_some());
-                let instruction = INSTRUCTION * formulas.len(e) as f64;
-                code += instruction * (numel / count * vectors) as f64;
-                steps += instruction * numel.div_ceil(lanes) as f64;
-                // Most likely a product of a column and a row: the figures were found when that was a step of its own.
-                let spread = |&input: &NodeId| graph.op(input).is(&BROADCAST_TO);
-                if node.op.is(&MUL) && node.inputs.iter().all(spread) {
-                    steps += PRODUCT;
-                }
+                let (instructions, calls) = (formulas.len(e), formulas.calls(e));
+                let in_vectors = [&SIN, &COS, &POWF].iter().any(|op| node.op.is(op));
+                let call = if in_vectors { CALLED_IN_VECTORS } else { CALL };
+                let instruction = if numel == 1 { 0.44 } else { 0.085 * vectors(id) };
+                1.3 + instruction * instructions as f64 + call * (calls * numel) as f64
             }
-            Kernel::Indexed { .. } => {
-                let (count, vectors) = over(rows.axis[id.index()].is_some());
-                code += INSTRUCTION * (numel / count * vectors * along::work(graph, id)) as f64;
-                steps += ALONG;
-            }
-            _ => {}
+            // Part of a pass over the elements.
+            Kernel::Sum | Kernel::Max if numel == 1 => 20.0 + 0.3 * vectors(node.inputs[0]),
+            Kernel::Sum | Kernel::Max => 45.0 + 1.5 * vectors(node.inputs[0]),
+            Kernel::Indexed { .. } => 20.0,
+            _ => 0.0,
         }
+    };
+    40.0 + graph.order().iter().map(&mut of).sum::<f64>()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn of_product<T: Reading>(graph: &Graph, id: NodeId) -> f64 {
+    let [a, b] = [0, 1].map(|side| read(graph, graph.node(id).inputs[side]));
+    let rank = a.dims.len();
+    let last = |view: &View| Strided {
+        row_stride: view.strides[rank - 2].cast_signed(),
+        col_stride: view.strides[rank - 1].cast_signed(),
+    };
+    let (m, k, n) = (a.dims[rank - 2], a.dims[rank - 1], b.dims[rank - 1]);
+    let in_rows = Strided { row_stride: n.cast_signed(), col_stride: 1 };
+    let count: usize = a.dims[..rank - 2].iter().product();
+    let plan = Plan::new((m, n, k), last(&a), last(&b), T::ZERO, in_rows);
+    33.0 + 1.3 * plan.nanoseconds() * count as f64
+}
+
+/// How a product reads a factor: a transposed one where it stands.
+fn read(graph: &Graph, id: NodeId) -> View {
+    let node = graph.node(id);
+    match (&node.op.kernel, graph.attrs(id)) {
+        (Kernel::Permute, Attrs::Axes(axes)) => View::whole(graph.shape(node.inputs[0])).permute(axes),
+        _ => View::whole(graph.shape(id)),
     }
-    Estimate { code, steps }
 }
 
 #[cfg(test)]
@@ -131,13 +137,12 @@ mod tests {
         if !tapegrad_jit::supported() {
             return;
         }
-        let code: [(&[usize], usize); 7] = [
+        let code: [(&[usize], usize); 6] = [
             (&[2, 2, 1], 4),
             (&[2, 5, 5, 1], 4),
             (&[2, 5, 5, 1], 256),
             (&[3, 4, 1], 4),
             (&[3, 20, 8, 1, 8], 10),
-            (&[1, 87, 2, 3, 7], 18),
             (&[6, 6, 1], 28),
         ];
         for (widths, rows) in code {

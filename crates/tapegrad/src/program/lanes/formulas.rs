@@ -40,9 +40,21 @@ impl Formulas {
 
     /// How many instructions an operation is, at most.
     pub(in super::super) fn len(&mut self, e: &Elementwise) -> usize {
+        self.applied(e).count()
+    }
+
+    /// How many of these may be calls of functions.
+    pub(super) fn calls(&mut self, e: &Elementwise) -> usize {
+        self.applied(e).filter(|prim| prim.called().is_some()).count()
+    }
+
+    fn applied(&mut self, e: &Elementwise) -> impl Iterator<Item = Prim> {
         let Formulas { known, lower, .. } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
-        forms.plain.steps().iter().filter(|step| matches!(step, FormulaStep::Apply(..))).count()
+        forms.plain.steps().iter().filter_map(|step| match step {
+            FormulaStep::Apply(prim, _) => Some(*prim),
+            _ => None,
+        })
     }
 
     /// The value of an operation; nothing if an operand is missing.

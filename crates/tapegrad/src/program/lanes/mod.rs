@@ -11,7 +11,7 @@
 //! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
 //! is left of them: a layer is the multiplications it takes, over as many rows of the batch as a vector register holds,
 //! and the batch is one loop over forward and backward pass together. Programs that are too large, move rows by index or
-//! call a user's kernel are not for this, nor are those whose products are faster as steps (`cost`); [`lower`] then returns nothing and
+//! call a user's kernel are not for this, nor are those that are faster as steps (`cost`); [`lower`] then returns nothing and
 //! the program is one of steps.
 
 mod along;
@@ -81,12 +81,14 @@ pub(super) fn lower<T: Reading>(wanted: &Wanted<'_>, limits: Limits) -> Option<L
         return None;
     }
     let rows = axes::choose(wanted.graph, wanted.updates);
-    let estimate = limits.estimate.then(|| cost::estimate::<T>(wanted.graph, &rows));
-    if estimate.is_some_and(|estimate| !estimate.code_pays()) {
+    let lowered = lower_over(wanted, &rows, limits, false)?;
+    let Source { elem, blocks, .. } = &lowered.source;
+    // Single numbers are code either way.
+    let steps_pay = || cost::of_steps::<T>(wanted.graph) < cost::of_code(*elem, blocks);
+    if limits.estimate && !is_scalar(wanted.graph) && steps_pay() {
         return None;
     }
-    let lowered = lower_over(wanted, &rows, limits, false)?;
-    estimate.is_none_or(|estimate| estimate.these_pay(&lowered.source.blocks)).then_some(lowered)
+    Some(lowered)
 }
 
 /// Beyond it, a program is left to kernels for large tensors and to code that is quicker to make.
