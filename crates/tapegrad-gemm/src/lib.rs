@@ -191,4 +191,13 @@ impl Cpu {
         }
         Cpu::Portable
     }
+
+    /// A step with shorter vectors, and the bytes of one, if this CPU has both: longer ones would have half of their lanes empty.
+    fn narrower(self) -> Option<(Self, usize)> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx512 => Some((Cpu::Avx2, 32)),
+            _ => None,
+        }
+    }
 }

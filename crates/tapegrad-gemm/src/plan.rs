@@ -22,6 +22,9 @@ pub(super) const FAR: usize = 1024;
 /// Products of at most so many multiplications are small.
 const SMALL: usize = 1 << 20;
 
+/// Up to here, a product of few columns does without the longest vectors.
+const FEW_MULTIPLICATIONS: usize = 1 << 15;
+
 /// Products with at most this many columns may be taken as dot products, or turned over.
 const FEW: usize = 24;
 
@@ -125,7 +128,21 @@ pub struct Plan<T> {
 impl<T: Element> Plan<T> {
     /// The way for `shape = (m, n, k)`: A of m x k, B of k x n, C of m x n.
     pub fn new(shape: (usize, usize, usize), a_at: Strided, b_at: Strided, beta: T, c_at: Strided) -> Self {
-        Plan::on(Cpu::get(), shape, [a_at, b_at, c_at], beta)
+        let (cpu, at) = (Cpu::get(), [a_at, b_at, c_at]);
+        let plan = Plan::on(cpu, shape, at, beta);
+        match cpu.narrower() {
+            Some((narrower, bytes)) if plan.is_narrow(shape, bytes / size_of::<T>()) => {
+                Plan::on(narrower, shape, at, beta)
+            }
+            _ => plan,
+        }
+    }
+
+    /// Whether vectors of so many lanes are enough: for columns, if these lie in the lanes, and where sums over the lanes are most of the work.
+    fn is_narrow(&self, (m, n, k): (usize, usize, usize), lanes: usize) -> bool {
+        let columns = matches!(self.way.path, Path::Outer | Path::Thin | Path::InPlace | Path::Copied | Path::Tiles(_));
+        let few = m.saturating_mul(n).saturating_mul(k) <= FEW_MULTIPLICATIONS;
+        (columns && self.layout.n <= lanes) || (few && n <= lanes)
     }
 
     /// [`Plan::new`], for one of the levels that this CPU has.

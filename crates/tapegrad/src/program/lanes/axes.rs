@@ -185,6 +185,10 @@ fn classes(graph: &Graph) -> Classes {
                 let input = node.inputs[0];
                 let kept = (0..graph.shape(input).rank()).filter(|axis| !axes.contains(axis));
                 kept.enumerate().for_each(|(to, from)| c.same(&[c.at(input, from)], c.at(id, to)));
+                if matches!(node.op.kernel, Kernel::Max) {
+                    // Lanes are added up, but not compared with each other.
+                    axes.iter().for_each(|&axis| c.fix(c.at(input, axis)));
+                }
             }
             (Kernel::Permute, Attrs::Axes(axes)) => {
                 let input = node.inputs[0];

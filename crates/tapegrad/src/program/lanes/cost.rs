@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_not_the_axis_along_which_something_is_the_largest() {
+        let tape = Tape::new();
+        let of = |shape: [usize; 2]| Tensor::from_fn(shape, |i| ((i * 7) % 11) as f64 * 0.05 - 0.2);
+        let (x, w) = (tape.input(of([3, 1])), tape.param(of([1, 3])));
+        let loss = x.matmul(w).softmax(1).square().mean();
+        let gradient = tape.grad(loss, &[w])[0];
+        tape.assign(w, w - 0.1 * gradient);
+        let program: Program<f64> = tape.compile(&[loss]).unwrap();
+        let code = program.0.steps.iter().any(|step| matches!(step, Step::Machine(_)));
+        assert!(code || !tapegrad_jit::supported());
+    }
+
+    #[test]
     fn outputs_that_repeat_a_number_many_times_are_steps() {
         let tape = Tape::new();
         let w = tape.param(Tensor::zeros([40_000]));
