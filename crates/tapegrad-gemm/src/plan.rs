@@ -132,7 +132,10 @@ impl<T: Element> Plan<T> {
         let plan = Plan::on(cpu, shape, at, beta);
         match cpu.narrower() {
             Some((narrower, bytes)) if plan.is_narrow(shape, bytes / size_of::<T>()) => {
-                Plan::on(narrower, shape, at, beta)
+                let mut chosen = Plan::on(narrower, shape, at, beta);
+                // Chosen because it takes no longer.
+                chosen.way.cost = chosen.way.cost.min(plan.way.cost);
+                chosen
             }
             _ => plan,
         }
