@@ -123,7 +123,11 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                                 V::load_masked(to, mask)
                             };
                             let out = updated(self.scales, sum, old);
-                            if used == V::N { out.store(to) } else { out.store_first_apart(to, used) }
+                            match used {
+                                _ if used == V::N => out.store(to),
+                                _ if keep => out.store_first_apart(to, used),
+                                _ => out.store_first(to, used),
+                            }
                         } else {
                             self.one_by_one(sum, to, used);
                         }

@@ -22,7 +22,7 @@ pub(super) const FAR: usize = 1024;
 /// Products of at most so many multiplications are small.
 const SMALL: usize = 1 << 20;
 
-/// Up to here, a product of few columns does without the longest vectors.
+/// Up to here, a product of few columns does without the longest vectors whatever its path.
 const FEW_MULTIPLICATIONS: usize = 1 << 15;
 
 /// Products with at most this many columns may be taken as dot products, or turned over.
@@ -131,7 +131,7 @@ impl<T: Element> Plan<T> {
         let (cpu, at) = (Cpu::get(), [a_at, b_at, c_at]);
         let plan = Plan::on(cpu, shape, at, beta);
         match cpu.narrower() {
-            Some((narrower, bytes)) if plan.is_narrow(shape, bytes / size_of::<T>()) => {
+            Some((narrower, bytes)) if plan.fits_lanes(shape, bytes / size_of::<T>()) => {
                 let mut chosen = Plan::on(narrower, shape, at, beta);
                 // Chosen because it takes no longer.
                 chosen.way.cost = chosen.way.cost.min(plan.way.cost);
@@ -141,8 +141,9 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// Whether vectors of so many lanes are enough: for columns, if these lie in the lanes, and where sums over the lanes are most of the work.
-    fn is_narrow(&self, (m, n, k): (usize, usize, usize), lanes: usize) -> bool {
+    /// Whether vectors of so many lanes are as good: where columns lie in the lanes and are no more, and for small products of no more columns,
+    /// however they are computed, for sums over longer vectors and turning take most of their time.
+    fn fits_lanes(&self, (m, n, k): (usize, usize, usize), lanes: usize) -> bool {
         let columns = matches!(self.way.path, Path::Outer | Path::Thin | Path::InPlace | Path::Copied | Path::Tiles(_));
         let few = m.saturating_mul(n).saturating_mul(k) <= FEW_MULTIPLICATIONS;
         (columns && self.layout.n <= lanes) || (few && n <= lanes)
@@ -184,7 +185,8 @@ impl<T: Element> Plan<T> {
     }
 
     /// About how long one run of the whole product takes on one core, in nanoseconds: for comparison with other ways to compute the same, not as a
-    /// promise. It was measured on a machine with AVX2 at 3 GHz; products without multiplications count as nothing.
+    /// promise. Fitted to times on a machine with AVX2 at 3 GHz; above a million multiplications so much for each vector of them,
+    /// whatever the path; products without multiplications count as nothing.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn nanoseconds(&self) -> f64 {
         self.way.cost as f64 / 20.0

@@ -102,17 +102,22 @@ unsafe fn rows<V: Vector, const R: usize, const K: usize>(job: &Job<V::Elem>, i:
             // later, but not beyond the last.
             let last = job.n - whole;
             let mask = V::mask(last);
-            let dense = job.beta == V::Elem::ZERO && job.c_at.row_stride == job.n as isize;
+            let keep = job.beta != V::Elem::ZERO;
+            let dense = job.c_at.row_stride == job.n as isize;
             let mut y = [V::zero(); K];
             for (y, b) in y.iter_mut().zip(&b) {
                 *y = V::load_masked(b.add(whole), mask);
             }
             for (r, x) in x.iter().enumerate() {
                 let to = job.c.offset(job.c_at.offset(i + r, whole));
-                let old = if job.beta == V::Elem::ZERO { V::zero() } else { V::load_masked(to, mask) };
+                let old = if keep { V::load_masked(to, mask) } else { V::zero() };
                 let out = part(job, x, &y, old);
                 let fits = (i + r) * job.n + whole + V::N <= job.m * job.n;
-                if dense && fits { out.store(to) } else { out.store_first(to, last) }
+                match keep {
+                    true => out.store_first_apart(to, last),
+                    false if dense && fits => out.store(to),
+                    false => out.store_first(to, last),
+                }
             }
         }
         let mut j = 0;

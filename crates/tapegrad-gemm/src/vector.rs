@@ -45,7 +45,7 @@ pub(super) trait Vector: Copy {
     unsafe fn load_masked(p: *const Self::Elem, mask: Self::Mask) -> Self;
     /// Writes the first `count` elements, `count < N`.
     unsafe fn store_first(self, p: *mut Self::Elem, count: usize);
-    /// The same, for what lies behind these elements is read next.
+    /// The same, where what lies behind is read next.
     #[inline(always)]
     unsafe fn store_first_apart(self, p: *mut Self::Elem, count: usize) {
         // SAFETY: the trait's contract.
@@ -78,7 +78,8 @@ pub(super) trait Vector: Copy {
     /// The same, into the L2 cache only.
     unsafe fn prefetch_far(p: *const Self::Elem);
     /// Reads a block of `rows x cols`, rows `stride` apart, and writes it transposed: `cols` whole vectors `step` apart,
-    /// whose lanes from `rows` on are zero. Neither count exceeds `N`.
+    /// whose lanes from `rows` on are zero. Neither count exceeds `N`. With a `step` below `N`, where a vector reaches into the next, only a
+    /// [`Vector::Packer`] writes them in that order.
     unsafe fn transpose(
         src: *const Self::Elem,
         stride: isize,
@@ -259,7 +260,7 @@ impl<T: Number, const W: usize> Vector for Portable<T, W> {
 /// # Safety
 ///
 /// As the method's, with vectors of `n` elements.
-pub(super) unsafe fn transpose_scalars<T: Number>(
+unsafe fn transpose_scalars<T: Number>(
     n: usize,
     src: *const T,
     stride: isize,

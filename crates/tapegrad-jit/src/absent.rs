@@ -138,7 +138,7 @@ pub fn supported() -> bool {
     false
 }
 
-/// How many numbers the longest vectors have that loops over rows take on this CPU; 1 if it can run no code.
+/// How many numbers the longest vectors have that loops over rows take: 1, for there are no such loops.
 #[must_use]
 pub fn longest_vector(_: Elem) -> usize {
     1

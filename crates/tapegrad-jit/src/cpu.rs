@@ -14,7 +14,7 @@ pub fn supported() -> bool {
     Cpu::get().is_some() && *EXECUTABLE.get_or_init(|| Memory::new(&[RETURN]).is_ok())
 }
 
-/// How many numbers the longest vectors have that loops over rows take on this CPU; 1 if it can run no code.
+/// How many numbers the longest vectors have that loops over rows take on this CPU; 1 without AVX2 and FMA.
 #[must_use]
 pub fn longest_vector(elem: Elem) -> usize {
     Cpu::get().map_or(1, |cpu| cpu.lanes(elem))

@@ -24,6 +24,8 @@ use tapegrad_jit::Effort;
 /// On every tier, a matrix product that is added to a parameter where it stands goes into it in parts: its error is that of
 /// |w| + |f|·Σ|aᵢbᵢ|, and a part may leave the range where the whole would not.
 ///
+/// What `Auto` chooses, and the last digits with it, may depend on the CPU, as those of matrix products do.
+///
 /// Machine code is made where the CPU has a code generator (x86-64 with AVX2 and FMA); elsewhere every tier is the
 /// interpreter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   code    an instruction for each operation of a row and each vector of rows, which few rows do not fill, or for single numbers;
-//!           slower where it is longer than the cache of instructions, has more sums than registers, or reads more than the first-level cache
+//!           slower where it is longer than the cache of instructions, has many sums, or reads more than the first-level cache
 //!   steps   tiles with sums in registers; a start and an end for each product and each sum, and vectors that narrow matrices do not
 //!           fill; elementwise operations over vectors that are full
 //! ```
@@ -20,9 +20,12 @@ use tapegrad_jit::{Block, Elem, Op, longest_vector};
 
 /// Bytes of the vectors in which elements are counted.
 const VECTOR: usize = 32;
-/// What a vector takes that is twice as long, where the CPU has such.
+/// What a vector takes that is twice as long, where the CPU has such. (Not all loops take these: behind one that adds up, none does. That is
+/// ignored.)
 const LONG: f64 = 1.5;
-/// Instructions that the first-level cache holds.
+/// From here on, code took longer for each sum and vector.
+const MANY_SUMS: usize = 100;
+/// From here on, code took longer for each instruction: the first-level cache holds about as many, and some thousand more of short ones.
 const NEAR: usize = 2500;
 /// Bytes that the first-level cache holds.
 const FIRST_LEVEL: usize = 32_000;
@@ -46,14 +49,13 @@ fn of_block(elem: Elem, Block { rows, code }: &Block) -> f64 {
         return 0.26 * code.len() as f64 + 0.54 * slow as f64 + far + calls;
     };
     let sums = count(|op| matches!(op, Op::Sum | Op::SumProduct));
-    // Sums beyond these are kept in memory.
-    let spilled = 1.55 * sums.saturating_sub(100) as f64;
+    let many = 1.55 * sums.saturating_sub(MANY_SUMS) as f64;
     let columns = count(|op| matches!(op, Op::Row));
     let read = if columns * rows * elem.bytes() > FIRST_LEVEL { 0.3 * columns as f64 } else { 0.0 };
     let (short, long) = (VECTOR / elem.bytes(), longest_vector(elem));
     let (whole, rest) = if long > short { (rows / long, rows % long) } else { (0, rows) };
     let vectors = LONG * whole as f64 + rest.div_ceil(short) as f64;
-    vectors * (0.11 * code.len() as f64 + far + spilled + read) + rows as f64 * calls + 1.7 * sums as f64
+    vectors * (0.11 * code.len() as f64 + far + many + read) + rows as f64 * calls + 1.7 * sums as f64
 }
 
 /// About how many nanoseconds steps take. Copies count as nothing: what was timed had few.
@@ -149,7 +151,7 @@ mod tests {
             assert!(is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");
             assert!(is_code::<f64>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f64");
         }
-        // The last is longer than the cache of instructions, and has rows enough to be gone through again.
+        // The last is longer than the cache of instructions.
         let steps: [(&[usize], usize); 3] = [(&[40, 8], 55), (&[175, 1, 2], 170), (&[7, 96, 1, 13], 38)];
         for (widths, rows) in steps {
             assert!(!is_code::<f32>(widths, rows, Tier::Auto), "{widths:?}, {rows} rows, f32");

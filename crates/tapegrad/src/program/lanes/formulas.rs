@@ -48,6 +48,11 @@ impl Formulas {
         self.applied(e).filter(|prim| prim.called().is_some()).count()
     }
 
+    /// Whether its first step is the absolute value of its operand.
+    pub(in super::super) fn begins_with_size(&mut self, e: &Elementwise) -> bool {
+        self.applied(e).next() == Some(Prim::abs)
+    }
+
     fn applied(&mut self, e: &Elementwise) -> impl Iterator<Item = Prim> {
         let Formulas { known, lower, .. } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));

@@ -262,6 +262,7 @@ impl Build<'_> {
     /// The elements of a phase.
     fn elements(&mut self, phase: u32) -> Option<Vec<Inst>> {
         let mut draft = Draft::new(self.seen.lines * self.seen.line, phase, true);
+        self.sizes(&mut draft, phase)?;
         for &id in self.nodes {
             let Known { role, phase: own, held, number, .. } = self.known[&id];
             let place = self.place(id);
@@ -279,6 +280,21 @@ impl Build<'_> {
             }
         }
         draft.finish()
+    }
+
+    /// The absolute values with which functions of a phase begin, before anything else: other functions of the same elements then share
+    /// what follows from these.
+    fn sizes(&mut self, draft: &mut Draft, phase: u32) -> Option<()> {
+        for &id in self.nodes {
+            let Known { role, phase: own, .. } = self.known[&id];
+            let begins = |e| self.formulas.begins_with_size(e);
+            if role == Role::Matrix && own == phase && self.seen.elementwise(id).is_some_and(begins) {
+                let operand = *self.seen.operands(id, role)?.first()?;
+                let x = self.operand(draft, operand)?;
+                draft.code.apply(Op::Abs, [x, 0, 0]);
+            }
+        }
+        Some(())
     }
 
     /// What is picked from the elements of a phase, and what is added to them.
