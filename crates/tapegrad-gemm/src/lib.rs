@@ -29,6 +29,7 @@
 //! | `outer` | column times row |
 //! | `thin` | a few columns times as many rows |
 //! | `reduce` | sums and maxima of rows, sums of columns |
+//! | `transpose` | a matrix written down transposed |
 //!
 //! The order of summation over `k` depends on the shape, the strides and the CPU alone, so equal calls give equal bits, in
 //! however many parts they are computed.
@@ -49,6 +50,7 @@ mod reduce;
 #[cfg(test)]
 mod tests;
 mod thin;
+mod transpose;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -160,6 +162,49 @@ pub unsafe fn reduce<T: Element>(
     let job = reduce::Reduce { reduction, rows, columns, x, row_stride, out };
     // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
     unsafe { T::reduce_on(Cpu::get(), &job) }
+}
+
+/// Writes a matrix down transposed: element (`i`, `j`) of `from`, whose rows are contiguous and so many elements apart, becomes
+/// element (`j`, `i`) of `to`, likewise. What lies between the rows of `to` is left as it is.
+///
+/// ```
+/// let rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
+/// let mut columns = [[0.0; 2]; 3];
+/// tapegrad_gemm::transpose((rows.as_flattened(), 3), (2, 3), (columns.as_flattened_mut(), 2));
+/// assert_eq!(columns, [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
+/// ```
+///
+/// # Panics
+///
+/// If either slice is shorter than its matrix.
+#[inline]
+pub fn transpose<T: Element>(from: (&[T], usize), shape: (usize, usize), to: (&mut [T], usize)) {
+    transpose_on(Cpu::get(), from, shape, to);
+}
+
+fn transpose_on<T: Element>(
+    cpu: Cpu,
+    (from, row_stride): (&[T], usize),
+    (rows, columns): (usize, usize),
+    (to, to_stride): (&mut [T], usize),
+) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    for (found, stride, rows, columns) in
+        [(from.len(), row_stride, rows, columns), (to.len(), to_stride, columns, rows)]
+    {
+        let needed = (rows - 1).checked_mul(stride).and_then(|last| last.checked_add(columns));
+        assert!(
+            needed.is_some_and(|needed| needed <= found),
+            "a matrix of {rows} rows, {stride} apart, and {columns} columns has {} elements, found {found}",
+            needed.map_or("too many".to_owned(), |needed| needed.to_string())
+        );
+    }
+    let job = transpose::Transpose { rows, columns, from: from.as_ptr(), row_stride, to: to.as_mut_ptr(), to_stride };
+    // SAFETY: the slices have the elements, as was just seen, and only one of them is written; `Cpu::get` names a level that this
+    // CPU has, and tests name lower ones.
+    unsafe { T::transpose_on(cpu, &job) }
 }
 
 /// What the running CPU offers, in the steps for which there are kernels.

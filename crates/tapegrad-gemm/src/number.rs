@@ -3,6 +3,7 @@
 use super::drive;
 use super::plan::{self, Layout, Way};
 use super::reduce::{self, Reduce};
+use super::transpose::{self, Transpose};
 use super::vector::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
@@ -52,6 +53,14 @@ pub trait Element: sealed::Sealed + Copy {
     /// As for [`super::reduce`], and the CPU has the level.
     #[doc(hidden)]
     unsafe fn reduce_on(cpu: Cpu, job: &Reduce<Self>);
+
+    /// Writes a matrix down transposed with the kernels of one CPU.
+    ///
+    /// # Safety
+    ///
+    /// All elements can be read and all results written, none of which is read; the CPU has the level.
+    #[doc(hidden)]
+    unsafe fn transpose_on(cpu: Cpu, job: &Transpose<Self>);
 }
 
 macro_rules! number {
@@ -113,6 +122,18 @@ macro_rules! number {
                         Cpu::Avx2 => reduce::drive::<x86::$avx2>(job),
                         #[cfg(target_arch = "x86_64")]
                         Cpu::Avx512 => reduce::drive::<x86::$avx512>(job),
+                    }
+                }
+            }
+
+            unsafe fn transpose_on(cpu: Cpu, job: &Transpose<Self>) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match cpu {
+                        Cpu::Portable => transpose::drive::<Portable<$t, $lanes>>(job),
+                        // (Longer vectors would be put together of these.)
+                        #[cfg(target_arch = "x86_64")]
+                        Cpu::Avx2 | Cpu::Avx512 => transpose::drive::<x86::$avx2>(job),
                     }
                 }
             }

@@ -6,32 +6,35 @@
 //!   x y z        z z z
 //! ```
 //!
-//! As many rows as a line of the cache has numbers are gone through side by side from the front to the back, streams that the CPU
-//! fetches ahead, and of each column a whole line is written.
+//! Numbers whose columns are equally far apart in a state are a matrix there, which is transposed.
 
 use crate::error::BindError;
+use crate::exec::element::Element;
 use crate::program::{Mapped, Place};
-
-/// Points, and columns, that are turned at a time: a line of the cache in double precision.
-const TILE: usize = 8;
+use tapegrad_gemm::transpose;
 
 /// Where the numbers of a point stand: in its row, and in a state.
 #[derive(Debug)]
 pub(super) struct Rows {
     /// Numbers of a row.
     pub(super) width: usize,
-    /// Columns that are turned together, each one number of a point.
-    tiles: Vec<Tile>,
+    matrices: Vec<Matrix>,
     others: Vec<Other>,
 }
 
+/// Columns of one number of a point each.
 #[derive(Debug)]
-struct Tile {
-    /// Where they begin in a row.
+struct Matrix {
+    /// Where the first stands in a row.
     at: usize,
-    offsets: [usize; TILE],
+    /// Where it begins in a state.
+    offset: usize,
+    /// From one to the next in a state.
+    step: usize,
+    count: usize,
 }
 
+/// What is several numbers of a point, or shared.
 #[derive(Debug)]
 struct Other {
     /// Where it begins in a row.
@@ -44,97 +47,57 @@ struct Other {
 
 impl Rows {
     pub(super) fn of(places: &[Place]) -> Rows {
-        let mut rows = Rows { width: 0, tiles: Vec::new(), others: Vec::new() };
-        let mut left = places;
-        while let Some((place, rest)) = left.split_first() {
-            let at = rows.width;
-            if let Some(offsets) = tile(left) {
-                rows.tiles.push(Tile { at, offsets });
-                (left, rows.width) = (&left[TILE..], at + TILE);
-                continue;
+        let mut rows = Rows { width: 0, matrices: Vec::new(), others: Vec::new() };
+        for place in places {
+            let (at, each, shared) = (rows.width, place.each, place.shared);
+            rows.width += each;
+            match place.offset {
+                Some(offset) if each == 1 && !shared => rows.add(at, offset),
+                Some(offset) => rows.others.push(Other { at, offset, each, shared }),
+                None => {}
             }
-            if let Some(offset) = place.offset {
-                rows.others.push(Other { at, offset, each: place.each, shared: place.shared });
-            }
-            (left, rows.width) = (rest, at + place.each);
         }
         rows
     }
 
-    /// Copies points to the places of inputs.
-    pub(super) fn bring<T: Copy>(&self, rows: &[T], points: usize, values: &mut [T]) {
-        let (width, whole) = (self.width, points / TILE * TILE);
-        for first in (0..whole).step_by(TILE) {
-            for tile in &self.tiles {
-                let lines: [&[T; TILE]; TILE] = std::array::from_fn(|row| line(rows, (first + row) * width + tile.at));
-                for (column, offset) in tile.offsets.into_iter().enumerate() {
-                    let turned: [T; TILE] = std::array::from_fn(|row| lines[row][column]);
-                    values[offset + first..][..TILE].copy_from_slice(&turned);
-                }
-            }
+    /// One more column: of the last matrix, or of a new one.
+    fn add(&mut self, at: usize, offset: usize) {
+        if let Some(last) = self.matrices.last_mut()
+            && last.at + last.count == at
+            && let Some(step) = offset.checked_sub(last.offset + (last.count - 1) * last.step)
+            && step > 0
+            && (last.count == 1 || step == last.step)
+        {
+            (last.step, last.count) = (step, last.count + 1);
+        } else {
+            self.matrices.push(Matrix { at, offset, step: 0, count: 1 });
         }
-        for (column, at) in self.tiles.iter().flat_map(Tile::columns) {
-            (whole..points).for_each(|point| values[column + point] = rows[point * width + at]);
+    }
+
+    /// Copies points to the places of inputs.
+    pub(super) fn bring<T: Element>(&self, rows: &[T], points: usize, values: &mut [T]) {
+        for &Matrix { at, offset, step, count } in &self.matrices {
+            transpose((&rows[at..], self.width), (points, count), (&mut values[offset..], step));
         }
         for &Other { at, offset, each, .. } in &self.others {
-            if each == 1 {
-                let column = &mut values[offset..offset + points];
-                column.iter_mut().enumerate().for_each(|(point, to)| *to = rows[point * width + at]);
-            } else {
-                for point in 0..points {
-                    values[offset + point * each..][..each].copy_from_slice(&rows[point * width + at..][..each]);
-                }
+            for point in 0..points {
+                values[offset + point * each..][..each].copy_from_slice(&rows[point * self.width + at..][..each]);
             }
         }
     }
 
     /// Copies points from the places of outputs.
-    pub(super) fn take<T: Copy>(&self, values: &[T], points: usize, rows: &mut [T]) {
-        let (width, whole) = (self.width, points / TILE * TILE);
-        for first in (0..whole).step_by(TILE) {
-            for tile in &self.tiles {
-                let lines: [&[T; TILE]; TILE] = tile.offsets.map(|offset| line(values, offset + first));
-                for row in 0..TILE {
-                    let turned: [T; TILE] = std::array::from_fn(|column| lines[column][row]);
-                    rows[(first + row) * width + tile.at..][..TILE].copy_from_slice(&turned);
-                }
-            }
-        }
-        for (column, at) in self.tiles.iter().flat_map(Tile::columns) {
-            (whole..points).for_each(|point| rows[point * width + at] = values[column + point]);
+    pub(super) fn take<T: Element>(&self, values: &[T], points: usize, rows: &mut [T]) {
+        for &Matrix { at, offset, step, count } in &self.matrices {
+            transpose((&values[offset..], step), (count, points), (&mut rows[at..], self.width));
         }
         for &Other { at, offset, each, shared } in &self.others {
-            if each == 1 && !shared {
-                let column = &values[offset..offset + points];
-                column.iter().enumerate().for_each(|(point, &x)| rows[point * width + at] = x);
-            } else {
-                for point in 0..points {
-                    let from = if shared { offset } else { offset + point * each };
-                    rows[point * width + at..][..each].copy_from_slice(&values[from..from + each]);
-                }
+            for point in 0..points {
+                let from = if shared { offset } else { offset + point * each };
+                rows[point * self.width + at..][..each].copy_from_slice(&values[from..from + each]);
             }
         }
     }
-}
-
-impl Tile {
-    /// Its columns: where each stands in a state, and in a row.
-    fn columns(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.offsets.into_iter().zip(self.at..)
-    }
-}
-
-/// The places of so many columns side by side, if each is one number of a point.
-fn tile(places: &[Place]) -> Option<[usize; TILE]> {
-    let mut offsets = [0; TILE];
-    for (to, place) in offsets.iter_mut().zip(places.get(..TILE)?) {
-        *to = place.offset.filter(|_| place.each == 1 && !place.shared)?;
-    }
-    Some(offsets)
-}
-
-fn line<T>(numbers: &[T], start: usize) -> &[T; TILE] {
-    numbers[start..].first_chunk().expect("rows are whole, and a column has room for all points")
 }
 
 /// Points in rows, of inputs and of outputs.
