@@ -176,7 +176,7 @@ pub unsafe fn reduce<T: Element>(
 ///
 /// # Panics
 ///
-/// If either slice is shorter than its matrix.
+/// If either slice is shorter than its matrix, or rows of `to` overlap.
 #[inline]
 pub fn transpose<T: Element>(from: (&[T], usize), shape: (usize, usize), to: (&mut [T], usize)) {
     transpose_on(Cpu::get(), from, shape, to);
@@ -201,6 +201,7 @@ fn transpose_on<T: Element>(
             needed.map_or("too many".to_owned(), |needed| needed.to_string())
         );
     }
+    assert!(columns == 1 || to_stride >= rows, "rows of {rows} elements, {to_stride} apart, overlap");
     let job = transpose::Transpose { rows, columns, from: from.as_ptr(), row_stride, to: to.as_mut_ptr(), to_stride };
     // SAFETY: the slices have the elements, as was just seen, and only one of them is written; `Cpu::get` names a level that this
     // CPU has, and tests name lower ones.

@@ -6,13 +6,13 @@
 //!   i j k l …   registers     c g k …
 //! ```
 //!
-//! As many rows as a line of the cache has `f64`s are gone through side by side from the front to the back, streams that the CPU
-//! fetches ahead, and of each row that is written a whole line.
+//! [`LINE`] rows are gone through side by side from the front to the back, streams that the CPU fetches ahead, and of each row that
+//! is written as many elements. (To go through the written rows so instead where those are further apart took no less time.)
 
 use super::number::Number;
 use super::vector::{Kernel, Vector};
 
-/// Rows that are gone through side by side.
+/// Rows at a time: a line of the cache in `f64`, and a multiple of all vectors' lengths.
 const LINE: usize = 8;
 
 /// `rows x columns` elements, rows `row_stride` apart, to `columns` rows that are `to_stride` apart.
@@ -31,8 +31,7 @@ pub struct Transpose<T> {
 ///
 /// # Safety
 ///
-/// All elements can be read, and all results written, which overlap none of them; the CPU has the instructions of `V`, and `LINE` is
-/// a multiple of its length.
+/// All elements can be read, and all results written, which overlap none of them; the CPU has the instructions of `V`.
 #[inline(always)]
 pub(super) unsafe fn drive<V: Vector>(job: &Transpose<V::Elem>) {
     // SAFETY: the caller's promise.
@@ -64,25 +63,29 @@ impl<V: Vector> Kernel<V> for Squares<'_, V::Elem> {
     #[inline(always)]
     unsafe fn run(self) {
         let job = self.0;
-        debug_assert!(LINE.is_multiple_of(V::N));
-        let mut line = 0;
-        while line < job.rows {
-            let mut column = 0;
-            while column < job.columns {
-                // What is left is less than a square: some of those before once more.
-                let p = column.min(job.columns - V::N);
-                for first in (line..job.rows.min(line + LINE)).step_by(V::N) {
-                    let i = first.min(job.rows - V::N);
-                    // SAFETY: the square lies in the matrix, and its transpose among the results.
-                    unsafe {
-                        let (from, to) = (job.from.add(i * job.row_stride + p), job.to.add(p * job.to_stride + i));
-                        V::transpose(from, job.row_stride as isize, V::N, V::N, to, job.to_stride);
-                    }
+        for line in (0..job.rows).step_by(LINE) {
+            for p in (0..job.columns).step_by(V::N) {
+                for i in (line..job.rows.min(line + LINE)).step_by(V::N) {
+                    // SAFETY: the caller's promise.
+                    unsafe { square::<V>(job, i, p) };
                 }
-                column += V::N;
             }
-            line += LINE;
         }
+    }
+}
+
+/// The square at row `i` and column `p`; where less than a square is left, with some before it once more.
+///
+/// # Safety
+///
+/// As [`drive`], for at least a square of elements.
+#[inline(always)]
+unsafe fn square<V: Vector>(job: &Transpose<V::Elem>, i: usize, p: usize) {
+    let (i, p) = (i.min(job.rows - V::N), p.min(job.columns - V::N));
+    // SAFETY: the square lies in the matrix, and its transpose among the results.
+    unsafe {
+        let (from, to) = (job.from.add(i * job.row_stride + p), job.to.add(p * job.to_stride + i));
+        V::transpose(from, job.row_stride as isize, V::N, V::N, to, job.to_stride);
     }
 }
 
@@ -122,6 +125,12 @@ mod tests {
     fn of_nothing_nothing_is_written() {
         crate::transpose::<f64>((&[], 3), (0, 3), (&mut [], 1));
         crate::transpose::<f64>((&[], 0), (3, 0), (&mut [], 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "rows of 4 elements, 3 apart, overlap")]
+    fn rows_that_overlap_are_not_written() {
+        crate::transpose((&[0.0_f64; 12], 3), (4, 3), (&mut [0.0; 12], 3));
     }
 
     #[test]

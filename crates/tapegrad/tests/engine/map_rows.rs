@@ -28,7 +28,7 @@ fn of(machine_code: bool, points: Option<usize>) -> CompileOptions {
 }
 
 #[test]
-fn many_inputs_and_outputs_are_turned_in_tiles_and_what_is_left_of_them() {
+fn points_in_rows_give_what_columns_give_in_whatever_order_numbers_stand() {
     let tape = Tape::new();
     let x: Vec<Var> = (0..37).map(|i| tape.input(f64::from(i))).collect();
     let v = tape.input([1.0, 2.0, 3.0]);
@@ -41,26 +41,33 @@ fn many_inputs_and_outputs_are_turned_in_tiles_and_what_is_left_of_them() {
     outputs.insert(11, shared);
     outputs.insert(20, both);
     outputs.insert(29, x[3]);
+    // One given twice.
+    outputs.insert(34, outputs[5]);
     outputs.push(v * sum);
     let sizes: Vec<usize> = outputs.iter().map(|y| y.shape().numel()).collect();
-    for machine_code in [true, false] {
-        for at_once in [None, Some(1), Some(12), Some(32)] {
-            let mut map = tape.compile_map_with::<f64>(&inputs, &outputs, &of(machine_code, at_once)).unwrap();
-            for points in [1, 7, 8, 31, 100, 300] {
-                let number = |i: usize| ((i * 37 + 5) % 101) as f64 * 0.03125 - 1.5;
-                let each = |input: &Var| input.shape().numel() * points;
-                let columns: Vec<Vec<f64>> = (0..)
-                    .zip(&inputs)
-                    .map(|(k, input)| (0..each(input)).map(|i| number(i * 7 + k)).collect())
-                    .collect();
-                let mut found: Vec<Vec<f64>> = sizes.iter().map(|size| vec![7.0; size * points]).collect();
-                let read: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
-                let mut write: Vec<&mut [f64]> = found.iter_mut().map(|column| &mut column[..]).collect();
-                map.run(&read, &mut write).unwrap();
-                assert_eq!((found[11][points - 1], &found[20][2 * points - 2..]), (3.5, &[4.5, 5.5][..]));
-                for threads in [1, 3] {
-                    map.set_threads(threads).unwrap();
-                    assert_rows_agree(&mut map, &columns, points, &found);
+    // As recorded, the other way round, and from both ends in turn.
+    let turned: Vec<Var> = inputs.iter().rev().copied().collect();
+    let in_turn: Vec<Var> = inputs.iter().zip(&turned).flat_map(|(&a, &b)| [a, b]).take(inputs.len()).collect();
+    for inputs in [&inputs, &turned, &in_turn] {
+        for machine_code in [true, false] {
+            for at_once in [None, Some(1), Some(12), Some(32)] {
+                let mut map = tape.compile_map_with::<f64>(inputs, &outputs, &of(machine_code, at_once)).unwrap();
+                for points in [1, 7, 8, 31, 100, 300] {
+                    let number = |i: usize| ((i * 37 + 5) % 101) as f64 * 0.03125 - 1.5;
+                    let each = |input: &Var| input.shape().numel() * points;
+                    let columns: Vec<Vec<f64>> = (0..)
+                        .zip(inputs)
+                        .map(|(k, input)| (0..each(input)).map(|i| number(i * 7 + k)).collect())
+                        .collect();
+                    let mut found: Vec<Vec<f64>> = sizes.iter().map(|size| vec![7.0; size * points]).collect();
+                    let read: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
+                    let mut write: Vec<&mut [f64]> = found.iter_mut().map(|column| &mut column[..]).collect();
+                    map.run(&read, &mut write).unwrap();
+                    assert_eq!((found[11][points - 1], &found[20][2 * points - 2..]), (3.5, &[4.5, 5.5][..]));
+                    for threads in [1, 3, 4] {
+                        map.set_threads(threads).unwrap();
+                        assert_rows_agree(&mut map, &columns, points, &found);
+                    }
                 }
             }
         }

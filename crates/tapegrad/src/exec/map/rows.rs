@@ -6,7 +6,8 @@
 //!   x y z        z z z
 //! ```
 //!
-//! Numbers whose columns are equally far apart in a state are a matrix there, which is transposed.
+//! Numbers whose columns are equally far apart in a state are a matrix there, which is transposed. Others are copied, a few points of all
+//! columns at a time.
 
 use crate::error::BindError;
 use crate::exec::element::Element;
@@ -19,8 +20,14 @@ pub(super) struct Rows {
     /// Numbers of a row.
     pub(super) width: usize,
     matrices: Vec<Matrix>,
+    singles: Vec<Single>,
     others: Vec<Other>,
 }
+
+/// Fewer columns are no matrix: transposed in pieces they would be slower.
+const LEAST: usize = 4;
+/// Points of all single columns that are copied at a time: a line of the cache in double precision.
+const TOGETHER: usize = 8;
 
 /// Columns of one number of a point each.
 #[derive(Debug)]
@@ -32,6 +39,15 @@ struct Matrix {
     /// From one to the next in a state.
     step: usize,
     count: usize,
+}
+
+/// A column of one number of a point, not equally far from those beside it.
+#[derive(Debug)]
+struct Single {
+    /// Where it stands in a row.
+    at: usize,
+    /// Where it begins in a state.
+    offset: usize,
 }
 
 /// What is several numbers of a point, or shared.
@@ -47,7 +63,7 @@ struct Other {
 
 impl Rows {
     pub(super) fn of(places: &[Place]) -> Rows {
-        let mut rows = Rows { width: 0, matrices: Vec::new(), others: Vec::new() };
+        let mut rows = Rows { width: 0, matrices: Vec::new(), singles: Vec::new(), others: Vec::new() };
         for place in places {
             let (at, each, shared) = (rows.width, place.each, place.shared);
             rows.width += each;
@@ -57,7 +73,10 @@ impl Rows {
                 None => {}
             }
         }
-        rows
+        let (matrices, few) = rows.matrices.into_iter().partition(|matrix| matrix.count >= LEAST);
+        let few: Vec<Matrix> = few;
+        let columns = |m: Matrix| (0..m.count).map(move |k| Single { at: m.at + k, offset: m.offset + k * m.step });
+        Rows { matrices, singles: few.into_iter().flat_map(columns).collect(), ..rows }
     }
 
     /// One more column: of the last matrix, or of a new one.
@@ -79,6 +98,13 @@ impl Rows {
         for &Matrix { at, offset, step, count } in &self.matrices {
             transpose((&rows[at..], self.width), (points, count), (&mut values[offset..], step));
         }
+        for first in (0..points).step_by(TOGETHER) {
+            for &Single { at, offset } in &self.singles {
+                for point in first..points.min(first + TOGETHER) {
+                    values[offset + point] = rows[point * self.width + at];
+                }
+            }
+        }
         for &Other { at, offset, each, .. } in &self.others {
             for point in 0..points {
                 values[offset + point * each..][..each].copy_from_slice(&rows[point * self.width + at..][..each]);
@@ -90,6 +116,13 @@ impl Rows {
     pub(super) fn take<T: Element>(&self, values: &[T], points: usize, rows: &mut [T]) {
         for &Matrix { at, offset, step, count } in &self.matrices {
             transpose((&values[offset..], step), (count, points), (&mut rows[at..], self.width));
+        }
+        for first in (0..points).step_by(TOGETHER) {
+            for &Single { at, offset } in &self.singles {
+                for point in first..points.min(first + TOGETHER) {
+                    rows[point * self.width + at] = values[offset + point];
+                }
+            }
         }
         for &Other { at, offset, each, shared } in &self.others {
             for point in 0..points {
