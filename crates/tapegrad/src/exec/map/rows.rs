@@ -12,6 +12,7 @@
 use crate::error::BindError;
 use crate::exec::element::Element;
 use crate::program::{Mapped, Place};
+use std::ops::Range;
 use tapegrad_gemm::transpose;
 
 /// Where the numbers of a point stand: in its row, and in a state.
@@ -26,8 +27,10 @@ pub(super) struct Rows {
 
 /// Fewer columns are no matrix: transposed in pieces they would be slower.
 const LEAST: usize = 4;
-/// Points of all single columns that are copied at a time: a line of the cache in double precision.
+/// Points of all single columns that are copied at a time: as many as a line of the cache has numbers in double precision, whose rows
+/// it holds however they are apart, or more if they have so few numbers in all.
 const TOGETHER: usize = 8;
+const NUMBERS: usize = 2048;
 
 /// Columns of one number of a point each.
 #[derive(Debug)]
@@ -93,16 +96,22 @@ impl Rows {
         }
     }
 
+    /// The points of which single columns are copied at a time.
+    fn parts(&self, points: usize) -> impl Iterator<Item = Range<usize>> {
+        let together = (NUMBERS / self.width.max(1)).max(TOGETHER);
+        let points = if self.singles.is_empty() { 0 } else { points };
+        (0..points).step_by(together).map(move |first| first..points.min(first + together))
+    }
+
     /// Copies points to the places of inputs.
     pub(super) fn bring<T: Element>(&self, rows: &[T], points: usize, values: &mut [T]) {
         for &Matrix { at, offset, step, count } in &self.matrices {
             transpose((&rows[at..], self.width), (points, count), (&mut values[offset..], step));
         }
-        for first in (0..points).step_by(TOGETHER) {
+        for part in self.parts(points) {
             for &Single { at, offset } in &self.singles {
-                for point in first..points.min(first + TOGETHER) {
-                    values[offset + point] = rows[point * self.width + at];
-                }
+                let column = &mut values[offset + part.start..offset + part.end];
+                part.clone().zip(column).for_each(|(point, to)| *to = rows[point * self.width + at]);
             }
         }
         for &Other { at, offset, each, .. } in &self.others {
@@ -117,11 +126,10 @@ impl Rows {
         for &Matrix { at, offset, step, count } in &self.matrices {
             transpose((&values[offset..], step), (count, points), (&mut rows[at..], self.width));
         }
-        for first in (0..points).step_by(TOGETHER) {
+        for part in self.parts(points) {
             for &Single { at, offset } in &self.singles {
-                for point in first..points.min(first + TOGETHER) {
-                    rows[point * self.width + at] = values[offset + point];
-                }
+                let column = &values[offset + part.start..offset + part.end];
+                part.clone().zip(column).for_each(|(point, &x)| rows[point * self.width + at] = x);
             }
         }
         for &Other { at, offset, each, shared } in &self.others {
