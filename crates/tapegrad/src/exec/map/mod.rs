@@ -189,7 +189,8 @@ impl<T: Element> Map<T> {
 
     /// [`Map::run`] on points in rows: `inputs` holds the numbers of the first point, those of all mapped inputs in the order given to
     /// [`Tape::compile_map`], then those of the second, and `outputs` likewise. This is a matrix of points as most programs have it. With
-    /// a thousand inputs it is faster than as many columns; with a hundred and fewer, columns are, by a tenth to a third.
+    /// a thousand inputs it is faster than as many columns; with a hundred and fewer, columns are, by a tenth to a third
+    /// (more where a point takes few operations).
     ///
     /// # Errors
     /// If the slices are not as many whole points, or as [`Map::run`] for points of another branch.

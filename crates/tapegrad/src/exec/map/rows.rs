@@ -27,9 +27,10 @@ pub(super) struct Rows {
 
 /// Fewer columns are no matrix: transposed in pieces they would be slower.
 const LEAST: usize = 4;
-/// Points of all single columns that are copied at a time: as many as a line of the cache has numbers in double precision, whose rows
-/// it holds however they are apart, or more if they have so few numbers in all.
+/// Points of all single columns that are copied at a time, at least: the first-level cache holds lines of eight rows however far they are
+/// apart.
 const TOGETHER: usize = 8;
+/// More points are copied at a time as long as they have no more numbers: what is done for each column by itself then counts less.
 const NUMBERS: usize = 2048;
 
 /// Columns of one number of a point each.
