@@ -163,7 +163,7 @@ mod tests {
             (["--lanes", "5000"], "expected a whole number from 1 to 4096"),
             (["--threads", "none"], "expected a whole number above zero"),
             (["--rounds=-1", "--threads=1"], "expected a whole number above zero"),
-            (["--contestant", "jax"], "expected one of primal, by hand, duals, num-dual, replay, map"),
+            (["--contestant", "jax"], "expected one of primal, by hand, duals, num-dual, anew, replay, map"),
         ] {
             let message = parse(&arguments).unwrap_err();
             assert!(message.contains(expected), "{arguments:?}: {message}");

@@ -1,4 +1,4 @@
-//! Who computes the gradient: by hand, by duals, by replay, mapped over points.
+//! Who computes the gradient: by hand, by duals, recorded anew, by replay, mapped over points.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -29,16 +29,19 @@ fn options(tier: Tier) -> CompileOptions {
 }
 
 /// Who may be chosen.
-pub const CONTESTANTS: [(&str, Kind); 7] = [
+pub const CONTESTANTS: [(&str, Kind); 8] = [
     ("primal", Kind::Value),
     ("by hand", Kind::ByHand),
     ("duals", Kind::Forward),
     ("num-dual", Kind::Forward),
+    (ANEW, Kind::Record),
     ("replay", Kind::Replay),
     (MAP, Kind::Map),
     (MAP_ROWS, Kind::Map),
 ];
 
+/// Recorded at each call, on a tape that is cleared, and differentiated at once.
+pub const ANEW: &str = "anew";
 /// Points in columns, and in rows.
 const MAP: &str = "map";
 const MAP_ROWS: &str = "map rows";
@@ -115,6 +118,17 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
         let value = sweep(point, &mut gradient);
         reference.check("num-dual", value, &gradient)?;
         entries.push(alone("num-dual", repeat(move || sweep(black_box(point), &mut gradient))));
+    }
+    if choice.has(ANEW) {
+        let tape = Tape::new();
+        let gradient = move || {
+            tape.clear();
+            let x: Vec<Var> = black_box(point).iter().map(|&x| tape.input(x)).collect();
+            tape.value_and_grad(record(&x), &x)
+        };
+        let (value, found) = gradient();
+        reference.check(ANEW, value, &found)?;
+        entries.push(alone(ANEW, repeat(gradient)));
     }
     if choice.has("replay") {
         for &tier in &choice.tiers {

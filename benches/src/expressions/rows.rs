@@ -27,7 +27,7 @@ pub enum Kind {
 pub struct Row {
     /// The case.
     pub case: String,
-    /// `primal`, `by hand`, `duals`, `num-dual`, `replay` or `map`; or a peer's name.
+    /// `primal`, `by hand`, `duals`, `num-dual`, `anew`, `replay` or `map`; or a peer's name.
     pub contestant: String,
     /// What it does.
     pub kind: Kind,

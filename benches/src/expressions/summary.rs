@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::contestants::ANEW;
 use super::rows::{Kind, Row};
 
 /// A number per case.
@@ -14,6 +15,8 @@ enum Against {
     Primal,
     /// The fastest peer that replays a tape, measured or quoted.
     ReplayPeer,
+    /// The fastest peer that records at each call, measured or quoted.
+    RecordingPeer,
     /// This contestant.
     Named(&'static str),
 }
@@ -25,6 +28,7 @@ const OF_REPLAY: [Against; 5] = [
     Against::Named("casadi-c"),
     Against::Named("num-dual"),
 ];
+const OF_RECORDING: [Against; 3] = [Against::ByHand, Against::Primal, Against::RecordingPeer];
 const OF_MAP: [Against; 3] = [Against::ByHand, Against::Primal, Against::Named("jax-vmap")];
 
 impl Against {
@@ -35,6 +39,7 @@ impl Against {
                 Against::ByHand => row.kind == Kind::ByHand,
                 Against::Primal => row.kind == Kind::Value,
                 Against::ReplayPeer => row.kind == Kind::Replay && row.tier.is_none(),
+                Against::RecordingPeer => row.kind == Kind::Record && row.contestant != ANEW,
                 Against::Named(name) => row.contestant == name,
             }
     }
@@ -44,6 +49,7 @@ impl Against {
             Against::ByHand => "by hand",
             Against::Primal => "primal",
             Against::ReplayPeer => "best replay peer",
+            Against::RecordingPeer => "best peer that records",
             Against::Named("Enzyme") => "Enzyme*",
             Against::Named(name) => name,
         }
@@ -66,7 +72,9 @@ impl<'a> Group<'a> {
             (&other.case, &other.contestant, &other.tier) == (&row.case, &row.contestant, &row.tier)
                 && other.lanes != row.lanes
         };
-        let tier = row.tier.as_deref().filter(|_| row.threads == 1)?;
+        // Of those without a tier, the one that needs none.
+        let tier = row.tier.as_deref().or((row.contestant == ANEW).then_some(""));
+        let tier = tier.filter(|_| row.threads == 1)?;
         let lanes = row.lanes.filter(|_| rows.iter().any(several));
         Some(Group { contestant: &row.contestant, kind: row.kind, tier, lanes })
     }
@@ -87,15 +95,23 @@ pub fn summary(rows: &[Row]) -> String {
 fn about(rows: &[Row], group: Group<'_>) -> String {
     let lanes = group.lanes.map_or(String::new(), |lanes| format!(" ×{lanes}"));
     let name = format!("{} {}{lanes}", group.contestant, group.tier);
-    let against: &[Against] = if group.kind == Kind::Map { &OF_MAP } else { &OF_REPLAY };
+    let name = name.trim_end();
+    let against: &[Against] = match group.kind {
+        Kind::Map => &OF_MAP,
+        Kind::Record => &OF_RECORDING,
+        _ => &OF_REPLAY,
+    };
     let of_group: Vec<&Row> = rows.iter().filter(|row| Group::of(row, rows) == Some(group)).collect();
     let mut text = format!("{name}\n");
     for against in against {
         let ratios = of_group.iter().filter_map(|row| {
             let other = rows.iter().filter(|other| other.case == row.case && against.is(other));
             let other = other.min_by(|a, b| a.median_ns.total_cmp(&b.median_ns))?;
-            let who =
-                if matches!(against, Against::ReplayPeer) { format!(": {}", other.name()) } else { String::new() };
+            let who = if matches!(against, Against::ReplayPeer | Against::RecordingPeer) {
+                format!(": {}", other.name())
+            } else {
+                String::new()
+            };
             Some((format!("{}{who}", row.case), row.median_ns / other.median_ns))
         });
         text += &line(&format!("to {}", against.name()), &ratios.collect());
@@ -222,6 +238,18 @@ mod tests {
         assert!(starts(lines[4], "of it machine code", "100 in the median, 100 at most (bs5)"), "{text}");
         assert!(starts(lines[5], "replays until it has paid for itself", "5.000 at most (bag4)"), "{text}");
         assert_eq!(lines[6], "never in bs5");
+    }
+
+    #[test]
+    fn what_is_recorded_anew_is_held_against_those_who_record() {
+        let mut rows = run();
+        for (contestant, ns) in [(ANEW, 900.0), ("aad", 600.0), ("echidna", 450.0)] {
+            rows.push(Row { verified: true, ..Row::new("bag4", contestant, Kind::Record, ns) });
+        }
+        let text = summary(&rows);
+        let anew = text.split("anew\n").nth(1).expect("it has its lines");
+        let line = anew.lines().find(|line| line.trim_start().starts_with("to best peer that records"));
+        assert!(line.is_some_and(|line| line.ends_with("2.000 at most (bag4: echidna)")), "{text}");
     }
 
     #[test]

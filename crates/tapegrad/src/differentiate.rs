@@ -4,8 +4,9 @@
 //! ([`crate::pass::rewrite`]), because the derivative of a stable form is stable and that of the other is not.
 
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
+use crate::eval::gradient_of_number;
 use crate::ir::leaf::CONST;
-use crate::ir::{DType, Graph, NodeId, Shape, Tape, Tensor, Var, check_rank};
+use crate::ir::{DType, Graph, NodeId, Rewritten, Shape, Tape, Tensor, Var, check_rank};
 use crate::transform::Blame;
 use crate::{pass, transform};
 use smallvec::SmallVec;
@@ -54,6 +55,13 @@ impl Tape {
         wrt: &[Var],
         at: &'static Location<'static>,
     ) -> Result<Vec<Var>, RecordError> {
+        self.need_scalar(op, output, at)?;
+        let one = self.with(|r| r.scalar(1.0, at));
+        self.reverse(op, output, Var::new(self.key(), one), wrt, at)
+    }
+
+    /// What is to have a gradient must be a single real number.
+    fn need_scalar(&self, op: &str, output: Var, at: &'static Location<'static>) -> Result<NodeId, RecordError> {
         let id = self.ids(op, &[output], at)?[0];
         self.with(|r| {
             let ty = r.graph.ty(id);
@@ -64,12 +72,56 @@ impl Tape {
                 Issue::new(RecordErrorKind::Request, message)
                     .help("reduce it (`y.sum()`, `y.mean()`) or give its cotangent: `tape.vjp(y, ct, &[..])`")
             } else {
-                return Ok(());
+                return Ok(id);
             };
             Err(RecordError::new(op, issue, at).with_operands(vec![format!("output: {}", r.graph.describe(id))]))
-        })?;
-        let one = self.with(|r| r.scalar(1.0, at));
-        self.reverse(op, output, Var::new(self.key(), one), wrt, at)
+        })
+    }
+
+    /// The value of a scalar and its gradient by each of `wrt`, all numbers one after another, at the values recorded: computed at once. Of
+    /// formulas of single numbers nothing is recorded for it, which takes a twentieth of the time of [`Tape::grad`]; so this is for what is
+    /// recorded anew at every call, on a tape that is [cleared](Tape::clear) in between.
+    ///
+    /// # Panics
+    /// Where [`Tape::try_value_and_grad`] returns an error.
+    ///
+    /// ```
+    /// use tapegrad::Tape;
+    /// let tape = Tape::new();
+    /// for steps in 1..4 {
+    ///     tape.clear();
+    ///     let x = tape.input(2.0);
+    ///     let y = (0..steps).fold(x, |y, _| y * x);
+    ///     let (value, gradient) = tape.value_and_grad(y, &[x]);
+    ///     assert_eq!((value, gradient[0]), (2_f64.powi(steps + 1), f64::from(steps + 1) * 2_f64.powi(steps)));
+    /// }
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn value_and_grad(&self, output: Var, wrt: &[Var]) -> (f64, Vec<f64>) {
+        self.try_value_and_grad(output, wrt).or_raise()
+    }
+
+    /// [`Tape::value_and_grad`], returning the error.
+    ///
+    /// # Errors
+    /// As [`Tape::try_grad`], and if a row is picked by an index out of range.
+    #[track_caller]
+    pub fn try_value_and_grad(&self, output: Var, wrt: &[Var]) -> Result<(f64, Vec<f64>), RecordError> {
+        let (op, at) = ("value_and_grad", Location::caller());
+        let id = self.need_scalar(op, output, at)?;
+        let ids = self.ids(op, wrt, at)?;
+        self.need_variables(op, &ids, at)?;
+        self.refuse_bypassed(op, &[id], &ids, at)?;
+        self.rewrite_by(pass::rewrite_unstable_for, &[id], &ids);
+        if let Some(found) = output.with_apart(op, at, |r| gradient_of_number(r, id, &ids))? {
+            return Ok(found);
+        }
+        let mut numbers = Vec::new();
+        for gradient in self.gradient(op, output, wrt, at)? {
+            numbers.extend_from_slice(gradient.try_tensor(at)?.data());
+        }
+        Ok((output.try_tensor(at)?.item(), numbers))
     }
 
     /// Records the vector-Jacobian product: the cotangents of `wrt` that follow from the cotangent `ct` of `output`.
@@ -275,11 +327,20 @@ impl Tape {
     /// Rewrites to stable forms, but for those that `wrt` is an inner part of, which are written back. Values known of the old
     /// forms are forgotten. Returns how many nodes there are then.
     pub(crate) fn rewrite(&self, roots: &[NodeId], wrt: &[NodeId]) -> usize {
+        self.rewrite_by(pass::rewrite_for, roots, wrt)
+    }
+
+    fn rewrite_by(
+        &self,
+        rewrite: fn(&mut Graph, &[NodeId], &[NodeId], &mut Rewritten) -> bool,
+        roots: &[NodeId],
+        wrt: &[NodeId],
+    ) -> usize {
         self.with(|r| {
             let back = pass::around(&r.rewritten, &r.graph, &inner(&r.graph, wrt));
             let undone = r.rewritten.undo(&mut r.graph, &back);
-            if pass::rewrite_for(&mut r.graph, roots, wrt, &mut r.rewritten) || undone {
-                r.cached.clear();
+            if rewrite(&mut r.graph, roots, wrt, &mut r.rewritten) || undone {
+                r.values.clear();
             }
             r.graph.order().len()
         })
@@ -313,7 +374,7 @@ impl Tape {
             let back = pass::behind(&r.rewritten, &r.graph, sides);
             let undone = r.rewritten.undo(&mut r.graph, &back);
             if undone {
-                r.cached.clear();
+                r.values.clear();
             }
             undone
         })

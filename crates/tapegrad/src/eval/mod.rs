@@ -4,8 +4,10 @@
 //! against; so it shares no code with them but the scalar formulas themselves. Imports `ir`, `num` and `error`.
 
 mod naive;
+mod numbers;
 mod value;
 
 pub(crate) use naive::eval_numbers;
 pub use naive::{eval_graph, eval_node};
+pub(crate) use numbers::gradient_of_number;
 pub use value::Value;

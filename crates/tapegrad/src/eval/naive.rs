@@ -127,7 +127,8 @@ pub(crate) fn eval_numbers(graph: &Graph, id: NodeId, inputs: &[f64]) -> Option<
 }
 
 /// One element of an elementwise operation, whose scalar attribute follows its inputs.
-fn element(e: &Elementwise, attrs: &Attrs, inputs: impl ExactSizeIterator<Item = f64>) -> f64 {
+#[inline]
+pub(super) fn element(e: &Elementwise, attrs: &Attrs, inputs: impl ExactSizeIterator<Item = f64>) -> f64 {
     let literal = if let Attrs::Scalar(c) = attrs { *c } else { 0.0 };
     let mut operands = [literal; 3];
     operands.iter_mut().zip(inputs).for_each(|(to, from)| *to = from);

@@ -1,6 +1,7 @@
 //! Values read while recording, and the comparisons that become guards.
 
 use super::naive::eval_node;
+use super::numbers::number;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use crate::ir::{Comparison, Guard, LeafValue, NodeId, Recording, Tensor, Var, check_one_tape};
 use std::cmp::Ordering;
@@ -56,16 +57,16 @@ fn evaluate(r: &mut Recording, id: NodeId, at: &'static Location<'static>) -> Re
     let mut pending = vec![id];
     let mut indices: std::collections::HashMap<NodeId, LeafValue> = std::collections::HashMap::new();
     let known = |r: &Recording, indices: &std::collections::HashMap<NodeId, LeafValue>, id: NodeId| {
-        r.cached.get(id).map(|t| LeafValue::Real((**t).clone())).or_else(|| indices.get(&id).cloned())
+        r.values.tensors.get(id).map(|t| LeafValue::Real((**t).clone())).or_else(|| indices.get(&id).cloned())
     };
     while let Some(&next) = pending.last() {
-        if r.cached.contains_key(next) || indices.contains_key(&next) {
+        if r.values.tensors.contains_key(next) || indices.contains_key(&next) {
             pending.pop();
             continue;
         }
         let before = pending.len();
         for &input in r.graph.node(next).inputs {
-            if !r.cached.contains_key(input) && !indices.contains_key(&input) {
+            if !r.values.tensors.contains_key(input) && !indices.contains_key(&input) {
                 pending.push(input);
             }
         }
@@ -79,13 +80,24 @@ fn evaluate(r: &mut Recording, id: NodeId, at: &'static Location<'static>) -> Re
                 .collect();
             check_rows(r, next, &inputs, at)?;
             match eval_node(&r.graph, next, &inputs.iter().collect::<Vec<_>>()) {
-                LeafValue::Real(t) => drop(r.cached.insert(next, Arc::new(t))),
+                LeafValue::Real(t) => drop(r.values.tensors.insert(next, Arc::new(t))),
                 value @ LeafValue::Index(_) => drop(indices.insert(next, value)),
             }
             pending.pop();
         }
     }
     Ok(known(r, &indices, id).expect("just evaluated"))
+}
+
+/// [`evaluate`] for the value of one element; `None` of any other.
+fn one_number(r: &mut Recording, id: NodeId, at: &'static Location<'static>) -> Result<Option<f64>, RecordError> {
+    if let Some(number) = number(r, id) {
+        return Ok(Some(number));
+    }
+    Ok(match evaluate(r, id, at)? {
+        LeafValue::Real(t) if t.data().len() == 1 => Some(t.data()[0]),
+        _ => None,
+    })
 }
 
 /// Checks that a node which picks or adds rows by number is given numbers of rows that exist.
@@ -114,25 +126,30 @@ impl Var {
     #[must_use]
     #[track_caller]
     pub fn value(self) -> Value {
-        let at = Location::caller();
-        let tensor = self
-            .with_apart("value", at, |r| match evaluate(r, self.id(), at)? {
-                LeafValue::Real(_) => Ok(r.cached[self.id()].clone()),
-                LeafValue::Index(_) => {
-                    let issue = Issue::new(RecordErrorKind::Type, "expected real numbers, found indices");
-                    Err(RecordError::new("value", issue, at).with_operands(vec![r.graph.describe(self.id())]))
-                }
-            })
-            .and_then(|result| result)
-            .or_raise();
+        let tensor = self.try_tensor(Location::caller()).or_raise();
         Value { var: self, tensor }
+    }
+
+    /// [`Var::value`], returning the error.
+    pub(crate) fn try_tensor(self, at: &'static Location<'static>) -> Result<Arc<Tensor>, RecordError> {
+        self.with_apart("value", at, |r| match evaluate(r, self.id(), at)? {
+            LeafValue::Real(_) => Ok(r.values.tensors[self.id()].clone()),
+            LeafValue::Index(_) => {
+                let issue = Issue::new(RecordErrorKind::Type, "expected real numbers, found indices");
+                Err(RecordError::new("value", issue, at).with_operands(vec![r.graph.describe(self.id())]))
+            }
+        })?
     }
 
     /// The value of a scalar, as a bare number: `value().item()`.
     #[must_use]
     #[track_caller]
     pub fn item(self) -> f64 {
-        self.value().item()
+        let at = Location::caller();
+        match self.with_apart("value", at, |r| number(r, self.id())).or_raise() {
+            Some(number) => number,
+            None => self.value().item(),
+        }
     }
 }
 
@@ -145,9 +162,9 @@ fn guarded<R>(
     compare: impl FnOnce(f64, f64) -> (R, Comparison),
 ) -> R {
     let number = |v: Var| {
-        let value = v.with_apart("comparison", at, |r| match evaluate(r, v.id(), at)? {
-            LeafValue::Real(t) if t.data().len() == 1 => Ok(t.data()[0]),
-            _ => {
+        let value = v.with_apart("comparison", at, |r| match one_number(r, v.id(), at)? {
+            Some(number) => Ok(number),
+            None => {
                 let message = format!("expected single numbers to decide between, found {}", r.graph.ty(v.id()));
                 let issue = Issue::shape(message).help("`a.less(b)` and its kin compare element by element");
                 Err(RecordError::new("comparison", issue, at).with_operands(vec![r.graph.describe(v.id())]))

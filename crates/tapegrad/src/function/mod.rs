@@ -20,6 +20,7 @@ pub use objective::{Objective, Point};
 pub use traced::{Evaluation, Traced};
 
 use crate::ir::{Tape, Tensor, Var};
+use std::cell::Cell;
 
 /// The inputs of a closure: one scalar for each number.
 #[track_caller]
@@ -55,12 +56,24 @@ pub fn grad(f: impl FnOnce(&[Var]) -> Var, x: &[f64]) -> Vec<f64> {
 #[must_use]
 #[track_caller]
 pub fn value_and_grad(f: impl FnOnce(&[Var]) -> Var, x: &[f64]) -> (f64, Vec<f64>) {
-    let tape = Tape::new();
+    let tape = SPARE.take().unwrap_or_default();
     let x = inputs(&tape, x);
     let y = f(&x);
-    let gradient = tape.grad(y, &x);
-    (y.item(), gradient.into_iter().map(Var::item).collect())
+    let found = tape.value_and_grad(y, &x);
+    if tape.len() <= MOST_KEPT {
+        tape.clear();
+        SPARE.set(Some(tape));
+    }
+    found
 }
+
+thread_local! {
+    /// The tape of the last call of [`value_and_grad`]: an empty one, whose memory is used again.
+    static SPARE: Cell<Option<Tape>> = const { Cell::new(None) };
+}
+
+/// The memory of a larger recording is given back.
+const MOST_KEPT: usize = 1 << 16;
 
 /// The Hessian of `f` at `x`, of shape `[n, n]`: forward over reverse, one sweep for each column up to the diagonal.
 ///

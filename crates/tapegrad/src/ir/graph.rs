@@ -10,6 +10,7 @@ use super::interner::Interner;
 use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
 use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
+use super::site_map::SiteMap;
 use crate::error::Issue;
 use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
@@ -19,6 +20,9 @@ use std::sync::Arc;
 
 /// The number of [`Attrs::None`] in every graph.
 const NO_ATTRS: u32 = u32::MAX;
+
+/// How many lines, and attributes, are kept for the next recording.
+const MOST_KEPT: usize = 4096;
 
 /// The node of a scalar constant, and the number of its type.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,8 @@ pub struct Graph {
     /// The most nodes there have been when one was removed.
     most: usize,
     sites: Sites,
+    /// What passes have found out about sites.
+    kinds: SiteMap<u16>,
     types: Interner<TensorType>,
     /// All but [`Attrs::None`], which has the number [`NO_ATTRS`].
     attrs: Interner<Attrs>,
@@ -363,6 +369,22 @@ impl Graph {
         &self.ty(id).shape
     }
 
+    /// Operation, operands and fixed arguments of a node that is a single real number; nothing of any other.
+    #[inline(always)]
+    pub(crate) fn single(&self, id: NodeId) -> Option<(&'static OpDef, &[NodeId], &Attrs)> {
+        let entry = &self.nodes[id];
+        let site = self.site(entry);
+        let ty = self.types.get(site.ty);
+        let single = ty.shape.rank() == 0 && ty.dtype == DType::Real;
+        single.then(|| (site.op, entry.inputs(&self.lists), self.attrs_of(entry.attrs(site))))
+    }
+
+    /// Whether a node has no operands.
+    #[inline]
+    pub(crate) fn is_leaf(&self, id: NodeId) -> bool {
+        self.nodes[id].is_leaf()
+    }
+
     /// The fixed arguments of a node.
     #[must_use]
     pub fn attrs(&self, id: NodeId) -> &Attrs {
@@ -380,6 +402,11 @@ impl Graph {
     #[inline]
     pub(super) fn site_of(&self, id: NodeId) -> usize {
         self.nodes[id].site()
+    }
+
+    /// What passes have found out about sites, theirs to read and to write.
+    pub(crate) fn kinds(&mut self) -> &mut SiteMap<u16> {
+        &mut self.kinds
     }
 
     /// Whether there may be a node of which this is true; asked of operation, type and attributes, and quickly answered, for many
@@ -472,15 +499,21 @@ impl Graph {
         self.order = order;
     }
 
-    /// Removes all nodes, keeping the memory; all their handles become stale.
+    /// Removes all nodes, keeping the memory and what is known of lines; all their handles become stale.
     pub(crate) fn clear(&mut self) {
         self.most = self.most.max(self.nodes.len());
         self.nodes.clear();
         self.order.clear();
         self.lists.clear();
-        // Attributes hold the values of constants, which nobody can reach any more.
-        self.sites.clear();
-        self.attrs.clear();
+        // The next recording is mostly made by the same lines. But attributes may hold large constants, which nobody can reach any more, or
+        // be others every time.
+        let large = |attrs: &Attrs| matches!(attrs, Attrs::Tensor(_) | Attrs::Strided(_) | Attrs::Own(_));
+        let (sites, attrs) = (self.sites.all(), self.attrs.all());
+        if sites.len().max(attrs.len()) > MOST_KEPT || attrs.iter().any(large) {
+            self.sites.clear();
+            self.kinds.clear();
+            self.attrs.clear();
+        }
         self.names.clear();
         self.values.clear();
     }

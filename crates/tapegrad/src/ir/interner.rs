@@ -49,6 +49,11 @@ impl<T: Eq + Hash> Interner<T> {
         &self.items[number as usize]
     }
 
+    /// The values, by number.
+    pub(super) fn all(&self) -> &[T] {
+        &self.items
+    }
+
     /// Forgets all values, and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.items.clear();

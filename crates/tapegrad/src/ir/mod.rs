@@ -14,12 +14,14 @@ mod interner;
 pub(crate) mod leaf;
 mod node;
 mod op;
+mod registry;
 mod rewritten;
 mod shape;
 mod site_map;
 mod tape;
 mod tensor;
 mod text;
+mod values;
 mod var;
 mod verify;
 
@@ -31,11 +33,14 @@ pub use op::{
     Attrs, CustomFn, CustomKernel, DType, Elementwise, Jvp, Kernel, LeafValue, OpDef, Operand, Own, Partial, Reading,
     Rule, RuleArgs, Sample, ScalarFn, Strided, TensorType, TileFn, Vjp, infer_elementwise, scalar_samples,
 };
+pub use registry::TapeKey;
+pub(crate) use registry::{registry, with};
 pub(crate) use rewritten::{Derivative, Rewritten, Written};
 pub use shape::{MAX_RANK, Shape};
 pub(crate) use site_map::SiteMap;
-pub(crate) use tape::{Recording, check_one_tape, check_rank, registry, with};
-pub use tape::{Tape, TapeKey};
+pub use tape::Tape;
+pub(crate) use tape::{Recording, check_one_tape, check_rank};
 pub use tensor::{Indices, Tensor};
+pub(crate) use values::Numbers;
 pub use var::Var;
 pub use verify::{VerifyError, verify};

@@ -223,7 +223,7 @@ fn spread(site: &Site) -> u64 {
 }
 
 /// A loop over more lines than this looks some of them up in the table.
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 
 impl Default for Sites {
     fn default() -> Self {

@@ -9,6 +9,7 @@ use super::node::NodeId;
 
 /// What follows from a node's operation, type and attributes alone; from those of a leaf without the attributes, which differ from
 /// leaf to leaf. It is computed when it is first asked for.
+#[derive(Clone, Debug)]
 pub(crate) struct SiteMap<T>(Vec<Option<T>>);
 
 impl<T> Default for SiteMap<T> {
@@ -26,6 +27,11 @@ impl<T: Copy> SiteMap<T> {
             Some(&Some(known)) => known,
             _ => self.insert(site, find),
         }
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     #[cold]

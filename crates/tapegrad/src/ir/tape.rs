@@ -1,47 +1,23 @@
-//! The tape: a graph being recorded, and the thread's registry of tapes.
-//!
-//! A [`Var`] is only a pair of keys; the graph it points into lives in a thread-local registry, owned by its [`Tape`].
-//! That is what makes handles `Copy` and free of lifetimes. The look-up is paid while recording, never on replay.
+//! The tape: a graph being recorded.
 
-use super::graph::{Graph, NodeMap, Number};
+use super::graph::{Graph, Number};
 use super::guard::Guard;
 use super::node::{Inputs, NodeId};
 use super::op::{Attrs, LeafValue, OpDef, TensorType};
+use super::registry::{self, TapeKey, with};
 use super::rewritten::Rewritten;
 use super::shape::{MAX_RANK, Shape};
 use super::tensor::{Indices, Tensor};
+use super::values::Values;
 use super::var::Var;
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use slotmap::{SlotMap, SparseSecondaryMap, new_key_type};
+use slotmap::SparseSecondaryMap;
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-new_key_type! {
-    /// The key of a tape in its thread's registry.
-    pub struct TapeKey;
-}
-
-thread_local! {
-    static TAPES: RefCell<SlotMap<TapeKey, Recording>> = RefCell::new(SlotMap::with_key());
-    static REGISTRY: u64 = {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        NEXT.fetch_add(1, Relaxed)
-    };
-}
-
-/// The number of this thread's registry: no other thread, running or ended, has or had the same.
-///
-/// Keys repeat from thread to thread. Handles stay on their thread, but programs and states do not: they remember whose
-/// handles they answer to.
-pub(crate) fn registry() -> u64 {
-    REGISTRY.with(|&number| number)
-}
 
 /// Everything one tape holds.
 #[derive(Default)]
@@ -51,7 +27,7 @@ pub(crate) struct Recording {
     /// The place of each parameter in `assigns`.
     assigned: SparseSecondaryMap<NodeId, usize>,
     pub(crate) guards: Vec<Guard>,
-    pub(crate) cached: NodeMap<Arc<Tensor>>,
+    pub(crate) values: Values,
     pub(crate) gradients: Vec<(NodeId, NodeId)>,
     pub(crate) rewritten: Rewritten,
     scalars: HashMap<u64, NodeId>,
@@ -173,48 +149,6 @@ impl Recording {
     }
 }
 
-/// Runs `f` on the recording of a tape; an error if the tape was dropped.
-#[inline]
-pub(crate) fn with<R>(
-    key: TapeKey,
-    op: &str,
-    at: &'static Location<'static>,
-    f: impl FnOnce(&mut Recording) -> R,
-) -> Result<R, RecordError> {
-    if_there(key, f).ok_or_else(|| RecordError::new(op, dropped(), at))
-}
-
-/// Runs `f` on the recording of a tape, if it was not dropped.
-#[inline]
-pub(super) fn if_there<R>(key: TapeKey, f: impl FnOnce(&mut Recording) -> R) -> Option<R> {
-    TAPES.with_borrow_mut(|tapes| tapes.get_mut(key).map(f))
-}
-
-/// [`with`], while the thread's tapes are free for others: `f` may call what a user has written, which may make tapes of its own. To
-/// that, this tape is empty meanwhile, and what is recorded on it is lost.
-pub(crate) fn with_apart<R>(
-    key: TapeKey,
-    op: &str,
-    at: &'static Location<'static>,
-    f: impl FnOnce(&mut Recording) -> R,
-) -> Result<R, RecordError> {
-    /// Puts the recording back, even if `f` panics.
-    struct Apart(TapeKey, Recording);
-    impl Drop for Apart {
-        fn drop(&mut self) {
-            if_there(self.0, |r| std::mem::swap(r, &mut self.1));
-        }
-    }
-    let recording = with(key, op, at, std::mem::take)?;
-    Ok(f(&mut Apart(key, recording).1))
-}
-
-#[cold]
-fn dropped() -> Issue {
-    Issue::new(RecordErrorKind::Dropped, "this handle belongs to a tape that was dropped")
-        .help("keep the `Tape` alive while its handles are in use; a `Program` is what outlives it")
-}
-
 /// A tape: operations are recorded on it through the [`Var`] handles it gives out.
 ///
 /// Dropping the tape frees everything on it; compiled programs live on. A tape and its handles stay on one thread.
@@ -241,9 +175,7 @@ impl Default for Tape {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        // The registry itself may be gone already when a thread ends.
-        let recording = TAPES.try_with(|tapes| tapes.borrow_mut().remove(self.key));
-        drop(recording);
+        registry::remove(self.key);
     }
 }
 
@@ -251,8 +183,7 @@ impl Tape {
     /// An empty tape.
     #[must_use]
     pub fn new() -> Self {
-        let key = TAPES.with_borrow_mut(|tapes| tapes.insert(Recording::default()));
-        Tape { key, stays_on_its_thread: PhantomData }
+        Tape { key: registry::add(), stays_on_its_thread: PhantomData }
     }
 
     pub(crate) fn key(&self) -> TapeKey {
@@ -428,7 +359,7 @@ impl Tape {
             r.assigns.clear();
             r.assigned.clear();
             r.guards.clear();
-            r.cached.clear();
+            r.values.clear();
             r.gradients.clear();
             r.rewritten.clear();
             r.scalars.clear();
@@ -465,7 +396,7 @@ impl Tape {
                 let description = r.graph.describe(id);
                 r.rewritten.forget(id);
                 r.graph.remove(id);
-                r.cached.remove(id);
+                r.values.clear();
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });
                 return Ok(());

@@ -2,8 +2,9 @@
 
 use super::node::{Inputs, NodeId};
 use super::op::{Attrs, OpDef, TensorType};
+use super::registry::{TapeKey, if_there, with, with_apart};
 use super::shape::Shape;
-use super::tape::{Recording, TapeKey, check_one_tape, if_there, with, with_apart};
+use super::tape::{Recording, check_one_tape};
 use crate::error::{Issue, OrRaise, RecordError, RecordErrorKind};
 use slotmap::{Key, KeyData};
 use std::fmt;

@@ -66,12 +66,22 @@ impl Kind {
 
 /// The kinds of a graph's nodes.
 #[derive(Default)]
-pub(super) struct Kinds(SiteMap<Kind>);
+pub(super) struct Kinds(SiteMap<u16>);
 
 impl Kinds {
+    /// With what the graph has kept.
+    pub(super) fn kept(graph: &mut Graph) -> Self {
+        Kinds(std::mem::take(graph.kinds()))
+    }
+
+    /// Kept for the next who asks.
+    pub(super) fn keep(self, graph: &mut Graph) {
+        *graph.kinds() = self.0;
+    }
+
     #[inline(always)]
     pub(super) fn of(&mut self, graph: &Graph, id: NodeId) -> Kind {
-        self.0.get(graph, id, || Kind::of(graph, id))
+        Kind(self.0.get(graph, id, || Kind::of(graph, id).0))
     }
 
     /// What there is among some nodes.

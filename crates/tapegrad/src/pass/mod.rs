@@ -32,7 +32,7 @@ mod regroup;
 mod rewrite;
 
 pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
-pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for};
+pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_unstable_for};
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 

@@ -21,37 +21,60 @@ use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
 use crate::ops::NEG;
 
 /// The kinds of what is at the root of some rule's pattern.
-const ROOTS: Kind = Kind::FORM.or(Kind::SUM).or(Kind::PRODUCT);
+const ROOTS: Kind = UNSTABLE.or(Kind::PRODUCT);
+/// Those of forms that may lose digits or overflow, and of what such begin with: a product of a value with itself is as good as its square.
+const UNSTABLE: Kind = Kind::FORM.or(Kind::SUM);
 
 /// Rewrites what `roots` are computed from. Returns whether anything changed.
 pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
-    walk(graph, roots, &[], None)
+    walk(graph, (roots, ROOTS), &[], None)
 }
 
 /// Rewrites what `roots` are computed from, on a tape that is about to be differentiated by `wrt`: no form of which a
 /// `wrt` is an inner part is changed. Returns whether anything changed; values computed earlier are then those of the old
 /// forms.
 pub(crate) fn rewrite_for(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], rewritten: &mut Rewritten) -> bool {
-    walk(graph, roots, wrt, Some(rewritten))
+    walk(graph, (roots, ROOTS), wrt, Some(rewritten))
 }
 
-fn walk(graph: &mut Graph, roots: &[NodeId], wrt: &[NodeId], rewritten: Option<&mut Rewritten>) -> bool {
+/// [`rewrite_for`] for a derivative that is not recorded, which gains nothing by a form that is as stable as it was.
+pub(crate) fn rewrite_unstable_for(
+    graph: &mut Graph,
+    roots: &[NodeId],
+    wrt: &[NodeId],
+    rewritten: &mut Rewritten,
+) -> bool {
+    walk(graph, (roots, UNSTABLE), wrt, Some(rewritten))
+}
+
+/// Rewrites forms of these kinds that `roots` are computed from.
+fn walk(
+    graph: &mut Graph,
+    (roots, forms): (&[NodeId], Kind),
+    wrt: &[NodeId],
+    rewritten: Option<&mut Rewritten>,
+) -> bool {
     let mut opaque = Vec::new();
     for &id in wrt.iter().filter(|&&id| may_be_inner(graph, id)) {
         opaque.resize(graph.index_bound(), false);
         opaque[id.index()] = true;
     }
-    // Most tapes have at least one product or sum, but a scan is still cheaper than the table of ancestors.
-    let mut kinds = Kinds::default();
-    if !graph.order().iter().any(|&id| kinds.of(graph, id).is(ROOTS)) {
+    // What may be a form stays the same while others are rewritten, for operands become numbers never; so each node is looked at once, and
+    // most tapes need no table of ancestors.
+    let mut kinds = Kinds::kept(graph);
+    let order = graph.order().iter().enumerate();
+    let may_be = |(position, &id): (usize, &NodeId)| may_be_form(graph, &mut kinds, id, forms).then_some(position);
+    let found: Vec<usize> = order.filter_map(may_be).collect();
+    kinds.keep(graph);
+    if found.is_empty() {
         return false;
     }
     let needed = graph.ancestors(roots.iter().copied());
     let insertion = Insertion::new(graph);
     let mut rewriter = Rewriter { graph, opaque, insertion, rewritten, changed: false };
-    for position in 0.. {
+    for position in found {
         let Some(id) = rewriter.insertion.go_to(rewriter.graph, position) else { break };
-        if needed[id.index()] && may_be_form(rewriter.graph, &mut kinds, id) {
+        if needed[id.index()] {
             // One form may be the beginning of another (x^-1 is 1/x, which may be a sigmoid); no chain is longer.
             for _ in 0..3 {
                 if !rewriter.apply(id) {
@@ -71,11 +94,11 @@ pub(crate) fn may_be_inner(graph: &Graph, id: NodeId) -> bool {
     !op.is(&INPUT) && !op.is(&PARAM)
 }
 
-/// Whether a node may be the root of a form: products are if their factors are the same, sums if one of their terms is a number.
+/// Whether a node may be the root of a form of these kinds: products are if their factors are the same, sums if one of their terms is a number.
 #[inline]
-fn may_be_form(graph: &Graph, kinds: &mut Kinds, id: NodeId) -> bool {
+fn may_be_form(graph: &Graph, kinds: &mut Kinds, id: NodeId, forms: Kind) -> bool {
     let kind = kinds.of(graph, id);
-    if !kind.is(ROOTS) || kind.is(Kind::FORM) {
+    if !kind.is(forms) || kind.is(Kind::FORM) {
         return kind.is(Kind::FORM);
     }
     let inputs = graph.inputs(id);

@@ -176,6 +176,27 @@ fn at_special_values_the_tape_the_program_and_the_plain_function_agree_to_the_la
     assert!(compared > 30_000, "{compared}");
 }
 
+#[test]
+fn at_special_values_the_gradient_computed_at_once_is_the_one_recorded() {
+    let close =
+        |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-13 * b.abs() + f64::MIN_POSITIVE;
+    let mut compared = 0;
+    for case in cases() {
+        for i in 0..case.columns[0].len() {
+            let args: Vec<f64> = case.columns.iter().map(|c| c[i]).collect();
+            let (value, gradient) = at(case.op, &case.attrs, &args);
+            let tape = Tape::new();
+            let operands: Vec<Var> = args.iter().map(|&x| tape.input(x)).collect();
+            let y = Var::record(case.op, &operands, case.attrs.clone());
+            let at_once = tape.value_and_grad(y, &operands);
+            let all = close(at_once.0, value) && at_once.1.iter().zip(&gradient).all(|(&a, &b)| close(a, b));
+            assert!(all, "{} at {args:?}: {at_once:?}, recorded {value:e} {gradient:?}", case.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 30_000, "{compared}");
+}
+
 /// A number for people.
 fn shown(x: f64) -> String {
     if x.is_nan() {

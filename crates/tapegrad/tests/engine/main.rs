@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod adapters;
+mod at_once;
 mod cleared;
 mod compose;
 mod compose_errors;

@@ -6,6 +6,7 @@ use super::recipe::{Leaf, Recipe, for_all};
 use super::{Backend, Interpreter};
 use crate::{Element, Var};
 use proptest::test_runner::TestCaseError;
+use std::cell::Cell;
 
 const CASES: u32 = 2000;
 
@@ -39,6 +40,32 @@ pub fn expressions_agree_with_the_interpreter<B: Backend>() {
         }
         Ok(())
     });
+}
+
+/// The value and the gradient of a formula of single numbers that are [computed at once](crate::Tape::value_and_grad) are those that are
+/// recorded, up to what rounding explains.
+///
+/// # Panics
+/// If they are not, or if less than a quarter of the formulas are differentiated at once (the others have operations on tensors in them).
+pub fn gradients_at_once_are_those_recorded() {
+    let (at_once, all) = (Cell::new(0), Cell::new(0));
+    for_all(CASES, |recipe| {
+        let case = build(&of_scalars(recipe));
+        let nodes = case.tape.len();
+        let (value, gradient) = case.tape.value_and_grad(case.loss, &case.leaves);
+        // Nothing but stable forms is recorded then.
+        at_once.set(at_once.get() + u32::from(case.tape.len() < nodes + nodes / 2));
+        all.set(all.get() + 1);
+        let mut outputs = case.tape.grad(case.loss, &case.leaves);
+        outputs.push(case.loss);
+        let fail = |what: &str| TestCaseError::fail(format!("{what}\n{}", case.tape.graph()));
+        let references = Oracle::new(&case).references(&case, &outputs);
+        for (n, (got, reference)) in gradient.iter().chain([&value]).zip(references).enumerate() {
+            reference.accepts(&[*got], f64::EPSILON).map_err(|what| fail(&format!("output {n}: {what}")))?;
+        }
+        Ok(())
+    });
+    assert!(4 * at_once.get() > all.get(), "{} of {} formulas", at_once.get(), all.get());
 }
 
 /// The outputs after one replay.

@@ -53,7 +53,7 @@ mod values;
 pub use derivatives::{
     reverse_mode_equals_differences, reverse_mode_equals_forward_mode, second_derivatives_are_right,
 };
-pub use expressions::expressions_agree_with_the_interpreter;
+pub use expressions::{expressions_agree_with_the_interpreter, gradients_at_once_are_those_recorded};
 pub use laws::{Tally, every_law_holds};
 pub use updates::assignments_see_the_parameters_as_they_were;
 pub use values::{

@@ -1,0 +1,150 @@
+//! Gradients computed at once, beside those that are recorded.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::f64::consts::LN_2;
+use tapegrad::check::suite;
+use tapegrad::{RecordErrorKind, Tape, Tensor, Var, grad, value_and_grad};
+
+/// The value and the gradient at a point, computed at once and recorded, each on a tape of its own.
+fn both(f: impl Fn(&[Var]) -> Var, point: &[f64]) -> [(f64, Vec<f64>); 2] {
+    let recorded = || {
+        let tape = Tape::new();
+        let x: Vec<Var> = point.iter().map(|&x| tape.input(x)).collect();
+        let y = f(&x);
+        (tape, x, y)
+    };
+    let (tape, x, y) = recorded();
+    let at_once = tape.value_and_grad(y, &x);
+    assert_eq!(at_once.1.len(), point.len());
+    let (tape, x, y) = recorded();
+    let gradient = tape.grad(y, &x).into_iter().map(Var::item).collect();
+    [at_once, (y.item(), gradient)]
+}
+
+#[test]
+fn two_thousand_random_formulas_have_the_gradients_that_are_recorded() {
+    suite::gradients_at_once_are_those_recorded();
+}
+
+#[test]
+fn what_is_asked_for_may_be_an_inner_value_or_the_output_or_unused_or_named_twice() {
+    let tape = Tape::new();
+    let (x, unused) = (tape.input(3.0), tape.param(7.0));
+    let inner = x * 2.0;
+    let y = inner * inner + x;
+    let before = tape.len();
+    let (value, gradient) = tape.value_and_grad(y, &[x, inner, y, unused, x]);
+    assert_eq!((value, &gradient[..]), (39.0, &[25.0, 12.0, 1.0, 0.0, 25.0][..]));
+    assert_eq!(tape.len(), before, "nothing is recorded");
+    assert_eq!(tape.value_and_grad(tape.constant(5.0), &[x]), (5.0, vec![0.0]));
+    assert_eq!(tape.value_and_grad(y, &[]), (39.0, vec![]));
+}
+
+#[test]
+fn forms_that_lose_digits_are_rewritten_first_as_for_a_gradient_that_is_recorded() {
+    // ln(1 + e^x) overflows as it is written, and 1 − σ(x) cancels.
+    let [at_once, recorded] = both(|x| (x[0].exp() + 1.0).ln() + (1.0 - x[1].sigmoid()).ln(), &[1000.0, 800.0]);
+    assert_eq!(at_once, recorded);
+    assert_eq!(at_once, (200.0, vec![1.0, -1.0]));
+    // The comparison was made with what was written then.
+    let tape = Tape::new();
+    let x = tape.input(0.0);
+    let y = (x.exp() + 1.0).ln();
+    assert!(y > 0.5);
+    assert_eq!(tape.value_and_grad(y, &[x]), (LN_2, vec![0.5]));
+    assert!(y < 0.7);
+}
+
+#[test]
+fn a_branch_not_taken_has_no_influence_and_zeros_meet_infinities_as_they_do_when_recorded() {
+    let select = |x: &[Var]| {
+        let zero = x[0].scalar(0.0);
+        x[0].greater(zero).select(x[0], x[0].ln()) * 2.0 + x[0].less(zero).select(x[0].sqrt(), x[1])
+    };
+    let hidden = |x: &[Var]| x[0].relu() + x[0].ln().relu() * x[1];
+    let rounded = |x: &[Var]| x[0].ln().round() + x[0] * x[1];
+    let power = |x: &[Var]| x[0].powi(0) * x[1].recip() + x[0].ln().powi(3);
+    for point in [[2.0, 3.0], [0.0, 1.0], [0.0, 0.0], [-1.0, 0.0], [f64::INFINITY, 0.0], [f64::NAN, 1.0]] {
+        for f in [select, hidden, rounded, power] as [fn(&[Var]) -> Var; 4] {
+            let [at_once, recorded] = both(f, &point).map(|(value, gradient)| [&[value], &gradient[..]].concat());
+            let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() < 1e-15 * b.abs();
+            assert!(at_once.iter().zip(&recorded).all(same), "{at_once:?}, recorded {recorded:?}, at {point:?}");
+        }
+    }
+}
+
+#[test]
+fn of_tensors_all_numbers_come_one_after_another() {
+    let tape = Tape::new();
+    let (w, k) = (tape.input([[1.0, 2.0], [3.0, 4.0]]), tape.input(3.0));
+    let rows = tape.index_input([1, 1]);
+    let y = (w.gather(rows) * k).sum();
+    assert_eq!(tape.value_and_grad(y, &[w, k]), (42.0, vec![0.0, 0.0, 6.0, 6.0, 14.0]));
+    // A scalar of a tensor, and single numbers behind it.
+    assert_eq!(tape.value_and_grad(w.sum().square() * k, &[k, w]).1, [100.0, 60.0, 60.0, 60.0, 60.0]);
+}
+
+#[test]
+fn mistakes_are_those_of_a_gradient_that_is_recorded() {
+    let (tape, other) = (Tape::new(), Tape::new());
+    let x = tape.input([1.0, 2.0]);
+    let y = x.sum();
+    let refused = |output: Var, wrt: &[Var]| {
+        let error = tape.try_value_and_grad(output, wrt).unwrap_err();
+        assert!(error.to_string().starts_with("value_and_grad: "), "{error}");
+        error.kind()
+    };
+    assert_eq!(refused(x, &[x]), RecordErrorKind::Request);
+    assert_eq!(refused(y, &[tape.constant(2.0)]), RecordErrorKind::Request);
+    assert_eq!(refused(y, &[other.input(1.0)]), RecordErrorKind::Foreign);
+    assert_eq!(refused(tape.index_input([0]), &[x]), RecordErrorKind::Type);
+    let picked = x.gather(tape.index_input([2])).sum();
+    let error = tape.try_value_and_grad(picked, &[x]).unwrap_err();
+    assert!(error.to_string().contains("index 2 at position 0 is out of range"), "{error}");
+    tape.clear();
+    assert_eq!(refused(y, &[]), RecordErrorKind::Stale);
+}
+
+#[test]
+fn closures_may_differentiate_others_and_what_they_keep_is_stale_afterwards() {
+    let kept = Cell::new(None);
+    let outer = |x: &[Var]| {
+        let slope = grad(|z| z[0].powi(3), &[2.0])[0];
+        kept.set(Some(x[0]));
+        x[0] * slope
+    };
+    for _ in 0..3 {
+        assert_eq!(value_and_grad(outer, &[5.0]), (60.0, vec![12.0]));
+    }
+    let stale = kept.get().unwrap();
+    let error = Var::try_record(&tapegrad::ops::EXP, &[stale], tapegrad::ir::Attrs::None).unwrap_err();
+    assert_eq!(error.kind(), RecordErrorKind::Stale);
+    let panics = std::panic::catch_unwind(|| grad(|_| panic!("a mistake in the closure"), &[1.0]));
+    assert!(panics.is_err());
+    assert_eq!(grad(|x| x[0] * x[0], &[4.0]), [8.0]);
+}
+
+#[test]
+fn a_cleared_tape_records_other_lines_and_numbers_as_a_new_one_would() {
+    let formula = |tape: &Tape, x: &[Var], round: i32| match round % 4 {
+        0 => x[0].powi(round) * x[1],
+        1 => (0..500).fold(x[0], |y, i| y * (1.0 + f64::from(i * round) * 1e-6)) + x[1].powi(2),
+        2 => (tape.input([1.0, 2.0, 3.0]) * x[0]).slice(0, 1..3).sum() * x[1].exp(),
+        _ => (x[0] * tape.constant(Tensor::from([1.0, f64::from(round)]))).sum().powi(3) / x[1],
+    };
+    let cleared = Tape::new();
+    for round in 0..40 {
+        cleared.clear();
+        let point = [0.5 + f64::from(round) * 0.1, 2.0];
+        let inputs = |tape: &Tape| -> Vec<Var> { point.iter().map(|&x| tape.input(x)).collect() };
+        let x = inputs(&cleared);
+        let (value, gradient) = cleared.value_and_grad(formula(&cleared, &x, round), &x);
+        let new = Tape::new();
+        let x = inputs(&new);
+        let y = formula(&new, &x, round);
+        let wanted: Vec<f64> = new.grad(y, &x).into_iter().map(Var::item).collect();
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
+        assert!(value == y.item() && gradient.iter().zip(&wanted).all(close), "{round}: {gradient:?}, {wanted:?}");
+    }
+}
