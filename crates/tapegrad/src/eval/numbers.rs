@@ -10,44 +10,43 @@
 use super::naive::element;
 use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, Numbers, Recording, Rule};
 
-/// Looks at all that was recorded since the last time.
-fn advance(r: &mut Recording) {
+/// Looks at what was recorded since the last time, up to the first node that is no number; whether all are.
+fn advance(r: &mut Recording) -> bool {
     let numbers = &mut r.values.numbers;
     numbers.reserve(r.graph.index_bound());
     for &id in &r.graph.order()[numbers.seen..] {
-        let value = value(&r.graph, numbers, id);
-        numbers.push(id, value);
+        match value(&r.graph, numbers, id) {
+            Some((value, is_leaf)) => numbers.push(id, value, is_leaf),
+            None => return false,
+        }
     }
+    true
 }
 
-/// The value of a node that is a single number, from those before it.
+/// The value of a node that is a single number, from those before it, and whether it is a leaf.
 #[inline]
-fn value(graph: &Graph, numbers: &Numbers, id: NodeId) -> Option<f64> {
+fn value(graph: &Graph, numbers: &Numbers, id: NodeId) -> Option<(f64, bool)> {
     let (op, inputs, attrs) = graph.single(id)?;
     match &op.kernel {
-        Kernel::Elementwise(e) => {
-            let mut operands = [0.0; 3];
-            for (to, &input) in operands.iter_mut().zip(inputs) {
-                *to = numbers.get(input)?;
-            }
-            Some(element(e, attrs, operands.into_iter().take(inputs.len())))
-        }
+        // Most by far.
+        Kernel::Elementwise(e) => Some(match (inputs, attrs) {
+            (&[a, b], Attrs::None) => ((e.scalar_f64)(numbers[a].value, numbers[b].value, 0.0), false),
+            (&[a], Attrs::None) => ((e.scalar_f64)(numbers[a].value, 0.0, 0.0), false),
+            _ => (element(e, attrs, inputs.iter().map(|&input| numbers[input].value)), false),
+        }),
         Kernel::Leaf => match (attrs, graph.leaf_value(id)) {
-            (Attrs::Scalar(c), _) => Some(*c),
-            (_, Some(LeafValue::Real(value))) => Some(value.item()),
+            (Attrs::Scalar(c), _) => Some((*c, true)),
+            (_, Some(LeafValue::Real(value))) => Some((value.item(), true)),
             _ => None,
         },
         _ => None,
     }
 }
 
-/// The value of a node; `None` if it is not a single number, or not computed from such alone.
+/// The value of a node, if all on its tape are single numbers.
 pub(super) fn number(r: &mut Recording, id: NodeId) -> Option<f64> {
-    if let Some(value) = r.values.numbers.get(id) {
-        return Some(value);
-    }
-    advance(r);
-    r.values.numbers.get(id)
+    let all_seen = r.values.numbers.seen == r.graph.order().len() || advance(r);
+    all_seen.then(|| r.values.numbers[id].value)
 }
 
 /// Marks of nodes on the way back: that there is a cotangent, that a zero in it means "not taken" (see
@@ -56,55 +55,85 @@ const THERE: u8 = 1;
 const MASKED: u8 = 2;
 const WANTED: u8 = 4;
 
-/// The value of a single number and its derivatives by others, if all on the way are elementwise functions of single numbers, and no product
-/// of a zero and an infinity decides: whether that is 0 or NaN depends on how the derivative would be recorded.
+/// The value of a single number and its derivatives by others, if all on the tape are such, all on the way are elementwise functions, and no
+/// product of a zero and an infinity decides: whether that is 0 or NaN depends on how the derivative would be recorded.
 pub(crate) fn gradient_of_number(r: &mut Recording, output: NodeId, wrt: &[NodeId]) -> Option<(f64, Vec<f64>)> {
     let value = number(r, output)?;
-    if wrt.iter().any(|&id| r.values.numbers.get(id).is_none()) {
+    let numbers = &mut r.values.numbers;
+    wrt.iter().for_each(|&id| numbers[id].marks = WANTED);
+    accumulate(numbers, output, 1.0, THERE);
+    if sweep(&r.graph, numbers, output).is_none() {
+        numbers.unmark();
         return None;
     }
-    let (graph, numbers, cotangents) = (&r.graph, &r.values.numbers, &mut r.values.cotangents);
-    cotangents.start(graph.index_bound());
-    let (cts, marks) = (&mut cotangents.values[..], &mut cotangents.marks[..]);
-    wrt.iter().for_each(|id| marks[id.index()] = WANTED);
-    (cts[output.index()], marks[output.index()]) = (1.0, marks[output.index()] | THERE);
+    let of = |&id: &NodeId| if numbers[id].marks & THERE == 0 { 0.0 } else { numbers[id].cotangent };
+    let gradient = wrt.iter().map(of).collect();
+    wrt.iter().for_each(|&id| numbers[id].marks = 0);
+    Some((value, gradient))
+}
+
+/// Sends cotangents back from the output; those asked for stay where they are.
+fn sweep(graph: &Graph, numbers: &mut Numbers, output: NodeId) -> Option<()> {
     let end = graph.order().iter().rposition(|&id| id == output)?;
     for &id in graph.order()[..=end].iter().rev() {
-        let (ct, mark) = (cts[id.index()], marks[id.index()]);
-        if mark & THERE == 0 {
+        let cell = &mut numbers[id];
+        let (ct, y, marks) = (cell.cotangent, cell.value, cell.marks);
+        if marks & THERE == 0 {
+            continue;
+        }
+        if marks & WANTED == 0 {
+            cell.marks = 0;
+        }
+        if cell.is_leaf {
             continue;
         }
         let (op, inputs, attrs) = graph.single(id)?;
         let e = match (&op.kernel, &op.rule) {
-            (Kernel::Leaf, _) | (_, Rule::Zero) => continue,
+            (_, Rule::Zero) => continue,
             (Kernel::Elementwise(e), _) if !e.partials.is_empty() => e,
             _ => return None,
         };
-        let masked = mark & MASKED != 0 || op.masks;
+        let masked = marks & MASKED != 0 || op.masks;
+        let at = |input: NodeId| numbers[input].value;
         // The attribute follows the operands, as in the value.
-        let (mut operands, mut len) = ([0.0; 4], inputs.len());
-        for (to, &input) in operands.iter_mut().zip(inputs) {
-            *to = numbers.get(input)?;
-        }
-        if let Attrs::Scalar(c) = attrs {
-            (operands[len], len) = (*c, len + 1);
-        }
-        let y = numbers.get(id)?;
+        let (operands, len) = match (inputs, attrs) {
+            (&[a], Attrs::None) => ([at(a), 0.0, 0.0, 0.0], 1),
+            (&[a, b], Attrs::None) => ([at(a), at(b), 0.0, 0.0], 2),
+            _ => {
+                let mut operands = [0.0; 4];
+                operands.iter_mut().zip(inputs).for_each(|(to, &input)| *to = at(input));
+                if let Attrs::Scalar(c) = attrs {
+                    operands[inputs.len()] = *c;
+                }
+                (operands, inputs.len() + usize::from(matches!(attrs, Attrs::Scalar(_))))
+            }
+        };
         for (partial, &input) in e.partials.iter().zip(inputs) {
-            let to = input.index();
-            if marks[to] & WANTED == 0 && graph.is_leaf(input) {
+            let to = &numbers[input];
+            if to.is_leaf && to.marks & WANTED == 0 {
                 continue;
             }
-            let partial = partial(&operands[..len], y);
-            let more = match (ct == 0.0 || partial == 0.0, ct.is_finite() && partial.is_finite()) {
-                (true, _) if masked => 0.0,
-                (true, false) => return None,
-                _ => ct * partial,
-            };
-            cts[to] = if marks[to] & THERE == 0 { more } else { cts[to] + more };
-            marks[to] |= if masked { THERE | MASKED } else { THERE };
+            let more = product(ct, partial(&operands[..len], y), masked)?;
+            accumulate(numbers, input, more, if masked { THERE | MASKED } else { THERE });
         }
     }
-    // (Of what no cotangent has come to, it is zero.)
-    Some((value, wrt.iter().map(|id| cts[id.index()]).collect()))
+    Some(())
+}
+
+/// A cotangent times a partial derivative; nothing if that is a zero times an infinity.
+#[inline(always)]
+fn product(ct: f64, partial: f64, masked: bool) -> Option<f64> {
+    let product = ct * partial;
+    if masked && (ct == 0.0 || partial == 0.0) {
+        return Some(0.0);
+    }
+    // (Of NaN as well, where it may also be that a literal 0 is left out.)
+    if product.is_nan() && (ct == 0.0 || partial == 0.0) { None } else { Some(product) }
+}
+
+#[inline(always)]
+fn accumulate(numbers: &mut Numbers, id: NodeId, more: f64, marks: u8) {
+    let cell = &mut numbers[id];
+    cell.cotangent = if cell.marks & THERE == 0 { more } else { cell.cotangent + more };
+    cell.marks |= marks;
 }

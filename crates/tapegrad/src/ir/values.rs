@@ -3,6 +3,7 @@
 use super::graph::NodeMap;
 use super::node::NodeId;
 use super::tensor::Tensor;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 /// The values that somebody has asked for, and those they are computed from.
@@ -10,7 +11,6 @@ use std::sync::Arc;
 pub(crate) struct Values {
     pub(crate) tensors: NodeMap<Arc<Tensor>>,
     pub(crate) numbers: Numbers,
-    pub(crate) cotangents: Cotangents,
 }
 
 impl Values {
@@ -21,59 +21,64 @@ impl Values {
     }
 }
 
-/// The values of single numbers, which are most of what formulas are made of: tables by [`NodeId::index`], filled along the order.
+/// What is known of a node that is a single number.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cell {
+    pub(crate) value: f64,
+    /// On the way back, where `marks` say that there is one.
+    pub(crate) cotangent: f64,
+    /// What they mean is known to who goes back; elsewhere there are none.
+    pub(crate) marks: u8,
+    pub(crate) is_leaf: bool,
+}
+
+/// Single numbers, which are all that formulas are made of: a table by [`NodeId::index`], filled along the order up to the first node that is
+/// something else.
 #[derive(Default)]
 pub(crate) struct Numbers {
-    values: Vec<f64>,
-    known: Vec<bool>,
-    /// How many nodes of the order have been looked at.
+    cells: Vec<Cell>,
+    /// How many nodes of the order have been looked at, and were numbers.
     pub(crate) seen: usize,
 }
 
 impl Numbers {
-    /// The value of a node, if it is known as a number.
-    #[inline]
-    pub(crate) fn get(&self, id: NodeId) -> Option<f64> {
-        let at = id.index();
-        if *self.known.get(at)? { Some(self.values[at]) } else { None }
-    }
-
     /// Makes room for nodes of an index below `bound`.
     pub(crate) fn reserve(&mut self, bound: usize) {
-        if self.known.len() < bound {
-            self.values.resize(bound, 0.0);
-            self.known.resize(bound, false);
+        if self.cells.len() < bound {
+            self.cells.resize(bound, Cell::default());
         }
     }
 
-    /// The value of the next node of the order, if it is a number.
+    /// The next node of the order is a number.
     #[inline]
-    pub(crate) fn push(&mut self, id: NodeId, value: Option<f64>) {
-        let at = id.index();
-        (self.known[at], self.values[at]) = (value.is_some(), value.unwrap_or_default());
+    pub(crate) fn push(&mut self, id: NodeId, value: f64, is_leaf: bool) {
+        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf };
         self.seen += 1;
     }
 
+    /// Takes all marks away.
+    pub(crate) fn unmark(&mut self) {
+        self.cells.iter_mut().for_each(|cell| cell.marks = 0);
+    }
+
     fn clear(&mut self) {
-        self.values.clear();
-        self.known.clear();
+        self.cells.clear();
         self.seen = 0;
     }
 }
 
-/// Cotangents of single numbers, tables by [`NodeId::index`].
-#[derive(Default)]
-pub(crate) struct Cotangents {
-    pub(crate) values: Vec<f64>,
-    pub(crate) marks: Vec<u8>,
+impl Index<NodeId> for Numbers {
+    type Output = Cell;
+    /// Of a node that has been looked at.
+    #[inline]
+    fn index(&self, id: NodeId) -> &Cell {
+        &self.cells[id.index()]
+    }
 }
 
-impl Cotangents {
-    /// No cotangents, of nodes of an index below `bound`; the memory is that of before.
-    pub(crate) fn start(&mut self, bound: usize) {
-        self.values.clear();
-        self.values.resize(bound, 0.0);
-        self.marks.clear();
-        self.marks.resize(bound, 0);
+impl IndexMut<NodeId> for Numbers {
+    #[inline]
+    fn index_mut(&mut self, id: NodeId) -> &mut Cell {
+        &mut self.cells[id.index()]
     }
 }

@@ -18,7 +18,7 @@ use super::kind::{Kind, Kinds};
 use super::pattern;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
-use crate::ops::NEG;
+use crate::ops::{EXP, LN, LN_1P, NEG, TAKE_ALONG_AXIS};
 
 /// The kinds of what is at the root of some rule's pattern.
 const ROOTS: Kind = UNSTABLE.or(Kind::PRODUCT);
@@ -44,7 +44,9 @@ pub(crate) fn rewrite_unstable_for(
     wrt: &[NodeId],
     rewritten: &mut Rewritten,
 ) -> bool {
-    walk(graph, (roots, UNSTABLE), wrt, Some(rewritten))
+    // All such forms have one of these in them.
+    let among = |op: &OpDef| [&EXP, &LN, &LN_1P, &TAKE_ALONG_AXIS].iter().any(|other| op.is(other));
+    graph.may_have(|op, _, _| among(op)) && walk(graph, (roots, UNSTABLE), wrt, Some(rewritten))
 }
 
 /// Rewrites forms of these kinds that `roots` are computed from.
