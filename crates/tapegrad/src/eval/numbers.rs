@@ -10,17 +10,21 @@
 use super::naive::element;
 use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, Numbers, Recording, Rule};
 
-/// Looks at what was recorded since the last time, up to the first node that is no number; whether all are.
-fn advance(r: &mut Recording) -> bool {
+/// The value of a node, if it and all that was recorded before it are single numbers; what was recorded later is not looked at.
+pub(super) fn number(r: &mut Recording, id: NodeId) -> Option<f64> {
     let numbers = &mut r.values.numbers;
+    if let Some(known) = numbers.get(id) {
+        return Some(known);
+    }
     numbers.reserve(r.graph.index_bound());
-    for &id in &r.graph.order()[numbers.seen..] {
-        match value(&r.graph, numbers, id) {
-            Some((value, is_leaf)) => numbers.push(id, value, is_leaf),
-            None => return false,
+    for &next in &r.graph.order()[numbers.seen..] {
+        let (value, is_leaf) = value(&r.graph, numbers, next)?;
+        numbers.push(next, value, is_leaf);
+        if next == id {
+            return Some(value);
         }
     }
-    true
+    None
 }
 
 /// The value of a node that is a single number, from those before it, and whether it is a leaf.
@@ -43,22 +47,19 @@ fn value(graph: &Graph, numbers: &Numbers, id: NodeId) -> Option<(f64, bool)> {
     }
 }
 
-/// The value of a node, if all on its tape are single numbers.
-pub(super) fn number(r: &mut Recording, id: NodeId) -> Option<f64> {
-    let all_seen = r.values.numbers.seen == r.graph.order().len() || advance(r);
-    all_seen.then(|| r.values.numbers[id].value)
-}
-
 /// Marks of nodes on the way back: that there is a cotangent, that a zero in it means "not taken" (see
 /// [`OpDef::masks`](crate::ir::OpDef::masks)), that it is asked for.
 const THERE: u8 = 1;
 const MASKED: u8 = 2;
 const WANTED: u8 = 4;
 
-/// The value of a single number and its derivatives by others, if all on the tape are such, all on the way are elementwise functions, and no
+/// The value of a single number and its derivatives by others, if all before it on the tape are such, all on the way are elementwise functions, and no
 /// product of a zero and an infinity decides: whether that is 0 or NaN depends on how the derivative would be recorded.
 pub(crate) fn gradient_of_number(r: &mut Recording, output: NodeId, wrt: &[NodeId]) -> Option<(f64, Vec<f64>)> {
     let value = number(r, output)?;
+    for &id in wrt {
+        number(r, id)?;
+    }
     let numbers = &mut r.values.numbers;
     wrt.iter().for_each(|&id| numbers[id].marks = WANTED);
     accumulate(numbers, output, 1.0, THERE);

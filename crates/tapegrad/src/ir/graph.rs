@@ -11,6 +11,7 @@ use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
 use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use super::site_map::SiteMap;
+use super::tensor::Tensor;
 use crate::error::Issue;
 use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
@@ -47,8 +48,33 @@ pub struct Graph {
     /// The operands of nodes that have more than two.
     lists: Vec<NodeId>,
     names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
+    /// Those of leaves, by number.
+    values: Vec<Stored>,
+}
+
+/// The value of a leaf.
+#[derive(Clone, Debug)]
+enum Stored {
+    /// A single number, with nothing to share.
+    Number(LeafValue),
     /// Shared by all copies of a leaf: the weights of a large network are megabytes.
-    values: SparseSecondaryMap<NodeId, Arc<LeafValue>, DefaultHashBuilder>,
+    Shared(Arc<LeafValue>),
+}
+
+impl Stored {
+    fn new(value: LeafValue) -> Self {
+        match &value {
+            LeafValue::Real(tensor) if tensor.shape().rank() == 0 => Stored::Number(value),
+            _ => Stored::Shared(Arc::new(value)),
+        }
+    }
+
+    fn get(&self) -> &LeafValue {
+        match self {
+            Stored::Number(value) => value,
+            Stored::Shared(value) => value,
+        }
+    }
 }
 
 impl Graph {
@@ -220,9 +246,24 @@ impl Graph {
 
     /// Appends a leaf with its value.
     pub fn push_leaf(&mut self, op: &'static OpDef, value: LeafValue, location: &'static Location<'static>) -> NodeId {
-        let id = self.push(op, Inputs::new(), Attrs::None, value.ty(), location);
-        self.values.insert(id, Arc::new(value));
-        id
+        let ty = self.types.intern(value.ty());
+        let site = self.site_number(op, ty, NO_ATTRS, location).0;
+        let number = self.keep(Stored::new(value));
+        self.push_entry(Entry::leaf(site, NO_ATTRS).with_value(number))
+    }
+
+    /// The number of the value of a leaf.
+    fn keep(&mut self, value: Stored) -> u32 {
+        let number = u32::try_from(self.values.len()).ok().filter(|&number| number < u32::MAX);
+        self.values.push(value);
+        number.expect("fewer than 2^32 leaves")
+    }
+
+    /// Lets go of the value of a leaf that is removed.
+    fn forget(&mut self, entry: Entry) {
+        if let Some(number) = entry.value() {
+            self.values[number] = Stored::new(LeafValue::Real(Tensor::from(0.0)));
+        }
     }
 
     /// A graph of the nodes for which a table by [`NodeId::index`] says so, which is closed under inputs; and for each node, by
@@ -240,14 +281,15 @@ impl Graph {
         };
         let mut copied = vec![NodeId::default(); self.index_bound()];
         for &id in self.order.iter().filter(wants) {
-            let entry = self.nodes[id].redirected(&self.lists, &mut part.lists, |input| copied[input.index()]);
+            let entry = &self.nodes[id];
+            let entry = match entry.value() {
+                Some(number) => entry.with_value(part.keep(self.values[number].clone())),
+                None => entry.redirected(&self.lists, &mut part.lists, |input| copied[input.index()]),
+            };
             copied[id.index()] = part.push_entry(entry);
         }
         for (id, name) in self.names.iter().filter(|(id, _)| wanted[id.index()]) {
             part.names.insert(copied[id.index()], name.clone());
-        }
-        for (id, value) in self.values.iter().filter(|(id, _)| wanted[id.index()]) {
-            part.values.insert(copied[id.index()], value.clone());
         }
         (part, copied)
     }
@@ -265,8 +307,9 @@ impl Graph {
         if let Some(name) = from.names.get(id) {
             self.names.insert(new, name.clone());
         }
-        if let Some(value) = from.shared_value(id) {
-            self.values.insert(new, Arc::clone(value));
+        if let Some(number) = from.nodes[id].value() {
+            let number = self.keep(from.values[number].clone());
+            self.nodes[new] = self.nodes[new].with_value(number);
         }
         new
     }
@@ -379,12 +422,6 @@ impl Graph {
         single.then(|| (site.op, entry.inputs(&self.lists), self.attrs_of(entry.attrs(site))))
     }
 
-    /// Whether a node has no operands.
-    #[inline]
-    pub(crate) fn is_leaf(&self, id: NodeId) -> bool {
-        self.nodes[id].is_leaf()
-    }
-
     /// The fixed arguments of a node.
     #[must_use]
     pub fn attrs(&self, id: NodeId) -> &Attrs {
@@ -437,12 +474,7 @@ impl Graph {
     /// The value of a leaf.
     #[must_use]
     pub fn leaf_value(&self, id: NodeId) -> Option<&LeafValue> {
-        self.shared_value(id).map(|value| &**value)
-    }
-
-    fn shared_value(&self, id: NodeId) -> Option<&Arc<LeafValue>> {
-        // Only leaves have values, and only leaves have no inputs: most nodes need no look-up.
-        if self.nodes.get(id)?.is_leaf() { self.values.get(id) } else { None }
+        Some(self.values[self.nodes.get(id)?.value()?].get())
     }
 
     /// The nodes in order: each after its inputs.
@@ -473,9 +505,10 @@ impl Graph {
     /// Removes a node; the caller has checked that nothing uses it.
     pub(crate) fn remove(&mut self, id: NodeId) {
         self.most = self.most.max(self.nodes.len());
-        self.nodes.remove(id);
+        if let Some(entry) = self.nodes.remove(id) {
+            self.forget(entry);
+        }
         self.names.remove(id);
-        self.values.remove(id);
         if self.order.last() == Some(&id) {
             self.order.pop();
         } else {
@@ -488,12 +521,11 @@ impl Graph {
         self.most = self.most.max(self.nodes.len());
         let (gone, order): (Vec<_>, Vec<_>) = self.order.iter().partition(|&&id| !keep(id));
         for id in gone {
-            let leaf = self.nodes.remove(id).is_some_and(|entry| entry.is_leaf());
+            if let Some(entry) = self.nodes.remove(id) {
+                self.forget(entry);
+            }
             if !self.names.is_empty() {
                 self.names.remove(id);
-            }
-            if leaf && !self.values.is_empty() {
-                self.values.remove(id);
             }
         }
         self.order = order;

@@ -49,11 +49,12 @@ pub(super) struct Entry {
     /// The number of the site, and in the lower two bits how many operands there are; 3 stands for a list.
     site_and_count: u32,
     /// The operands; or where a list begins and how long it is; or, where there are none, the number of the attributes,
-    /// which differ from constant to constant of one line.
+    /// which differ from constant to constant of one line, and that of the value, if there is one.
     operands: [NodeId; 2],
 }
 
 const LIST: u32 = 3;
+const NO_VALUE: u32 = u32::MAX;
 
 /// Two small numbers in the place of a key.
 fn packed(low: u32, high: u32) -> NodeId {
@@ -103,9 +104,22 @@ impl Entry {
     }
 
     /// A node without operands, with the number of its attributes.
+    #[inline]
     pub(super) fn leaf(site: u32, attrs: u32) -> Self {
-        let attrs = packed(attrs, 0);
-        Entry::new(site, 0, [attrs, attrs])
+        Entry::new(site, 0, [packed(attrs, 0), packed(NO_VALUE, 0)])
+    }
+
+    /// The same node, without operands, with the number of its value.
+    #[inline]
+    pub(super) fn with_value(self, number: u32) -> Self {
+        Entry { operands: [self.operands[0], packed(number, 0)], ..self }
+    }
+
+    /// The number of the value of a node without operands, if it has one.
+    #[inline]
+    pub(super) fn value(&self) -> Option<usize> {
+        let number = unpacked(self.operands[1]).0;
+        (self.is_leaf() && number != NO_VALUE as usize).then_some(number)
     }
 
     #[inline]
@@ -303,6 +317,8 @@ mod tests {
             assert_eq!(entry.attrs(&site(9)), 9);
         }
         let leaf = Entry::leaf(5, 1 << 31);
+        let valued = leaf.with_value(7);
+        assert_eq!((leaf.value(), valued.value(), valued.attrs(&site(9))), (None, Some(7), 1 << 31));
         assert!(leaf.inputs(&lists).is_empty());
         assert_eq!((leaf.site(), leaf.attrs(&site(9))), (5, 1 << 31));
     }

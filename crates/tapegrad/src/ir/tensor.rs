@@ -2,6 +2,7 @@
 
 use super::shape::Shape;
 use crate::error::BindError;
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 
 /// A dense row-major value of `f64`, of any rank.
@@ -15,7 +16,8 @@ use std::fmt;
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     shape: Shape,
-    data: Vec<f64>,
+    /// In place if it is one number: most tensors of formulas are.
+    data: SmallVec<[f64; 1]>,
 }
 
 /// A dense row-major value of row numbers: labels, or the indices of a minibatch.
@@ -33,7 +35,7 @@ impl Tensor {
     pub fn new(shape: impl Into<Shape>, data: Vec<f64>) -> Result<Self, BindError> {
         let shape = shape.into();
         if shape.checked_numel() == Some(data.len()) {
-            Ok(Tensor { shape, data })
+            Ok(Tensor { shape, data: data.into() })
         } else {
             Err(BindError::new(format!("shape {shape} does not fit {} elements", data.len())))
         }
@@ -46,7 +48,7 @@ impl Tensor {
     #[track_caller]
     pub fn full(shape: impl Into<Shape>, x: f64) -> Self {
         let shape = shape.into();
-        Tensor { data: vec![x; numel(&shape)], shape }
+        Tensor { data: smallvec![x; numel(&shape)], shape }
     }
 
     /// A value of this shape with every element zero.
@@ -88,7 +90,7 @@ impl Tensor {
     /// The elements in row-major order, by value.
     #[must_use]
     pub fn into_data(self) -> Vec<f64> {
-        self.data
+        self.data.into_vec()
     }
 
     /// The only element.
@@ -163,19 +165,19 @@ impl<const N: usize> std::ops::Index<[usize; N]> for Tensor {
 
 impl From<f64> for Tensor {
     fn from(x: f64) -> Self {
-        Tensor { shape: Shape::scalar(), data: vec![x] }
+        Tensor { shape: Shape::scalar(), data: smallvec![x] }
     }
 }
 
 impl From<&[f64]> for Tensor {
     fn from(data: &[f64]) -> Self {
-        Tensor { shape: Shape::from([data.len()]), data: data.to_vec() }
+        Tensor { shape: Shape::from([data.len()]), data: data.into() }
     }
 }
 
 impl From<Vec<f64>> for Tensor {
     fn from(data: Vec<f64>) -> Self {
-        Tensor { shape: Shape::from([data.len()]), data }
+        Tensor { shape: Shape::from([data.len()]), data: data.into() }
     }
 }
 
@@ -187,19 +189,19 @@ impl From<&Tensor> for Tensor {
 
 impl<const A: usize> From<[f64; A]> for Tensor {
     fn from(data: [f64; A]) -> Self {
-        Tensor { shape: Shape::from([A]), data: data.to_vec() }
+        Tensor { shape: Shape::from([A]), data: data[..].into() }
     }
 }
 
 impl<const A: usize, const B: usize> From<[[f64; B]; A]> for Tensor {
     fn from(data: [[f64; B]; A]) -> Self {
-        Tensor { shape: Shape::from([A, B]), data: data.as_flattened().to_vec() }
+        Tensor { shape: Shape::from([A, B]), data: data.as_flattened().into() }
     }
 }
 
 impl<const A: usize, const B: usize, const C: usize> From<[[[f64; C]; B]; A]> for Tensor {
     fn from(data: [[[f64; C]; B]; A]) -> Self {
-        Tensor { shape: Shape::from([A, B, C]), data: data.as_flattened().as_flattened().to_vec() }
+        Tensor { shape: Shape::from([A, B, C]), data: data.as_flattened().as_flattened().into() }
     }
 }
 
@@ -233,7 +235,7 @@ impl<S: ndarray::Data<Elem = f64>, D: ndarray::Dimension> From<&ndarray::ArrayBa
 #[cfg(feature = "ndarray")]
 impl From<&Tensor> for ndarray::ArrayD<f64> {
     fn from(tensor: &Tensor) -> Self {
-        ndarray::ArrayD::from_shape_vec(tensor.shape.dims(), tensor.data.clone())
+        ndarray::ArrayD::from_shape_vec(tensor.shape.dims(), tensor.data.to_vec())
             .expect("a tensor has as many elements as its shape says")
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Cell {
     /// What they mean is known to who goes back; elsewhere there are none.
     pub(crate) marks: u8,
     pub(crate) is_leaf: bool,
+    known: bool,
 }
 
 /// Single numbers, which are all that formulas are made of: a table by [`NodeId::index`], filled along the order up to the first node that is
@@ -42,6 +43,12 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// The value of a node, if it is known.
+    #[inline]
+    pub(crate) fn get(&self, id: NodeId) -> Option<f64> {
+        self.cells.get(id.index()).filter(|cell| cell.known).map(|cell| cell.value)
+    }
+
     /// Makes room for nodes of an index below `bound`.
     pub(crate) fn reserve(&mut self, bound: usize) {
         if self.cells.len() < bound {
@@ -52,7 +59,7 @@ impl Numbers {
     /// The next node of the order is a number.
     #[inline]
     pub(crate) fn push(&mut self, id: NodeId, value: f64, is_leaf: bool) {
-        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf };
+        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf, known: true };
         self.seen += 1;
     }
 

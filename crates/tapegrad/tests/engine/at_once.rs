@@ -4,7 +4,8 @@
 use std::cell::Cell;
 use std::f64::consts::LN_2;
 use tapegrad::check::suite;
-use tapegrad::{RecordErrorKind, Tape, Tensor, Var, grad, value_and_grad};
+use tapegrad::ir::{Attrs, Elementwise, Kernel, OpDef, Rule};
+use tapegrad::{RecordErrorKind, Tape, Tensor, Var, grad, ops, value_and_grad};
 
 /// The value and the gradient at a point, computed at once and recorded, each on a tape of its own.
 fn both(f: impl Fn(&[Var]) -> Var, point: &[f64]) -> [(f64, Vec<f64>); 2] {
@@ -118,7 +119,7 @@ fn closures_may_differentiate_others_and_what_they_keep_is_stale_afterwards() {
         assert_eq!(value_and_grad(outer, &[5.0]), (60.0, vec![12.0]));
     }
     let stale = kept.get().unwrap();
-    let error = Var::try_record(&tapegrad::ops::EXP, &[stale], tapegrad::ir::Attrs::None).unwrap_err();
+    let error = Var::try_record(&ops::EXP, &[stale], Attrs::None).unwrap_err();
     assert_eq!(error.kind(), RecordErrorKind::Stale);
     let panics = std::panic::catch_unwind(|| grad(|_| panic!("a mistake in the closure"), &[1.0]));
     assert!(panics.is_err());
@@ -147,4 +148,56 @@ fn a_cleared_tape_records_other_lines_and_numbers_as_a_new_one_would() {
         let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
         assert!(value == y.item() && gradient.iter().zip(&wanted).all(close), "{round}: {gradient:?}, {wanted:?}");
     }
+}
+
+/// Rounding, by this function, with a rule and partial derivatives of its own.
+fn rounding(
+    function: fn(f64, f64, f64) -> f64,
+    rule: Rule,
+    partials: &'static [fn(&[f64], f64) -> f64],
+) -> &'static OpDef {
+    let round = ops::ROUND.elementwise().unwrap();
+    let (scalar_f32, tile_f32, tile_f64, formula) = (round.scalar_f32, round.tile_f32, round.tile_f64, round.formula);
+    let own = Elementwise { scalar_f32, scalar_f64: function, tile_f32, tile_f64, formula, partials };
+    Box::leak(Box::new(OpDef {
+        name: "rounding",
+        doc: "",
+        args: &["x"],
+        variadic: false,
+        onnx: None,
+        infer: ops::ROUND.infer,
+        rule,
+        masks: false,
+        kernel: Kernel::Elementwise(Box::leak(Box::new(own))),
+        samples: Vec::new,
+    }))
+}
+
+#[test]
+fn a_rule_that_is_not_the_partial_derivatives_is_asked() {
+    let straight = || Rule::Custom { vjp: |_, _, ct| ct, jvp: |_, tangents| tangents[0].unwrap() };
+    for (partials, wanted) in [(&[] as &[fn(&[f64], f64) -> f64], 5.4), (&[|_, _| 0.5], 2.7)] {
+        let op = rounding(ops::ROUND.elementwise().unwrap().scalar_f64, straight(), partials);
+        let tape = Tape::new();
+        let x = tape.input(2.7);
+        let y = Var::record(op, &[x.square() * 0.5], Attrs::None) * 2.0;
+        assert_eq!(tape.value_and_grad(y, &[x]), (8.0, vec![wanted]));
+    }
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Var>> = const { Cell::new(None) };
+}
+
+#[test]
+fn a_kernel_that_reads_the_tape_it_is_evaluated_for_is_told_so() {
+    let op = rounding(|_, _, _| KEPT.get().unwrap().item(), Rule::Zero, &[]);
+    let tape = Tape::new();
+    let x = tape.input(2.7);
+    KEPT.set(Some(x));
+    let y = Var::record(op, &[x], Attrs::None);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| y.item())).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.starts_with("value: this handle belongs to a tape whose values are being computed"), "{text}");
+    assert_eq!(x.item(), 2.7, "the tape is as it was");
 }
