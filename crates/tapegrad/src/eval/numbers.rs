@@ -34,12 +34,12 @@ fn value(graph: &Graph, numbers: &Numbers, id: NodeId) -> Option<(f64, bool)> {
     match &op.kernel {
         // Most by far.
         Kernel::Elementwise(e) => Some(match (inputs, attrs) {
-            (&[a, b], Attrs::None) => ((e.scalar_f64)(numbers[a].value, numbers[b].value, 0.0), false),
-            (&[a], Attrs::None) => ((e.scalar_f64)(numbers[a].value, 0.0, 0.0), false),
-            _ => (element(e, attrs, inputs.iter().map(|&input| numbers[input].value)), false),
+            (&[a, b], None) => ((e.scalar_f64)(numbers[a].value, numbers[b].value, 0.0), false),
+            (&[a], None) => ((e.scalar_f64)(numbers[a].value, 0.0, 0.0), false),
+            _ => (element(e, attrs.unwrap_or(&Attrs::None), inputs.iter().map(|&input| numbers[input].value)), false),
         }),
         Kernel::Leaf => match (attrs, graph.leaf_value(id)) {
-            (Attrs::Scalar(c), _) => Some((*c, true)),
+            (Some(Attrs::Scalar(c)), _) => Some((*c, true)),
             (_, Some(LeafValue::Real(value))) => Some((value.item(), true)),
             _ => None,
         },
@@ -98,15 +98,15 @@ fn sweep(graph: &Graph, numbers: &mut Numbers, output: NodeId) -> Option<()> {
         let at = |input: NodeId| numbers[input].value;
         // The attribute follows the operands, as in the value.
         let (operands, len) = match (inputs, attrs) {
-            (&[a], Attrs::None) => ([at(a), 0.0, 0.0, 0.0], 1),
-            (&[a, b], Attrs::None) => ([at(a), at(b), 0.0, 0.0], 2),
+            (&[a], None) => ([at(a), 0.0, 0.0, 0.0], 1),
+            (&[a, b], None) => ([at(a), at(b), 0.0, 0.0], 2),
+            (&[a, b, c], None) => ([at(a), at(b), at(c), 0.0], 3),
             _ => {
                 let mut operands = [0.0; 4];
                 operands.iter_mut().zip(inputs).for_each(|(to, &input)| *to = at(input));
-                if let Attrs::Scalar(c) = attrs {
-                    operands[inputs.len()] = *c;
-                }
-                (operands, inputs.len() + usize::from(matches!(attrs, Attrs::Scalar(_))))
+                let Some(Attrs::Scalar(c)) = attrs else { return None };
+                operands[inputs.len()] = *c;
+                (operands, inputs.len() + 1)
             }
         };
         for (partial, &input) in e.partials.iter().zip(inputs) {

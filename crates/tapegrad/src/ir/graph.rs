@@ -150,7 +150,8 @@ impl Graph {
         let keeps = || (op.infer)(&operands, &Attrs::None).is_ok_and(|given| given == *own);
         let quick = plain && own.dtype == DType::Real && keeps();
         let quick = if quick { u32::try_from(op.args.len()).unwrap_or(0) } else { 0 };
-        self.sites.insert(Site { quick, ..site })
+        let single = own.dtype == DType::Real && own.shape.rank() == 0;
+        self.sites.insert(Site { quick, single, ..site })
     }
 
     #[inline(always)]
@@ -412,14 +413,14 @@ impl Graph {
         &self.ty(id).shape
     }
 
-    /// Operation, operands and fixed arguments of a node that is a single real number; nothing of any other.
+    /// Operation and operands of a node that is a single real number, and its fixed arguments, if it has any; nothing of any other node.
     #[inline(always)]
-    pub(crate) fn single(&self, id: NodeId) -> Option<(&'static OpDef, &[NodeId], &Attrs)> {
+    pub(crate) fn single(&self, id: NodeId) -> Option<(&'static OpDef, &[NodeId], Option<&Attrs>)> {
         let entry = &self.nodes[id];
         let site = self.site(entry);
-        let ty = self.types.get(site.ty);
-        let single = ty.shape.rank() == 0 && ty.dtype == DType::Real;
-        single.then(|| (site.op, entry.inputs(&self.lists), self.attrs_of(entry.attrs(site))))
+        let attrs = entry.attrs(site);
+        let attrs = if attrs == NO_ATTRS { None } else { Some(self.attrs.get(attrs)) };
+        if site.single { Some((site.op, entry.inputs(&self.lists), attrs)) } else { None }
     }
 
     /// The fixed arguments of a node.

@@ -174,6 +174,8 @@ pub(super) struct Site {
     /// How many operands of the site's own type an elementwise operation takes, and nothing else, so that nothing needs to be
     /// inferred when it is recorded again; 0 stands for any other. It follows from the rest.
     pub(super) quick: u32,
+    /// Whether the type is a single real number. It follows from the rest.
+    pub(super) single: bool,
     /// The place among the [`Sites`].
     pub(super) number: u32,
 }
@@ -189,7 +191,7 @@ impl PartialEq for Site {
 impl Site {
     #[inline]
     pub(super) fn new(op: &'static OpDef, location: &'static Location<'static>, ty: u32, attrs: u32) -> Self {
-        Site { op, location, ty, attrs, quick: 0, number: 0 }
+        Site { op, location, ty, attrs, quick: 0, single: false, number: 0 }
     }
 
     /// The upper half is the better half: products carry upwards.
