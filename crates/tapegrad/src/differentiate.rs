@@ -1,4 +1,5 @@
-//! Derivatives as the user asks for them: `grad`, `vjp`, `jvp`, `hvp`, `hessian`, `jacobian`, on a tape.
+//! Derivatives as the user asks for them, on a tape: `grad`, `vjp`, `jvp`, `hvp`, `hessian`, `jacobian`, which are recorded, and
+//! `value_and_grad`, which is computed at once.
 //!
 //! Before anything is differentiated, forms that lose digits or overflow are rewritten to their stable equals
 //! ([`crate::pass::rewrite`]), because the derivative of a stable form is stable and that of the other is not.
@@ -78,9 +79,13 @@ impl Tape {
         })
     }
 
-    /// The value of a scalar and its gradient by each of `wrt`, all numbers one after another, at the values recorded: computed at once. Of
-    /// formulas of single numbers nothing is recorded for it, which takes a twentieth of the time of [`Tape::grad`]; so this is for what is
-    /// recorded anew at every call, on a tape that is [cleared](Tape::clear) in between.
+    /// The value of a scalar and its gradient by each of `wrt`, all numbers one after another, at the values recorded: computed at once. This is
+    /// for what is recorded anew at every call, on a tape that is [cleared](Tape::clear) in between, and takes a tenth to a thirtieth of the
+    /// time of [`Tape::grad`].
+    ///
+    /// As there, forms that lose digits are rewritten first. But for these nothing is recorded, if all on the tape up to `output` are single
+    /// numbers, all that leads to it are elementwise operations with [partial derivatives](crate::ir::Elementwise::partials), and no zero
+    /// meets an infinity; else the gradient is recorded and evaluated.
     ///
     /// # Panics
     /// Where [`Tape::try_value_and_grad`] returns an error.

@@ -10,7 +10,8 @@
 use super::naive::element;
 use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, Numbers, Recording, Rule};
 
-/// The value of a node, if it and all that was recorded before it are single numbers; what was recorded later is not looked at.
+/// The value of a node, if it and all that was recorded before it are single numbers. They are all computed, for most of them lead to it; what was
+/// recorded later is not looked at.
 pub(super) fn number(r: &mut Recording, id: NodeId) -> Option<f64> {
     let numbers = &mut r.values.numbers;
     if let Some(known) = numbers.get(id) {
@@ -47,10 +48,14 @@ fn value(graph: &Graph, numbers: &Numbers, id: NodeId) -> Option<(f64, bool)> {
     }
 }
 
-/// Marks of nodes on the way back: that there is a cotangent, that a zero in it means "not taken" (see
+/// Marks of nodes on the way back: that there is a cotangent, that there is one in which a zero means "not taken" (see
 /// [`OpDef::masks`](crate::ir::OpDef::masks)), that it is asked for.
-const THERE: u8 = 1;
+///
+/// Where both come together, a zero of the latter may be a literal one, which is not recorded and masks nothing; so it is not known then how the
+/// sum would be recorded.
+const PLAIN: u8 = 1;
 const MASKED: u8 = 2;
+const THERE: u8 = PLAIN | MASKED;
 const WANTED: u8 = 4;
 
 /// The value of a single number and its derivatives by others, if all before it on the tape are such, all on the way are elementwise functions, and no
@@ -61,15 +66,17 @@ pub(crate) fn gradient_of_number(r: &mut Recording, output: NodeId, wrt: &[NodeI
         number(r, id)?;
     }
     let numbers = &mut r.values.numbers;
-    wrt.iter().for_each(|&id| numbers[id].marks = WANTED);
-    accumulate(numbers, output, 1.0, THERE);
-    if sweep(&r.graph, numbers, output).is_none() {
+    // A partial derivative that a user has written may have panicked on the way.
+    if std::mem::replace(&mut numbers.marked, true) {
         numbers.unmark();
-        return None;
     }
+    wrt.iter().for_each(|&id| numbers[id].marks = WANTED);
+    accumulate(numbers, output, 1.0, PLAIN);
+    sweep(&r.graph, numbers, output)?;
     let of = |&id: &NodeId| if numbers[id].marks & THERE == 0 { 0.0 } else { numbers[id].cotangent };
     let gradient = wrt.iter().map(of).collect();
     wrt.iter().for_each(|&id| numbers[id].marks = 0);
+    numbers.marked = false;
     Some((value, gradient))
 }
 
@@ -91,45 +98,45 @@ fn sweep(graph: &Graph, numbers: &mut Numbers, output: NodeId) -> Option<()> {
         let (op, inputs, attrs) = graph.single(id)?;
         let e = match (&op.kernel, &op.rule) {
             (_, Rule::Zero) => continue,
-            (Kernel::Elementwise(e), _) if !e.partials.is_empty() => e,
+            (_, Rule::Fallible { .. }) => return None,
+            (Kernel::Elementwise(e), _) if e.partials.len() >= inputs.len() => e,
             _ => return None,
         };
-        let masked = marks & MASKED != 0 || op.masks;
+        let marks = if op.masks { MASKED } else { marks & THERE };
         let at = |input: NodeId| numbers[input].value;
-        // The attribute follows the operands, as in the value.
-        let (operands, len) = match (inputs, attrs) {
-            (&[a], None) => ([at(a), 0.0, 0.0, 0.0], 1),
-            (&[a, b], None) => ([at(a), at(b), 0.0, 0.0], 2),
-            (&[a, b, c], None) => ([at(a), at(b), at(c), 0.0], 3),
-            _ => {
-                let mut operands = [0.0; 4];
-                operands.iter_mut().zip(inputs).for_each(|(to, &input)| *to = at(input));
-                let Some(Attrs::Scalar(c)) = attrs else { return None };
-                operands[inputs.len()] = *c;
-                (operands, inputs.len() + 1)
-            }
+        let (mut operands, mut len) = match *inputs {
+            [a] => ([at(a), 0.0, 0.0, 0.0], 1),
+            [a, b] => ([at(a), at(b), 0.0, 0.0], 2),
+            [a, b, c] => ([at(a), at(b), at(c), 0.0], 3),
+            _ => return None,
         };
+        // An attribute that the kernel is handed follows the operands, and has a partial derivative, too.
+        if let Some(Attrs::Scalar(c)) = attrs
+            && e.partials.len() > len
+        {
+            (operands[len], len) = (*c, len + 1);
+        }
         for (partial, &input) in e.partials.iter().zip(inputs) {
             let to = &numbers[input];
             if to.is_leaf && to.marks & WANTED == 0 {
                 continue;
             }
-            let more = product(ct, partial(&operands[..len], y), masked)?;
-            accumulate(numbers, input, more, if masked { THERE | MASKED } else { THERE });
+            let more = product(ct, partial(&operands[..len], y), marks)?;
+            accumulate(numbers, input, more, marks);
         }
     }
     Some(())
 }
 
-/// A cotangent times a partial derivative; nothing if that is a zero times an infinity.
+/// A cotangent with these marks times a partial derivative; nothing if that is a zero times an infinity, or NaN, and not known to be masked: a literal
+/// 0 is left out when a derivative is recorded.
 #[inline(always)]
-fn product(ct: f64, partial: f64, masked: bool) -> Option<f64> {
+fn product(ct: f64, partial: f64, marks: u8) -> Option<f64> {
     let product = ct * partial;
-    if masked && (ct == 0.0 || partial == 0.0) {
-        return Some(0.0);
+    if product.is_nan() && (ct == 0.0 || partial == 0.0) {
+        return if marks == MASKED { Some(0.0) } else { None };
     }
-    // (Of NaN as well, where it may also be that a literal 0 is left out.)
-    if product.is_nan() && (ct == 0.0 || partial == 0.0) { None } else { Some(product) }
+    Some(product)
 }
 
 #[inline(always)]

@@ -141,7 +141,8 @@ impl Var {
         })?
     }
 
-    /// The value of a scalar, as a bare number: `value().item()`.
+    /// The value of a scalar, as a bare number: `value().item()`. Of a tape of single numbers, all that were recorded before it are computed, too,
+    /// and kept.
     #[must_use]
     #[track_caller]
     pub fn item(self) -> f64 {

@@ -56,24 +56,31 @@ pub fn grad(f: impl FnOnce(&[Var]) -> Var, x: &[f64]) -> Vec<f64> {
 #[must_use]
 #[track_caller]
 pub fn value_and_grad(f: impl FnOnce(&[Var]) -> Var, x: &[f64]) -> (f64, Vec<f64>) {
-    let tape = SPARE.take().unwrap_or_default();
+    let (tape, longest) = SPARE.take().unwrap_or_default();
+    if !tape.is_empty() {
+        // By a handle that the last closure has kept.
+        tape.clear();
+    }
     let x = inputs(&tape, x);
     let y = f(&x);
     let found = tape.value_and_grad(y, &x);
-    if tape.len() <= MOST_KEPT {
+    let len = tape.len();
+    if len <= MOST_KEPT && longest <= len.max(LITTLE) {
         tape.clear();
-        SPARE.set(Some(tape));
+        SPARE.set(Some((tape, longest.max(len))));
     }
     found
 }
 
 thread_local! {
-    /// The tape of the last call of [`value_and_grad`]: an empty one, whose memory is used again.
-    static SPARE: Cell<Option<Tape>> = const { Cell::new(None) };
+    /// The tape of the last call of [`value_and_grad`], cleared, whose memory is used again, and the length of its longest recording.
+    static SPARE: Cell<Option<(Tape, usize)>> = const { Cell::new(None) };
 }
 
-/// The memory of a larger recording is given back.
+/// The memory of a longer recording is given back.
 const MOST_KEPT: usize = 1 << 16;
+/// So is that of one longer than this when a shorter one has followed: to clear a tape takes as long as its longest recording is.
+const LITTLE: usize = 512;
 
 /// The Hessian of `f` at `x`, of shape `[n, n]`: forward over reverse, one sweep for each column up to the diagonal.
 ///

@@ -50,6 +50,10 @@ pub struct Graph {
     names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
     /// Those of leaves, by number.
     values: Vec<Stored>,
+    /// Numbers of values of which the leaf was removed.
+    unused: Vec<u32>,
+    /// Whether attributes hold memory, or are others each time.
+    large_attrs: bool,
 }
 
 /// The value of a leaf.
@@ -99,6 +103,7 @@ impl Graph {
     }
 
     fn attrs_number(&mut self, attrs: Attrs) -> u32 {
+        self.large_attrs |= matches!(attrs, Attrs::Tensor(_) | Attrs::Strided(_) | Attrs::Own(_));
         if let Attrs::None = attrs { NO_ATTRS } else { self.attrs.intern(attrs) }
     }
 
@@ -255,6 +260,10 @@ impl Graph {
 
     /// The number of the value of a leaf.
     fn keep(&mut self, value: Stored) -> u32 {
+        if let Some(number) = self.unused.pop() {
+            self.values[number as usize] = value;
+            return number;
+        }
         let number = u32::try_from(self.values.len()).ok().filter(|&number| number < u32::MAX);
         self.values.push(value);
         number.expect("fewer than 2^32 leaves")
@@ -264,6 +273,7 @@ impl Graph {
     fn forget(&mut self, entry: Entry) {
         if let Some(number) = entry.value() {
             self.values[number] = Stored::new(LeafValue::Real(Tensor::from(0.0)));
+            self.unused.push(u32::try_from(number).expect("it was given as one"));
         }
     }
 
@@ -540,15 +550,15 @@ impl Graph {
         self.lists.clear();
         // The next recording is mostly made by the same lines. But attributes may hold large constants, which nobody can reach any more, or
         // be others every time.
-        let large = |attrs: &Attrs| matches!(attrs, Attrs::Tensor(_) | Attrs::Strided(_) | Attrs::Own(_));
-        let (sites, attrs) = (self.sites.all(), self.attrs.all());
-        if sites.len().max(attrs.len()) > MOST_KEPT || attrs.iter().any(large) {
+        if self.sites.all().len().max(self.attrs.len()) > MOST_KEPT || self.large_attrs {
             self.sites.clear();
             self.kinds.clear();
             self.attrs.clear();
+            self.large_attrs = false;
         }
         self.names.clear();
         self.values.clear();
+        self.unused.clear();
     }
 
     /// Which nodes the given ones are computed from, themselves included, as a table by [`NodeId::index`].

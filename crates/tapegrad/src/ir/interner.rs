@@ -49,9 +49,9 @@ impl<T: Eq + Hash> Interner<T> {
         &self.items[number as usize]
     }
 
-    /// The values, by number.
-    pub(super) fn all(&self) -> &[T] {
-        &self.items
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     /// Forgets all values, and keeps the memory.

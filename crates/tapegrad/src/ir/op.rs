@@ -243,8 +243,9 @@ pub struct Elementwise {
     pub tile_f64: TileFn<f64>,
     /// As primitives.
     pub formula: fn() -> Formula,
-    /// The partial derivatives as functions of the inputs (a node's scalar attribute follows them) and the output, in `f64`: what
-    /// [`Tape::value_and_grad`](super::Tape::value_and_grad) computes with, and an oracle independent of the graph. Empty where the rule is
+    /// The partial derivatives as functions of the inputs and the output, in `f64`, one for each input (and one more for a scalar attribute
+    /// that the kernel is handed, which then follows the inputs): what [`Dual`](crate::Dual) and
+    /// [`Tape::value_and_grad`](super::Tape::value_and_grad) compute with, and an oracle independent of the graph. Empty where the rule is
     /// not meant to be these, as one that lets a gradient pass straight through.
     pub partials: &'static [fn(inputs: &[f64], output: f64) -> f64],
 }

@@ -350,7 +350,8 @@ impl Tape {
         self.len() == 0
     }
 
-    /// Forgets everything recorded and keeps the memory for the next recording; all handles become stale.
+    /// Forgets everything recorded and keeps the memory for the next recording; all handles become stale. It takes time in proportion to the longest
+    /// recording that there was.
     #[track_caller]
     pub fn clear(&self) {
         let at = Location::caller();
@@ -396,7 +397,7 @@ impl Tape {
                 let description = r.graph.describe(id);
                 r.rewritten.forget(id);
                 r.graph.remove(id);
-                r.values.clear();
+                r.values.remove(id);
                 r.gradients.retain(|&(p, g)| p != id && g != id);
                 r.removed.insert(id, Removed { description, at });
                 return Ok(());

@@ -19,6 +19,13 @@ impl Values {
         self.tensors.clear();
         self.numbers.clear();
     }
+
+    /// Forgets the value of a node that is removed.
+    pub(crate) fn remove(&mut self, id: NodeId) {
+        self.tensors.remove(id);
+        // Its place in the order is another's now.
+        self.numbers.clear();
+    }
 }
 
 /// What is known of a node that is a single number.
@@ -30,7 +37,8 @@ pub(crate) struct Cell {
     /// What they mean is known to who goes back; elsewhere there are none.
     pub(crate) marks: u8,
     pub(crate) is_leaf: bool,
-    known: bool,
+    /// The value is known if this is the table's.
+    era: u32,
 }
 
 /// Single numbers, which are all that formulas are made of: a table by [`NodeId::index`], filled along the order up to the first node that is
@@ -40,26 +48,31 @@ pub(crate) struct Numbers {
     cells: Vec<Cell>,
     /// How many nodes of the order have been looked at, and were numbers.
     pub(crate) seen: usize,
+    /// Whether there may be marks.
+    pub(crate) marked: bool,
+    /// Another each time that all is forgotten: a table may be far longer than what is recorded next.
+    era: u32,
 }
 
 impl Numbers {
     /// The value of a node, if it is known.
     #[inline]
     pub(crate) fn get(&self, id: NodeId) -> Option<f64> {
-        self.cells.get(id.index()).filter(|cell| cell.known).map(|cell| cell.value)
+        self.cells.get(id.index()).filter(|cell| cell.era == self.era).map(|cell| cell.value)
     }
 
     /// Makes room for nodes of an index below `bound`.
     pub(crate) fn reserve(&mut self, bound: usize) {
         if self.cells.len() < bound {
-            self.cells.resize(bound, Cell::default());
+            // Of no era that comes.
+            self.cells.resize(bound, Cell { era: self.era.wrapping_sub(1), ..Cell::default() });
         }
     }
 
     /// The next node of the order is a number.
     #[inline]
     pub(crate) fn push(&mut self, id: NodeId, value: f64, is_leaf: bool) {
-        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf, known: true };
+        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf, era: self.era };
         self.seen += 1;
     }
 
@@ -69,8 +82,10 @@ impl Numbers {
     }
 
     fn clear(&mut self) {
-        self.cells.clear();
-        self.seen = 0;
+        (self.seen, self.marked, self.era) = (0, false, self.era.wrapping_add(1));
+        if self.era == 0 {
+            self.cells.clear();
+        }
     }
 }
 

@@ -280,6 +280,7 @@ impl fmt::Debug for Var {
         match self.describe("debug", Location::caller()) {
             Ok(text) => write!(f, "Var({text})"),
             Err(error) if error.kind() == RecordErrorKind::Dropped => f.write_str("Var(of a dropped tape)"),
+            Err(error) if error.kind() == RecordErrorKind::Request => f.write_str("Var(of a tape being evaluated)"),
             Err(_) => f.write_str("Var(stale)"),
         }
     }

@@ -6,7 +6,7 @@
 use super::fold;
 use crate::ir::leaf::CONST;
 use crate::ir::{Graph, Kernel, NodeId, OpDef, SiteMap};
-use crate::ops::{ADD, BROADCAST_TO, DIV, LN, LN_1P, MUL, NEG, POWF, POWI, RECIP, SUB, TAKE_ALONG_AXIS};
+use crate::ops::{ADD, BROADCAST_TO, DIV, EXP, LN, LN_1P, MUL, NEG, POWF, POWI, RECIP, SUB, TAKE_ALONG_AXIS};
 
 /// What a node is to passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl Kind {
     pub(super) const ALONE: Kind = Kind(1 << 8);
     /// Moves elements only.
     pub(super) const LAYOUT: Kind = Kind(1 << 9);
+    /// One of those that every form has in it which may lose digits or overflow.
+    pub(super) const UNSTABLE: Kind = Kind(1 << 10);
 
     /// Whether it is any of these.
     #[inline]
@@ -59,6 +61,7 @@ impl Kind {
             Kind::IDEMPOTENT.when(among(&fold::IDEMPOTENT)),
             Kind::ALONE.when(among(&fold::ALONE) || among(&fold::SUMS)),
             Kind::LAYOUT.when(among(&fold::LAYOUT)),
+            Kind::UNSTABLE.when(among(&[&EXP, &LN, &LN_1P, &TAKE_ALONG_AXIS])),
         ];
         kinds.into_iter().fold(Kind::default(), Kind::or)
     }

@@ -18,7 +18,7 @@ use super::kind::{Kind, Kinds};
 use super::pattern;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
-use crate::ops::{EXP, LN, LN_1P, NEG, TAKE_ALONG_AXIS};
+use crate::ops::NEG;
 
 /// The kinds of what is at the root of some rule's pattern.
 const ROOTS: Kind = UNSTABLE.or(Kind::PRODUCT);
@@ -44,9 +44,10 @@ pub(crate) fn rewrite_unstable_for(
     wrt: &[NodeId],
     rewritten: &mut Rewritten,
 ) -> bool {
-    // All such forms have one of these in them.
-    let among = |op: &OpDef| [&EXP, &LN, &LN_1P, &TAKE_ALONG_AXIS].iter().any(|other| op.is(other));
-    graph.may_have(|op, _, _| among(op)) && walk(graph, (roots, UNSTABLE), wrt, Some(rewritten))
+    let mut kinds = Kinds::kept(graph);
+    let any = graph.order().iter().any(|&id| kinds.of(graph, id).is(Kind::UNSTABLE));
+    kinds.keep(graph);
+    any && walk(graph, (roots, UNSTABLE), wrt, Some(rewritten))
 }
 
 /// Rewrites forms of these kinds that `roots` are computed from.
@@ -61,8 +62,8 @@ fn walk(
         opaque.resize(graph.index_bound(), false);
         opaque[id.index()] = true;
     }
-    // What may be a form stays the same while others are rewritten, for operands become numbers never; so each node is looked at once, and
-    // most tapes need no table of ancestors.
+    // What may be a form stays the same while others are rewritten, for no operand becomes a constant (that of a log-softmax may be repeated along an
+    // axis instead, which is none); so each node is looked at once, and most tapes need no table of ancestors.
     let mut kinds = Kinds::kept(graph);
     let order = graph.order().iter().enumerate();
     let may_be = |(position, &id): (usize, &NodeId)| may_be_form(graph, &mut kinds, id, forms).then_some(position);

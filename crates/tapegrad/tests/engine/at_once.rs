@@ -201,3 +201,100 @@ fn a_kernel_that_reads_the_tape_it_is_evaluated_for_is_told_so() {
     assert!(text.starts_with("value: this handle belongs to a tape whose values are being computed"), "{text}");
     assert_eq!(x.item(), 2.7, "the tape is as it was");
 }
+
+#[test]
+fn where_masked_and_plain_cotangents_meet_zeros_are_what_they_are_when_recorded() {
+    // The condition of a select, and what is compared, get a literal 0, which masks nothing.
+    let cut = |x: &[Var]| {
+        let r = x[0].sqrt();
+        r.less(r.scalar(1.0)).select(r.scalar(2.0), r.scalar(3.0)) + r.square()
+    };
+    let [at_once, recorded] = both(cut, &[0.0]);
+    assert!(recorded.1[0].is_nan() && at_once.1[0].is_nan(), "{at_once:?}, recorded {recorded:?}");
+    // The branch not taken does, beside a cotangent that is not masked.
+    let taken = |x: &[Var]| {
+        let r = x[0].sqrt();
+        x[0].greater(x[0].scalar(1.0)).select(r, x[0]) + r * 0.0
+    };
+    for point in [0.0, 4.0] {
+        let [at_once, recorded] = both(taken, &[point]);
+        assert_eq!(at_once.1[0].to_bits(), recorded.1[0].to_bits(), "{at_once:?}, recorded {recorded:?}");
+    }
+}
+
+#[test]
+fn a_partial_derivative_that_panics_leaves_nothing_behind() {
+    let op = rounding(|x, _, _| x, Rule::Linear(|_, _, ct| ct), &[|_, _| panic!("a mistake of the user")]);
+    let tape = Tape::new();
+    let x = tape.input(3.0);
+    let (good, bad) = (x.square(), Var::record(op, &[x * 2.0], Attrs::None) * x);
+    let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tape.value_and_grad(bad, &[x])));
+    assert!(panics.is_err());
+    assert_eq!(tape.value_and_grad(good, &[x]), (9.0, vec![6.0]));
+    assert_eq!(tape.value_and_grad(good, &[]), (9.0, vec![]));
+}
+
+#[test]
+fn an_attribute_that_no_kernel_is_handed_is_not_an_operand() {
+    let tape = Tape::new();
+    let x = tape.input(0.5);
+    let y = Var::record(&ops::EXP, &[x], Attrs::Scalar(7.0));
+    assert_eq!(tape.value_and_grad(y, &[x]), (y.item(), vec![y.item()]));
+}
+
+#[test]
+fn bits_do_not_depend_on_what_was_differentiated_before() {
+    let powers = |x: &[Var]| x[0].powi(-1) * x[1].powf(x[1].scalar(2.0)) + x[1].powf(x[1].scalar(-1.0));
+    let points = || (1..200).map(|i| [f64::from(i) * 0.37, 3.0 / f64::from(i)]);
+    let found = || points().map(|x| value_and_grad(powers, &x)).collect::<Vec<_>>();
+    let before = found();
+    assert_eq!(grad(|x| (x[0].exp() + 1.0).ln(), &[0.0]), [0.5]);
+    let _long = grad(|x| (0..5000).fold(x[0], |y, i| (y + f64::from(i)).sin()), &[1.0]);
+    assert_eq!(before, found());
+}
+
+#[test]
+fn values_follow_what_is_removed_and_what_is_written_anew() {
+    let tape = Tape::new();
+    let (x, k) = (tape.input(2.0), tape.param(5.0));
+    for round in 0..50 {
+        // A leaf and a result in places that were others' before.
+        let leaf = tape.input(f64::from(round));
+        let product = leaf * x;
+        let result = product + k;
+        assert_eq!((leaf.item(), result.item()), (f64::from(round), f64::from(2 * round + 5)));
+        assert_eq!(tape.value_and_grad(result, &[leaf, x]).1, [2.0, f64::from(round)]);
+        for var in [result, product, leaf] {
+            tape.remove(var).unwrap();
+        }
+        let matrix = tape.input([f64::from(round), 1.0]);
+        assert_eq!(matrix.value().data(), [f64::from(round), 1.0]);
+        tape.remove(matrix).unwrap();
+    }
+    // By a variable, by the middle of a form that was rewritten for it, and by the variable again.
+    let e = x.exp();
+    let y = (e + 1.0).ln();
+    let (sigmoid, inner) = (1.0 / (1.0 + (-2.0_f64).exp()), 1.0 / (1.0 + 2.0_f64.exp()));
+    for (wrt, wanted) in [(x, sigmoid), (e, inner), (x, sigmoid)] {
+        let slope = tape.value_and_grad(y, &[wrt]).1[0];
+        assert!((slope - wanted).abs() < 1e-15, "{slope}, not {wanted}");
+    }
+}
+
+#[test]
+fn a_cleared_tape_forgets_lines_when_there_are_too_many_or_their_attributes_are_large() {
+    let tape = Tape::new();
+    for round in 0..4 {
+        tape.clear();
+        let x = tape.input(2.0);
+        // Other attributes than in the round before, and forms that are rewritten.
+        let numbers = (0..3000).fold(x, |y, i| y + f64::from(i + 3000 * round));
+        let large = if round % 2 == 0 { tape.constant([1.0, f64::from(round)]).sum() } else { x.powi(round) };
+        let y = (x.exp() + 1.0).ln() + 1.0 / (1.0 + (-x).exp()) + numbers * 1e-9 + large * x;
+        let slope = tape.value_and_grad(y, &[x]).1[0];
+        let sigmoid = 1.0 / (1.0 + (-2.0_f64).exp());
+        let product = if round % 2 == 0 { 1.0 + f64::from(round) } else { f64::from(round + 1) * 2_f64.powi(round) };
+        let wanted = sigmoid + sigmoid * (1.0 - sigmoid) + 1e-9 + product;
+        assert!((slope - wanted).abs() < 1e-12, "{round}: {slope}, not {wanted}");
+    }
+}
