@@ -17,14 +17,25 @@ mod sealed {
         /// The address of what calls a function for machine code, with its operands in the first vector registers and the
         /// function in the first general one.
         fn call_address() -> u64;
+        /// The same for two functions of a number; the second result goes where the second general register says.
+        fn pair_address() -> u64;
         /// The same for a function of many numbers: result, operands, how many, function, all in general registers.
         fn tile_address() -> u64;
     }
     macro_rules! sealed {
-        ($t:ident, $call:ident, $tile:ident) => {
+        ($t:ident, $call:ident, $pair:ident, $tile:ident) => {
             #[allow(improper_ctypes_definitions)] // whose code it is called from hands the pointer on as it is
             extern "sysv64" fn $call(a: $t, b: $t, c: $t, function: fn($t, $t, $t) -> $t) -> $t {
                 function(a, b, c)
+            }
+            /// # Safety
+            /// The pointer must be valid to write a number.
+            #[allow(improper_ctypes_definitions)] // as above
+            unsafe extern "sysv64" fn $pair(a: $t, function: crate::ir::PairFunction<$t>, out: *mut $t) -> $t {
+                let (first, second) = function(a);
+                // SAFETY: the caller's contract.
+                unsafe { *out = second };
+                first
             }
             /// # Safety
             /// The pointers must be valid for `len` numbers, and nobody else may use the results meanwhile.
@@ -50,11 +61,14 @@ mod sealed {
                 fn call_address() -> u64 {
                     $call as *const () as usize as u64
                 }
+                fn pair_address() -> u64 {
+                    $pair as *const () as usize as u64
+                }
             }
         };
     }
-    sealed!(f32, call_single, tile_single);
-    sealed!(f64, call_double, tile_double);
+    sealed!(f32, call_single, pair_single, tile_single);
+    sealed!(f64, call_double, pair_double, tile_double);
 }
 
 impl Number for f32 {

@@ -414,8 +414,13 @@ pub enum ScalarOp<T> {
         tile: Option<TileFunction<T>>,
         /// How many operands it looks at, 1 to 3.
         arity: u8,
+        /// If the next instruction calls another function of the same operand: both, with the same bits.
+        with_next: Option<PairFunction<T>>,
     },
 }
+
+/// Two functions of one number.
+pub type PairFunction<T> = fn(T) -> (T, T);
 
 /// `out[i] = f(a[i], b[i], c[i])`, all slices of one length.
 pub type TileFunction<T> = fn(out: &mut [T], operands: [&[T]; 3]);

@@ -5,7 +5,7 @@ use super::near::Near;
 use super::pack;
 use crate::code::Number;
 use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm, Vex};
-use crate::ir::{Effort, Elem, ScalarInst, ScalarOp, ScalarSource, TileFunction};
+use crate::ir::{Effort, Elem, PairFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
@@ -24,6 +24,8 @@ pub(super) const NOT_EQUAL: u8 = 0x04;
 
 /// Functions called in a row are called once for up to so many operands, by way of a frame on the stack: results, then operands.
 const BATCH: usize = 16;
+/// Of fewer, each is called by itself: so many fill a vector.
+const FEWEST: usize = 4;
 const FRAME: i32 = 4 * BATCH as i32 * 8;
 /// The number of the stack's register.
 const STACK: u8 = 4;
@@ -126,7 +128,7 @@ pub(super) fn translate<T: Number>(
     (end, in_packs)
 }
 
-/// How many instructions from the first on are calls of one function that do not depend on each other, if they are several.
+/// How many instructions from the first on are calls of one function that do not depend on each other, if they are several and not too few.
 fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
     let tile_of = |inst: &ScalarInst<T>| match inst.op {
         ScalarOp::Call { tile, .. } => tile,
@@ -141,13 +143,27 @@ fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
     {
         len += 1;
     }
-    (len, (len > 1).then_some(tile))
+    if len < FEWEST { (1, None) } else { (len, Some(tile)) }
+}
+
+/// Two functions of one number that are called together, if the first two instructions are such.
+fn pair<T>(code: &[ScalarInst<T>], last: &[u8]) -> Option<PairFunction<T>> {
+    let [first, second, ..] = code else { return None };
+    let ScalarOp::Call { with_next: Some(both), .. } = first.op else { return None };
+    // What nobody reads is not computed.
+    let same = first.args[0] == second.args[0] && first.dst != second.args[0] && first.dst != second.dst;
+    (same && (last[0] | last[1]) & UNUSED == 0).then_some(both)
 }
 
 impl Translator<'_> {
     fn one_by_one<T: Number>(&mut self, code: &[ScalarInst<T>], last: &[u8]) {
         let mut at = 0;
         while at < code.len() {
+            if let Some(both) = pair(&code[at..], &last[at..]) {
+                self.pair(&code[at..at + 2], last[at + 1], both);
+                at += 2;
+                continue;
+            }
             let (len, tile) = batch(&code[at..]);
             match tile {
                 Some(tile) => self.calls(&code[at..at + len], &last[at..at + len], tile),
@@ -359,17 +375,7 @@ impl Translator<'_> {
     fn call<T: Number>(&mut self, inst: &ScalarInst<T>, function: fn(T, T, T) -> T, last: u8) {
         let operands = inst.operands();
         if let &[a] = operands {
-            // What is in a register and not needed afterwards need not be written back.
-            let register = self.register[a as usize];
-            if register != NONE && last & 1 != 0 {
-                self.dirty &= !(1 << register);
-            }
-            self.write_back();
-            match self.operand(a) {
-                Rm::Reg(0) => {}
-                Rm::Reg(register) => self.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
-                Rm::Mem(_) | Rm::Each(_) => self.load(0, a),
-            }
+            self.only_operand(a, last);
         } else {
             self.write_back();
             for (register, &place) in (0..).zip(operands) {
@@ -382,6 +388,36 @@ impl Translator<'_> {
         self.asm.call(RAX);
         self.bind(0, inst.dst);
         self.dirty |= 1;
+    }
+
+    /// Two functions of one number are called once.
+    fn pair<T: Number>(&mut self, code: &[ScalarInst<T>], last: u8, both: PairFunction<T>) {
+        self.only_operand(code[0].args[0], last);
+        self.forget_all();
+        self.asm.load_imm64(RDI, both as usize as u64);
+        self.asm.lea(RSI, self.frame(0, 0));
+        self.asm.load_imm64(RAX, T::pair_address());
+        self.asm.call(RAX);
+        self.bind(0, code[0].dst);
+        self.dirty |= 1;
+        let second = self.result(code[1].dst, &[], 0);
+        let from = Rm::Mem(self.frame(0, 0));
+        self.vex(self.shape.load(), second, 0, from, None);
+    }
+
+    /// The operand of a call in the first register, and all that is still needed in memory.
+    fn only_operand(&mut self, a: u32, last: u8) {
+        // What is in a register and not needed afterwards need not be written back.
+        let register = self.register[a as usize];
+        if register != NONE && last & 1 != 0 {
+            self.dirty &= !(1 << register);
+        }
+        self.write_back();
+        match self.operand(a) {
+            Rm::Reg(0) => {}
+            Rm::Reg(register) => self.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
+            Rm::Mem(_) | Rm::Each(_) => self.load(0, a),
+        }
     }
 
     /// What a call, or the end, leaves of the registers: nothing.

@@ -61,6 +61,18 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
             function,
         ];
         let op = all[draw.below(all.len() - usize::from(!calls))];
+        // Now and then two functions of one number.
+        if calls && draw.below(12) == 0 {
+            let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
+            for op in pair() {
+                let dst = u32::try_from(draw.below(2 * kept)).unwrap();
+                if !written.contains(&dst) {
+                    written.push(dst);
+                }
+                code.push(ScalarInst { op, dst, args });
+            }
+            continue;
+        }
         // Now and then the same again and again.
         for _ in 0..if draw.below(8) == 0 { draw.below(40) } else { 1 } {
             let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
@@ -76,13 +88,27 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     code
 }
 
+/// Two functions that may be called together. (Of what the first has overwritten, the second is computed by itself.)
+fn pair<T: Float>() -> [ScalarOp<T>; 2] {
+    let both = |a: T| (floor(a), T::eval(Op::Abs, a, a, a));
+    [
+        ScalarOp::Call { function: |a, _, _| floor(a), tile: None, arity: 1, with_next: Some(both) },
+        ScalarOp::Call { function: |a, _, _| T::eval(Op::Abs, a, a, a), tile: None, arity: 1, with_next: None },
+    ]
+}
+
 /// Functions of one, two and three operands; the last cannot be called for many numbers at a time.
 fn functions<T: Float>() -> [ScalarOp<T>; 3] {
     let tile: TileFunction<T> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a));
     [
-        ScalarOp::Call { function: |a, _, _| floor(a), tile: Some(tile), arity: 1 },
-        ScalarOp::Call { function: |a, b, _| T::eval(Op::Max, a, b, b), tile: Some(largest), arity: 2 },
-        ScalarOp::Call { function: |a, b, c| T::eval(Op::MulAdd, a, b, c), tile: None, arity: 3 },
+        ScalarOp::Call { function: |a, _, _| floor(a), tile: Some(tile), arity: 1, with_next: None },
+        ScalarOp::Call {
+            function: |a, b, _| T::eval(Op::Max, a, b, b),
+            tile: Some(largest),
+            arity: 2,
+            with_next: None,
+        },
+        ScalarOp::Call { function: |a, b, c| T::eval(Op::MulAdd, a, b, c), tile: None, arity: 3, with_next: None },
     ]
 }
 

@@ -243,6 +243,24 @@ pub fn eval_lane<T: Float>(f: impl LaneFn, operands: [T; 3]) -> T {
     f.eval(operands.map(|x| Lanes::<T, 1, FMA>([x]))).0[0]
 }
 
+/// Two functions of one number that is compiled anew like a [`LaneFn`].
+pub(crate) trait PairFn: Copy {
+    /// Both. It must be marked `#[inline(always)]`, and so must all that it calls.
+    fn eval<T: Float, const FMA: bool>(self, x: Lanes<T, 1, FMA>) -> (Lanes<T, 1, FMA>, Lanes<T, 1, FMA>);
+}
+
+/// Both functions of a number.
+#[inline(always)]
+pub(crate) fn eval_pair<T: Float>(f: impl PairFn, x: T) -> (T, T) {
+    #[cfg(target_arch = "x86_64")]
+    if !FMA && has_avx2_and_fma() {
+        // SAFETY: the CPU has what the function is compiled for.
+        return unsafe { eval_pair_avx2(f, x) };
+    }
+    let (a, b) = f.eval(Lanes::<T, 1, FMA>([x]));
+    (a.0[0], b.0[0])
+}
+
 /// Fills `out` with `f` of the operands' elements, which gives the same bits as [`eval_lane`].
 ///
 /// # Panics
@@ -291,6 +309,14 @@ fn has_avx2_and_fma() -> bool {
 #[target_feature(enable = "avx2,fma")]
 fn eval_lane_avx2<T: Float>(f: impl LaneFn, a: T, b: T, c: T) -> T {
     f.eval([a, b, c].map(|x| Lanes::<T, 1, true>([x]))).0[0]
+}
+
+/// [`eval_pair`], compiled for these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn eval_pair_avx2<T: Float>(f: impl PairFn, x: T) -> (T, T) {
+    let (a, b) = f.eval(Lanes::<T, 1, true>([x]));
+    (a.0[0], b.0[0])
 }
 
 /// [`for_each_lane`], compiled for these features.

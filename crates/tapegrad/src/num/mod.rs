@@ -36,5 +36,5 @@ pub use dual::Dual;
 pub use float::{Float, Num};
 pub(crate) use formula::called;
 pub use formula::{Formula, FormulaStep, Prim, Traced};
-pub(crate) use guarded::{cos_tile, near, powf_tile, sin_tile};
+pub(crate) use guarded::{cos_tile, near, powf_tile, sin_cos, sin_tile};
 pub use lanes::{LaneFn, Lanes, eval_lane, for_each_lane};

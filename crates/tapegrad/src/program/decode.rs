@@ -16,6 +16,7 @@
 use super::inst::{Inst, Opcode};
 use super::order;
 use super::step::Fused;
+use super::twins;
 
 /// `dst = a·b + c`: two operations, each rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) struct MulAdd {
     pub(crate) c: u32,
 }
 
-/// Some of the arithmetic, then some instructions of one kind.
+/// Some of the arithmetic, then some instructions of one kind, or two that are computed [together](super::twins).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// How many [`MulAdd`]s come first.
@@ -94,7 +95,7 @@ impl Decoder {
         let (mut before, mut at) = (0, 0);
         while at < f.body.len() {
             let inst = f.body[at];
-            let alike = order::alike(f, at);
+            let alike = if twins::together(f, &f.body[at..]).is_some() { 2 } else { order::alike(f, at) };
             let own = !is_arithmetic(inst.op) || alike >= LONGEST;
             if own {
                 let arithmetic = u32::try_from(out.arithmetic.len() - before).ok()?;

@@ -8,6 +8,7 @@ use super::add_at::Added;
 use super::inst::{ADVANCE, Inst, Opcode};
 use super::legalise::Views;
 use super::step::{AddAt, Call, Fused, Load};
+use super::twins::Twin;
 use super::view::Strides;
 use crate::ir::{Attrs, Graph, Kernel, NodeId, OpDef, Reading, SiteMap};
 use hashbrown::HashMap;
@@ -365,7 +366,8 @@ impl<T: Reading> Output<T> {
         *self.calls.entry(std::ptr::from_ref(def)).or_insert_with(|| {
             let arity = (e.formula)().steps().iter().filter(|s| matches!(s, crate::num::FormulaStep::Arg(_))).count();
             let (scalar, tile) = (T::scalar(e), T::tile(e));
-            calls.push(Call { name: def.name, arity, literal, scalar, tile, elementwise: e });
+            let twin = Twin::of(def);
+            calls.push(Call { name: def.name, arity, literal, scalar, tile, elementwise: e, twin });
             u16::try_from(calls.len() - 1).expect("fewer than 2^16 operations exist")
         })
     }

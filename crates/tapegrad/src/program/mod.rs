@@ -49,6 +49,7 @@ mod single;
 mod step;
 mod text;
 mod tier;
+mod twins;
 mod verify;
 mod view;
 mod writer;

@@ -19,6 +19,7 @@ use super::decode::{Piece, is_arithmetic};
 use super::inst::Opcode;
 use super::legalise::Views;
 use super::step::Fused;
+use super::twins;
 use crate::ir::{Graph, NodeId, OpDef, SiteMap};
 use crate::ops;
 use hashbrown::HashMap;
@@ -31,6 +32,9 @@ pub(super) enum Alike {
     /// All nodes of one operation.
     All,
 }
+
+/// So many calls of one function in a row are computed in vectors, and left alone.
+const TOGETHER: usize = 4;
 
 /// Nodes that are looked at together: their numbers should stay in the first-level cache.
 const WINDOW: usize = 1024;
@@ -150,6 +154,10 @@ impl<'a> Order<'a> {
         }
         if self.alike == Alike::All {
             self.products_beside_sums(nodes);
+        }
+        if twins::are_among(|op| self.kinds.contains_key(&std::ptr::from_ref(op))) {
+            let root = |id: NodeId| self.views.root(self.graph.inputs(id)[0]);
+            twins::side_by_side(nodes, |id| self.graph.op(id), root, TOGETHER);
         }
     }
 

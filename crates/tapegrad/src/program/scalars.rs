@@ -9,6 +9,7 @@ use super::inst::{Inst, Opcode};
 use super::lanes::is_scalar;
 use super::step::{Fused, Step};
 use super::tier::Generators;
+use super::twins;
 use crate::error;
 use crate::ir::{NodeId, Reading, TapeKey};
 use std::sync::Arc;
@@ -125,7 +126,7 @@ fn reach<T>(code: &[ScalarInst<T>]) -> usize {
 fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Vec<ScalarInst<T>> {
     let mut third = 0;
     let mut code = Vec::with_capacity(part.len());
-    for &Inst { op, aux, dst, a, b } in part {
+    for (at, &Inst { op, aux, dst, a, b }) in part.iter().enumerate() {
         let op = match op {
             Opcode::More => {
                 third = a;
@@ -146,13 +147,14 @@ fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Vec<ScalarInst<T>> {
             Opcode::Select => ScalarOp::Select,
             Opcode::Copy => ScalarOp::Copy,
             // Which of two zeros is the smaller is what the standard library says it is.
-            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), tile: None, arity: 2 },
-            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), tile: None, arity: 2 },
+            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), tile: None, arity: 2, with_next: None },
+            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), tile: None, arity: 2, with_next: None },
             Opcode::Call => {
                 let call = &f.calls[aux as usize];
                 let arity = u8::try_from(call.arity).unwrap_or(3);
                 let tile = (!call.literal).then_some(call.tile);
-                ScalarOp::Call { function: call.scalar, tile, arity }
+                let with_next = twins::together(f, &part[at..]);
+                ScalarOp::Call { function: call.scalar, tile, arity, with_next }
             }
             Opcode::Load => unreachable!("scalars are read where they are"),
         };

@@ -5,6 +5,7 @@ use super::inst::Inst;
 use super::lines::Lines;
 use super::passes::Pass;
 use super::scalars::ScalarCode;
+use super::twins::Twin;
 use super::view::Strides;
 use crate::ir::{Attrs, Comparison, CustomFn, Elementwise, ScalarFn, Shape, TileFn};
 use std::ops::Range;
@@ -76,6 +77,8 @@ pub(crate) struct Call<T> {
     pub(crate) scalar: ScalarFn<T>,
     pub(crate) tile: TileFn<T>,
     pub(crate) elementwise: &'static Elementwise,
+    /// What it may be computed with.
+    pub(crate) twin: Option<Twin<T>>,
 }
 
 impl<T> std::fmt::Debug for Call<T> {

@@ -78,7 +78,7 @@ impl Simple {
             ScalarOp::Equal => Simple::Equal,
             ScalarOp::Select => Simple::Select,
             ScalarOp::Copy => Simple::Copy,
-            ScalarOp::Call { function, tile, arity } => {
+            ScalarOp::Call { function, tile, arity, .. } => {
                 let (one, many) = (function as usize as u64, tile.map(|tile| tile as usize as u64));
                 let function = Function { one, many, arity };
                 let known = functions.iter().position(|known| *known == function);

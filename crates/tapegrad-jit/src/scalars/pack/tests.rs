@@ -180,7 +180,7 @@ fn check_from(code: &Code, arena: usize, kept: usize, far: usize) -> usize {
 /// `x[i]·y`, its floor, and the fractional part, for 80 places, with nothing kept but the end.
 fn fractions() -> (Code, TileFunction<f64>) {
     let tile: TileFunction<f64> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(out, a)| *out = a.floor());
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
+    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
     let one = |i| [inst(Mul, 400, [i, 90]), inst(call, 401, [400, 0]), inst(Sub, 300 + i, [400, 401])];
     ((0..80).flat_map(one).collect(), tile)
 }
@@ -204,7 +204,7 @@ fn calls_all_over_the_code_become_one_call_between_packs() {
 fn packs_beside_calls_have_the_bits_of_one_by_one() {
     // Once with nothing but the end kept, once with all of it.
     let (mut code, tile) = fractions();
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
+    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
     code.extend((0..80).map(|i| inst(Mul, 100 + i, [i, 90])));
     code.extend((0..80).map(|i| inst(call, 200 + i, [100 + i, 0])));
     code.extend((0..80).map(|i| inst(Sub, 100 + i, [100 + i, 200 + i])));
@@ -225,7 +225,7 @@ fn calls_on_places_far_away_have_the_bits_of_one_by_one() {
     // Megabytes from the base register; what is computed before the first call is used after the second.
     let far = 300_000;
     let (mut code, tile) = fractions();
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1 };
+    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
     let second = |i| [inst(call, 401, [300 + i, 0]), inst(Add, 300 + i, [401, i]), inst(Mul, 300 + i, [300 + i, 90])];
     code.extend((0..80).flat_map(second));
     for inst in &mut code {

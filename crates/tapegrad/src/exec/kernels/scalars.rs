@@ -70,6 +70,7 @@ unsafe fn alike<T: Reading>(f: &Fused<T>, code: &[Inst], v: *mut T) {
                 // SAFETY: the caller's contract.
                 Opcode::Call => unsafe {
                     match code.len() {
+                        2 if code[0].aux != code[1].aux => twins(f, &code[0], &code[1], v),
                         1 => call(f.calls[code[0].aux as usize].scalar, &code[0], v),
                         0..TOGETHER => one_after_the_other(f.calls[code[0].aux as usize].scalar, code, v),
                         TOGETHER..=FEW => calls::<T, FEW>(f, code, v),
@@ -95,6 +96,17 @@ unsafe fn call<T: Reading>(function: ScalarFn<T>, inst: &Inst, v: *mut T) {
         let (a, b) = (*v.add(inst.a as usize), *v.add(inst.b as usize));
         *v.add(inst.dst as usize) = function(a, b, a);
     }
+}
+
+/// Two functions of one number.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn twins<T: Reading>(f: &Fused<T>, first: &Inst, second: &Inst, v: *mut T) {
+    let twin = f.calls[first.aux as usize].twin.expect("the verifier has checked that they are computed together");
+    // SAFETY: the caller's contract.
+    unsafe { (*v.add(first.dst as usize), *v.add(second.dst as usize)) = (twin.both)(*v.add(first.a as usize)) };
 }
 
 /// A few calls of one function of at most two operands.
@@ -201,6 +213,8 @@ mod tests {
         // Read twice, and read by nothing but the sum.
         let (twice, once) = (x * 0.3, y * 0.7);
         all.extend([twice + x, twice - y, once + y]);
+        // Twins, in either order, far apart, and of a number that is large.
+        all.extend([x.sin() * x.cos(), (x + y).cos() - (x + y).sin(), (x * 1e9).cos(), (x * 1e9).sin() + y]);
         all.extend((0..40).map(|i| x * f64::from(i + 2)));
         all.extend((0..40).map(|i| (y + f64::from(i)) * 0.5));
         all.extend((0..5).map(|i| (x * f64::from(i)).tanh()));
@@ -222,7 +236,9 @@ mod tests {
     fn check<T: Element>() {
         let program = program::<T>(results);
         let (f, end) = (group(&program), program.0.scratch);
-        assert!(f.decoded.is_some());
+        let pieces = &f.decoded.as_ref().expect("it is long enough").pieces;
+        let twins = |code: &[Inst]| code[0].op == Opcode::Call && code.iter().any(|inst| inst.aux != code[0].aux);
+        assert_eq!(pieces.iter().filter(|piece| twins(&f.body[piece.range()])).count(), 3);
         for x in NUMBERS {
             for y in NUMBERS {
                 let mut wanted = vec![T::ZERO; program.0.arena];

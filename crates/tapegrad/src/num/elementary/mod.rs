@@ -35,7 +35,7 @@ pub(crate) use ln::{ln, ln_1p};
 pub(crate) use logistic::{logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, softplus};
 pub(crate) use machine::Machine;
 pub(crate) use power::powf;
-pub(crate) use sine::{LARGEST_ANGLE, cos, sin};
+pub(crate) use sine::{LARGEST_ANGLE, cos, sin, sin_cos};
 pub(crate) use tanh::{logistic_slope_of_double, tanh};
 
 /// What rounds a number to a whole one n when it is added: 1.5·2²³ or 1.5·2⁵², and the bias of the exponent, so that the

@@ -13,37 +13,57 @@ const ROUNDER: f64 = 6_755_399_441_055_744.0;
 /// sin x in double precision, to 0.8 ULP, also near multiples of π. An odd function to the last bit.
 #[inline(always)]
 pub(crate) fn sin<M: Machine>(x: M) -> M {
-    let y = shifted_sin(x.abs(), 0.0);
+    let y = Turn::of(x.abs()).sine_after(0.0);
     x.pick_negative(-y, y)
 }
 
 /// cos x in double precision, to 0.8 ULP, also near its zeros.
 #[inline(always)]
 pub(crate) fn cos<M: Machine>(x: M) -> M {
-    shifted_sin(x.abs(), 1.0)
+    Turn::of(x.abs()).sine_after(1.0)
 }
 
-/// The sine of x and so many quarters of a turn.
-///
-/// With x = n·π/2 + r it is one of ± sin r and ± cos r. r is found as the sum of two numbers (Cody and Waite's way, with the
-/// error of a difference after Knuth); |r| ≤ π/4.
+/// [`sin`] and [`cos`], with the bits of each: all but the last few steps are the same.
 #[inline(always)]
-fn shifted_sin<M: Machine>(x: M, quarters: f64) -> M {
-    let round = |x: M| (x + ROUNDER) - ROUNDER;
-    let n = x.mul_add(x.lit(std::f64::consts::FRAC_2_PI), x.lit(ROUNDER)) - ROUNDER;
-    let [most, more, rest] = HALF_PI;
-    let (a, b) = (n.mul_add(n.lit(-most), x), n * more);
-    let r = a - b;
-    let back = r - a;
-    let low = ((a - (r - back)) - (b + back)) - n * rest;
-    // Of the number of quarters: whether it is odd, and whether its half, rounded down, is.
-    let n = n + quarters;
-    let half = round(n * 0.5 - 0.25);
-    let odd = n - (half + half);
-    let quarter = round(half * 0.5 - 0.25);
-    let negative = half - (quarter + quarter);
-    let y = odd.pick(near_cos(r, low), near_sin(r, low));
-    negative.pick(-y, y)
+pub(crate) fn sin_cos<M: Machine>(x: M) -> (M, M) {
+    let turn = Turn::of(x.abs());
+    let y = turn.sine_after(0.0);
+    (x.pick_negative(-y, y), turn.sine_after(1.0))
+}
+
+/// An angle n·π/2 + r, with the sine and the cosine of r.
+struct Turn<M> {
+    n: M,
+    sin: M,
+    cos: M,
+}
+
+impl<M: Machine> Turn<M> {
+    /// r is found as the sum of two numbers (Cody and Waite's way, with the error of a difference after Knuth); |r| ≤ π/4.
+    #[inline(always)]
+    fn of(x: M) -> Self {
+        let n = x.mul_add(x.lit(std::f64::consts::FRAC_2_PI), x.lit(ROUNDER)) - ROUNDER;
+        let [most, more, rest] = HALF_PI;
+        let (a, b) = (n.mul_add(n.lit(-most), x), n * more);
+        let r = a - b;
+        let back = r - a;
+        let low = ((a - (r - back)) - (b + back)) - n * rest;
+        Turn { n, sin: near_sin(r, low), cos: near_cos(r, low) }
+    }
+
+    /// The sine of the angle and so many quarters of a turn: one of ± sin r and ± cos r.
+    #[inline(always)]
+    fn sine_after(&self, quarters: f64) -> M {
+        let round = |x: M| (x + ROUNDER) - ROUNDER;
+        // Of the number of quarters: whether it is odd, and whether its half, rounded down, is.
+        let n = self.n + quarters;
+        let half = round(n * 0.5 - 0.25);
+        let odd = n - (half + half);
+        let quarter = round(half * 0.5 - 0.25);
+        let negative = half - (quarter + quarter);
+        let y = odd.pick(self.cos, self.sin);
+        negative.pick(-y, y)
+    }
 }
 
 /// sin(r + low) = r + r³·S(r²) + low·(1 − r²/2)

@@ -4,7 +4,7 @@
 use super::elementary::{self, LARGEST_ANGLE, Machine};
 use super::float::Float;
 use super::formula::{Formula, Prim};
-use super::lanes::{LaneFn, Lanes, eval_lane, for_each_lane};
+use super::lanes::{LaneFn, Lanes, PairFn, eval_lane, eval_pair, for_each_lane};
 
 #[cfg(test)]
 mod tests;
@@ -124,6 +124,30 @@ guarded! {
         let (power, holds) = elementary::powf(x, p);
         holds.pick(power, x.lit(f64::NAN))
     };
+}
+
+/// Sine and cosine of a number, with the bits of each by itself.
+pub(crate) fn sin_cos<T: Float>(x: T) -> (T, T) {
+    // A branch: the library's would be computed beforehand if it were chosen.
+    if x.abs().to_f64() <= LARGEST_ANGLE { eval_pair(SinCos, x) } else { library_sin_cos(x) }
+}
+
+#[cold]
+#[inline(never)]
+fn library_sin_cos<T: Float>(x: T) -> (T, T) {
+    (Float::sin(x), Float::cos(x))
+}
+
+/// Of small angles.
+#[derive(Clone, Copy)]
+struct SinCos;
+
+impl PairFn for SinCos {
+    #[inline(always)]
+    fn eval<T: Float, const FMA: bool>(self, x: Lanes<T, 1, FMA>) -> (Lanes<T, 1, FMA>, Lanes<T, 1, FMA>) {
+        let (sin, cos) = elementary::sin_cos(wide(x));
+        (narrow(sin), narrow(cos))
+    }
 }
 
 /// 1 for angles that are reduced exactly, else 0, also for NaN.

@@ -81,6 +81,19 @@ fn tiles_and_single_numbers_give_the_same_bits_also_where_the_formula_does_not_h
 }
 
 #[test]
+fn sine_and_cosine_together_have_the_bits_of_each() {
+    fn check<T: Float>() {
+        for x in arguments::<T>() {
+            let (sin, cos) = sin_cos(x);
+            let alone = [Prim::sin, Prim::cos].map(|f| f.eval([x; 3]));
+            assert!(same(sin, alone[0]) && same(cos, alone[1]), "{x}: {sin} and {cos}, {alone:?} by themselves");
+        }
+    }
+    check::<f64>();
+    check::<f32>();
+}
+
+#[test]
 fn ends_are_those_of_the_library() {
     for x in arguments::<f64>() {
         let [sin, cos] = [Prim::sin, Prim::cos].map(|f| f.eval([x; 3]));

@@ -1,0 +1,119 @@
+//! Functions of one number that share most of their steps, so that both take little longer than one: sine and cosine, of which each is the other's
+//! derivative. Where both are computed of the same number, one right after the other, they are computed together.
+
+use super::inst::{Inst, Opcode};
+use super::step::Fused;
+use crate::ir::{Elementwise, NodeId, OpDef, Reading};
+use crate::num;
+use crate::ops;
+use hashbrown::HashMap;
+
+/// Two functions of a number, with the bits of each.
+pub(crate) type Both<T> = tapegrad_jit::PairFunction<T>;
+
+/// First and second.
+const TWINS: (&OpDef, &OpDef) = (&ops::SIN, &ops::COS);
+
+/// The function that is computed with one, after it.
+#[derive(Clone, Copy)]
+pub(crate) struct Twin<T> {
+    second: &'static Elementwise,
+    pub(crate) both: Both<T>,
+}
+
+impl<T: Reading> Twin<T> {
+    pub(super) fn of(first: &OpDef) -> Option<Self> {
+        let second = TWINS.1.elementwise()?;
+        first.is(TWINS.0).then_some(Twin { second, both: num::sin_cos })
+    }
+}
+
+/// What computes this instruction of a group and the next one together, if they are twins.
+pub(super) fn together<T>(f: &Fused<T>, body: &[Inst]) -> Option<Both<T>> {
+    let &[first, second, ..] = body else { return None };
+    let calls = (first.op, second.op) == (Opcode::Call, Opcode::Call);
+    // What the first one overwrites is not what the second one reads.
+    if !calls || first.a != second.a || first.dst == second.a || first.dst == second.dst {
+        return None;
+    }
+    let twin = f.calls.get(first.aux as usize)?.twin.as_ref()?;
+    let is_second = std::ptr::eq(f.calls.get(second.aux as usize)?.elementwise, twin.second);
+    is_second.then_some(twin.both)
+}
+
+/// Whether there are twins among operations.
+pub(super) fn are_among(is_there: impl Fn(&'static OpDef) -> bool) -> bool {
+    is_there(TWINS.0) && is_there(TWINS.1)
+}
+
+/// Puts twins of one number, which is the same for equal `root`s, side by side; but not those of which `enough` stand side by side already, to be
+/// computed in vectors.
+pub(super) fn side_by_side(
+    nodes: &mut [NodeId],
+    op: impl Fn(NodeId) -> &'static OpDef,
+    root: impl Fn(NodeId) -> NodeId,
+    enough: usize,
+) {
+    let mut found: [HashMap<NodeId, usize>; 2] = Default::default();
+    let mut position = 0;
+    while position < nodes.len() {
+        let of = op(nodes[position]);
+        let run = nodes[position..].iter().take_while(|&&id| op(id).is(of)).count();
+        let which = [TWINS.0, TWINS.1].iter().position(|twin| of.is(twin));
+        if let Some(which) = which.filter(|_| run < enough) {
+            for (at, &id) in nodes.iter().enumerate().skip(position).take(run) {
+                found[which].entry(root(id)).or_insert(at);
+            }
+        }
+        position += run;
+    }
+    let [first, second] = found;
+    let pairs = first.iter().filter_map(|(root, &a)| Some((a, *second.get(root)?)));
+    // Where the first of the two stood, both stand.
+    let mut instead: HashMap<usize, [Option<usize>; 2]> = HashMap::new();
+    for (a, b) in pairs {
+        instead.insert(a.min(b), [Some(a), Some(b)]);
+        instead.insert(a.max(b), [None; 2]);
+    }
+    if !instead.is_empty() {
+        let places = (0..nodes.len()).flat_map(|at| instead.get(&at).copied().unwrap_or([Some(at), None]));
+        let moved: Vec<NodeId> = places.flatten().map(|at| nodes[at]).collect();
+        nodes.copy_from_slice(&moved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Tape;
+
+    #[test]
+    fn twins_come_together_where_the_first_of_them_stood_unless_there_are_enough_of_one() {
+        let order = |record: fn(&Tape)| {
+            let tape = Tape::new();
+            record(&tape);
+            let graph = tape.graph();
+            let mut nodes = graph.order().to_vec();
+            side_by_side(&mut nodes, |id| graph.op(id), |id| graph.inputs(id).first().copied().unwrap_or(id), 4);
+            nodes.iter().map(|&id| graph.op(id).name).collect::<Vec<_>>().join(" ")
+        };
+        let apart = |tape: &Tape| {
+            let (x, y) = (tape.input(1.0), tape.input(2.0));
+            let (cos, exp) = (x.cos(), x.exp());
+            let _ = (cos * exp, x.sin(), y.cos(), x.cos());
+        };
+        assert_eq!(order(apart), "input input sin cos exp mul cos cos");
+        let once = |tape: &Tape| {
+            let x = tape.input(1.0);
+            let (cos, exp) = (x.cos(), x.exp());
+            let _ = (cos * exp, x.sin(), exp.sin());
+        };
+        assert_eq!(order(once), "input sin cos exp mul sin");
+        let many = |tape: &Tape| {
+            let x: Vec<_> = (0..4).map(|i| tape.input(f64::from(i))).collect();
+            let sines: Vec<_> = x.iter().map(|x| x.sin()).collect();
+            let _ = sines.into_iter().zip(x).map(|(sin, x)| sin * x.cos()).collect::<Vec<_>>();
+        };
+        assert_eq!(order(many), "input input input input sin sin sin sin cos mul cos mul cos mul cos mul");
+    }
+}
