@@ -39,6 +39,7 @@
 //! |---|---|
 //! | record | [`Tape`], [`Var`], and the operations in [`ops`] |
 //! | differentiate | [`Tape::grad`], [`Tape::vjp`], [`Tape::jvp`], [`Tape::hvp`], [`Tape::jacobian`], [`Tape::hessian`] |
+//! | compute the gradient of what is recorded anew each time | [`Tape::value_and_grad`], [`Tape::clear`] |
 //! | replay | [`Tape::compile`], [`Program`], [`State`] |
 //! | carry a state through many steps in bounded memory | [`Tape::scan`], [`ScanOptions`] |
 //! | evaluate at many points | [`Tape::compile_map`], [`Map`] |

@@ -17,7 +17,6 @@ pub(super) fn number(r: &mut Recording, id: NodeId) -> Option<f64> {
     if let Some(known) = numbers.get(id) {
         return Some(known);
     }
-    numbers.reserve(r.graph.index_bound());
     for &next in &r.graph.order()[numbers.seen..] {
         let (value, is_leaf) = value(&r.graph, numbers, next)?;
         numbers.push(next, value, is_leaf);

@@ -7,17 +7,16 @@
 //! ```
 
 use super::interner::Interner;
+use super::leaf_values::LeafValues;
 use super::node::{Entry, Inputs, Node, NodeId, Site, Sites};
 use super::op::{Attrs, DType, Kernel, LeafValue, OpDef, Rule, TensorType};
 use super::shape::Shape;
 use super::site_map::SiteMap;
-use super::tensor::Tensor;
 use crate::error::Issue;
 use hashbrown::DefaultHashBuilder;
 use slotmap::{SecondaryMap, SlotMap, SparseSecondaryMap};
 use smallvec::{SmallVec, smallvec};
 use std::panic::Location;
-use std::sync::Arc;
 
 /// The number of [`Attrs::None`] in every graph.
 const NO_ATTRS: u32 = u32::MAX;
@@ -48,37 +47,10 @@ pub struct Graph {
     /// The operands of nodes that have more than two.
     lists: Vec<NodeId>,
     names: SparseSecondaryMap<NodeId, String, DefaultHashBuilder>,
-    /// Those of leaves, by number.
-    values: Vec<Stored>,
-    /// Numbers of values of which the leaf was removed.
-    unused: Vec<u32>,
+    /// Those of leaves.
+    values: LeafValues,
     /// Whether attributes hold memory, or are others each time.
     large_attrs: bool,
-}
-
-/// The value of a leaf.
-#[derive(Clone, Debug)]
-enum Stored {
-    /// A single number, with nothing to share.
-    Number(LeafValue),
-    /// Shared by all copies of a leaf: the weights of a large network are megabytes.
-    Shared(Arc<LeafValue>),
-}
-
-impl Stored {
-    fn new(value: LeafValue) -> Self {
-        match &value {
-            LeafValue::Real(tensor) if tensor.shape().rank() == 0 => Stored::Number(value),
-            _ => Stored::Shared(Arc::new(value)),
-        }
-    }
-
-    fn get(&self) -> &LeafValue {
-        match self {
-            Stored::Number(value) => value,
-            Stored::Shared(value) => value,
-        }
-    }
 }
 
 impl Graph {
@@ -254,26 +226,14 @@ impl Graph {
     pub fn push_leaf(&mut self, op: &'static OpDef, value: LeafValue, location: &'static Location<'static>) -> NodeId {
         let ty = self.types.intern(value.ty());
         let site = self.site_number(op, ty, NO_ATTRS, location).0;
-        let number = self.keep(Stored::new(value));
+        let number = self.values.push(value.into());
         self.push_entry(Entry::leaf(site, NO_ATTRS).with_value(number))
     }
 
-    /// The number of the value of a leaf.
-    fn keep(&mut self, value: Stored) -> u32 {
-        if let Some(number) = self.unused.pop() {
-            self.values[number as usize] = value;
-            return number;
-        }
-        let number = u32::try_from(self.values.len()).ok().filter(|&number| number < u32::MAX);
-        self.values.push(value);
-        number.expect("fewer than 2^32 leaves")
-    }
-
-    /// Lets go of the value of a leaf that is removed.
-    fn forget(&mut self, entry: Entry) {
-        if let Some(number) = entry.value() {
-            self.values[number] = Stored::new(LeafValue::Real(Tensor::from(0.0)));
-            self.unused.push(u32::try_from(number).expect("it was given as one"));
+    /// Removes a node, and lets go of its value if it is a leaf.
+    fn take_out(&mut self, id: NodeId) {
+        if let Some(number) = self.nodes.remove(id).and_then(|entry| entry.value()) {
+            self.values.remove(number);
         }
     }
 
@@ -294,7 +254,7 @@ impl Graph {
         for &id in self.order.iter().filter(wants) {
             let entry = &self.nodes[id];
             let entry = match entry.value() {
-                Some(number) => entry.with_value(part.keep(self.values[number].clone())),
+                Some(number) => entry.with_value(part.values.push(self.values.share(number))),
                 None => entry.redirected(&self.lists, &mut part.lists, |input| copied[input.index()]),
             };
             copied[id.index()] = part.push_entry(entry);
@@ -319,7 +279,7 @@ impl Graph {
             self.names.insert(new, name.clone());
         }
         if let Some(number) = from.nodes[id].value() {
-            let number = self.keep(from.values[number].clone());
+            let number = self.values.push(from.values.share(number));
             self.nodes[new] = self.nodes[new].with_value(number);
         }
         new
@@ -485,7 +445,7 @@ impl Graph {
     /// The value of a leaf.
     #[must_use]
     pub fn leaf_value(&self, id: NodeId) -> Option<&LeafValue> {
-        Some(self.values[self.nodes.get(id)?.value()?].get())
+        Some(self.values.get(self.nodes.get(id)?.value()?))
     }
 
     /// The nodes in order: each after its inputs.
@@ -516,9 +476,7 @@ impl Graph {
     /// Removes a node; the caller has checked that nothing uses it.
     pub(crate) fn remove(&mut self, id: NodeId) {
         self.most = self.most.max(self.nodes.len());
-        if let Some(entry) = self.nodes.remove(id) {
-            self.forget(entry);
-        }
+        self.take_out(id);
         self.names.remove(id);
         if self.order.last() == Some(&id) {
             self.order.pop();
@@ -532,9 +490,7 @@ impl Graph {
         self.most = self.most.max(self.nodes.len());
         let (gone, order): (Vec<_>, Vec<_>) = self.order.iter().partition(|&&id| !keep(id));
         for id in gone {
-            if let Some(entry) = self.nodes.remove(id) {
-                self.forget(entry);
-            }
+            self.take_out(id);
             if !self.names.is_empty() {
                 self.names.remove(id);
             }
@@ -558,7 +514,6 @@ impl Graph {
         }
         self.names.clear();
         self.values.clear();
-        self.unused.clear();
     }
 
     /// Which nodes the given ones are computed from, themselves included, as a table by [`NodeId::index`].

@@ -12,6 +12,7 @@ mod graph;
 mod guard;
 mod interner;
 pub(crate) mod leaf;
+mod leaf_values;
 mod node;
 mod op;
 mod registry;

@@ -117,9 +117,9 @@ impl Entry {
 
     /// The number of the value of a node without operands, if it has one.
     #[inline]
-    pub(super) fn value(&self) -> Option<usize> {
-        let number = unpacked(self.operands[1]).0;
-        (self.is_leaf() && number != NO_VALUE as usize).then_some(number)
+    pub(super) fn value(&self) -> Option<u32> {
+        let number = unpacked(self.operands[1]).0 as u32;
+        (self.is_leaf() && number != NO_VALUE).then_some(number)
     }
 
     #[inline]

@@ -37,13 +37,12 @@ pub(crate) struct Cell {
     /// What they mean is known to who goes back; elsewhere there are none.
     pub(crate) marks: u8,
     pub(crate) is_leaf: bool,
-    /// The value is known if this is the table's.
+    /// The value is known if this is the table's; 0 is none's.
     era: u32,
 }
 
 /// Single numbers, which are all that formulas are made of: a table by [`NodeId::index`], filled along the order up to the first node that is
 /// something else.
-#[derive(Default)]
 pub(crate) struct Numbers {
     cells: Vec<Cell>,
     /// How many nodes of the order have been looked at, and were numbers.
@@ -54,6 +53,12 @@ pub(crate) struct Numbers {
     era: u32,
 }
 
+impl Default for Numbers {
+    fn default() -> Self {
+        Numbers { cells: Vec::new(), seen: 0, marked: false, era: 1 }
+    }
+}
+
 impl Numbers {
     /// The value of a node, if it is known.
     #[inline]
@@ -61,18 +66,14 @@ impl Numbers {
         self.cells.get(id.index()).filter(|cell| cell.era == self.era).map(|cell| cell.value)
     }
 
-    /// Makes room for nodes of an index below `bound`.
-    pub(crate) fn reserve(&mut self, bound: usize) {
-        if self.cells.len() < bound {
-            // Of no era that comes.
-            self.cells.resize(bound, Cell { era: self.era.wrapping_sub(1), ..Cell::default() });
-        }
-    }
-
     /// The next node of the order is a number.
     #[inline]
     pub(crate) fn push(&mut self, id: NodeId, value: f64, is_leaf: bool) {
-        self.cells[id.index()] = Cell { value, cotangent: 0.0, marks: 0, is_leaf, era: self.era };
+        let at = id.index();
+        if at >= self.cells.len() {
+            self.cells.resize(at + 1, Cell::default());
+        }
+        self.cells[at] = Cell { value, cotangent: 0.0, marks: 0, is_leaf, era: self.era };
         self.seen += 1;
     }
 
@@ -82,10 +83,11 @@ impl Numbers {
     }
 
     fn clear(&mut self) {
-        (self.seen, self.marked, self.era) = (0, false, self.era.wrapping_add(1));
-        if self.era == 0 {
+        (self.seen, self.marked) = (0, false);
+        self.era = self.era.checked_add(1).unwrap_or_else(|| {
             self.cells.clear();
-        }
+            1
+        });
     }
 }
 
