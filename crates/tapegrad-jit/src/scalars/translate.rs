@@ -180,9 +180,13 @@ impl Translator<'_> {
         self.asm.vex(v, reg, second, rm, imm);
     }
 
-    fn place(&self, place: u32) -> Rm {
+    fn address(&self, place: u32) -> Mem {
         let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
-        Rm::Mem(Mem { base: RBX, index: None, disp: (element - self.base) * bytes(self.shape.elem) })
+        Mem { base: RBX, index: None, disp: (element - self.base) * bytes(self.shape.elem) }
+    }
+
+    fn place(&self, place: u32) -> Rm {
+        Rm::Mem(self.address(place))
     }
 
     fn load(&mut self, register: u8, place: u32) {
@@ -390,19 +394,17 @@ impl Translator<'_> {
         self.dirty |= 1;
     }
 
-    /// Two functions of one number are called once.
+    /// Two functions of one number are called once. The second result goes where it belongs: as likely as not it is needed only after the next call, which
+    /// leaves nothing in registers.
     fn pair<T: Number>(&mut self, code: &[ScalarInst<T>], last: u8, both: PairFunction<T>) {
         self.only_operand(code[0].args[0], last);
         self.forget_all();
         self.asm.load_imm64(RDI, both as usize as u64);
-        self.asm.lea(RSI, self.frame(0, 0));
+        self.asm.lea(RSI, self.address(code[1].dst));
         self.asm.load_imm64(RAX, T::pair_address());
         self.asm.call(RAX);
         self.bind(0, code[0].dst);
         self.dirty |= 1;
-        let second = self.result(code[1].dst, &[], 0);
-        let from = Rm::Mem(self.frame(0, 0));
-        self.vex(self.shape.load(), second, 0, from, None);
     }
 
     /// The operand of a call in the first register, and all that is still needed in memory.

@@ -42,7 +42,7 @@ macro_rules! functions {
             unary: [abs, sqrt, tan, floor],
             guarded: [sin, cos],
             elementary: [exp, exp_m1, ln, ln_1p, tanh],
-            logistic: [logistic, logistic_slope, softplus, gelu_gate, gelu_gate_slope],
+            logistic: [logistic, logistic_slope, tanh_slope, softplus, gelu_gate, gelu_gate_slope],
             binary: [min, max],
             guarded_of_two: [powf],
             special: [

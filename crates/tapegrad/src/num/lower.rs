@@ -84,13 +84,6 @@ impl Formula {
         Some(Formula::trace(1, |args| form(args[0])))
     }
 
-    /// For the derivative of the logistic function: the formula, of half of its argument, that shares most of its steps with
-    /// `tanh` of that half.
-    pub(crate) fn lowered_of_half<T: Float>(&self) -> Option<Formula> {
-        let slope = matches!(self.steps(), [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic_slope, _)]);
-        slope.then(|| Formula::trace(1, |args| elementary::logistic_slope_of_double::<T, Traced>(args[0])))
-    }
-
     /// The formula with the elementary functions written out for element type `T`, and powers with a literal exponent
     /// multiplied out. Of functions only `sin`, `cos`, `tan`, `powf`, other powers and those that
     /// [`crate::num`] calls are left.

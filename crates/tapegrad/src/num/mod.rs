@@ -12,7 +12,7 @@
 //! | dual | [`Dual`] | numbers with their derivatives, without a tape |
 //!
 //! On plain `f64` a formula is read as one lane. The functions `exp`, `exp_m1`, `ln`, `ln_1p`, `tanh`, `logistic`,
-//! `logistic_slope`, `softplus`, `gelu_gate` and `gelu_gate_slope` of lanes are our own, for `f32` and `f64`: they consist of a few
+//! `logistic_slope`, `tanh_slope`, `softplus`, `gelu_gate` and `gelu_gate_slope` of lanes are our own, for `f32` and `f64`: they consist of a few
 //! primitives without branches, so that they become SIMD code, and [`Formula::lowered`] writes them out for a back end. They are
 //! exact to 0.8 (`exp`, `ln`) and at most 4.6 units in the last place (slopes: 5.8). `sin`, `cos` (0.8) and `powf` (0.7) are
 //! our own for ordinary numbers, and the standard library's for the rest: angles beyond 10⁵, powers of negative numbers and such
@@ -30,6 +30,7 @@ mod formula;
 mod guarded;
 mod lanes;
 mod lower;
+mod pairs;
 mod special;
 
 pub use dual::Dual;
@@ -38,3 +39,4 @@ pub(crate) use formula::called;
 pub use formula::{Formula, FormulaStep, Prim, Traced};
 pub(crate) use guarded::{cos_tile, near, powf_tile, sin_cos, sin_tile};
 pub use lanes::{LaneFn, Lanes, eval_lane, for_each_lane};
+pub(crate) use pairs::{logistic_with_slope, tanh_with_slope};

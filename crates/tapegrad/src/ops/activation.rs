@@ -70,7 +70,7 @@ elementwise! {
     /// $x \tanh(\ln(1 + e^x))$.
     MISH mish(x) -> y {
         forward: x * x.softplus().tanh(),
-        partials: [x.softplus().tanh() + 4.0 * (x * (2.0 * x.softplus()).dsigmoid() * x.sigmoid())],
+        partials: [x.softplus().tanh() + x * x.softplus().dtanh() * x.sigmoid()],
         onnx: Some("Mish"),
         samples: [[1.5], [-0.25], [0.0]],
     }

@@ -107,6 +107,7 @@ pub static OPS: &[&OpDef] = &[
     &COS,
     &TAN,
     &TANH,
+    &DTANH,
     &SIGMOID,
     &DSIGMOID,
     &SOFTPLUS,

@@ -1,5 +1,5 @@
-//! Functions of one number that share most of their steps, so that both take little longer than one: sine and cosine, of which each is the other's
-//! derivative. Where both are computed of the same number, one right after the other, they are computed together.
+//! A function of a number and its derivative that share most of their steps, so that both take little longer than one. Where both are computed of the
+//! same number, one right after the other, they are computed together.
 
 use super::inst::{Inst, Opcode};
 use super::step::Fused;
@@ -11,8 +11,14 @@ use hashbrown::HashMap;
 /// Two functions of a number, with the bits of each.
 pub(crate) type Both<T> = tapegrad_jit::PairFunction<T>;
 
-/// First and second.
-const TWINS: (&OpDef, &OpDef) = (&ops::SIN, &ops::COS);
+/// First and second: of sine and cosine each is the other's derivative.
+const TWINS: [(&OpDef, &OpDef); 3] =
+    [(&ops::SIN, &ops::COS), (&ops::TANH, &ops::DTANH), (&ops::SIGMOID, &ops::DSIGMOID)];
+
+/// What computes both, in the order of [`TWINS`].
+fn both<T: Reading>() -> [Both<T>; TWINS.len()] {
+    [num::sin_cos, num::tanh_with_slope, num::logistic_with_slope]
+}
 
 /// The function that is computed with one, after it.
 #[derive(Clone, Copy)]
@@ -23,8 +29,8 @@ pub(crate) struct Twin<T> {
 
 impl<T: Reading> Twin<T> {
     pub(super) fn of(first: &OpDef) -> Option<Self> {
-        let second = TWINS.1.elementwise()?;
-        first.is(TWINS.0).then_some(Twin { second, both: num::sin_cos })
+        let (&(_, second), both) = TWINS.iter().zip(both()).find(|((of, _), _)| first.is(of))?;
+        Some(Twin { second: second.elementwise()?, both })
     }
 }
 
@@ -43,7 +49,7 @@ pub(super) fn together<T>(f: &Fused<T>, body: &[Inst]) -> Option<Both<T>> {
 
 /// Whether there are twins among operations.
 pub(super) fn are_among(is_there: impl Fn(&'static OpDef) -> bool) -> bool {
-    is_there(TWINS.0) && is_there(TWINS.1)
+    TWINS.iter().any(|(first, second)| is_there(first) && is_there(second))
 }
 
 /// Puts twins of one number, which is the same for equal `root`s, side by side; but not those of which `enough` stand side by side already, to be
@@ -54,26 +60,30 @@ pub(super) fn side_by_side(
     root: impl Fn(NodeId) -> NodeId,
     enough: usize,
 ) {
-    let mut found: [HashMap<NodeId, usize>; 2] = Default::default();
+    // Where the first and the second of each kind and number stand.
+    let mut found: HashMap<(usize, NodeId), [Option<usize>; 2]> = HashMap::new();
     let mut position = 0;
     while position < nodes.len() {
         let of = op(nodes[position]);
         let run = nodes[position..].iter().take_while(|&&id| op(id).is(of)).count();
-        let which = [TWINS.0, TWINS.1].iter().position(|twin| of.is(twin));
-        if let Some(which) = which.filter(|_| run < enough) {
+        let which = (0..TWINS.len()).find_map(|kind| {
+            let (first, second) = TWINS[kind];
+            [first, second].iter().position(|twin| of.is(twin)).map(|which| (kind, which))
+        });
+        if let Some((kind, which)) = which.filter(|_| run < enough) {
             for (at, &id) in nodes.iter().enumerate().skip(position).take(run) {
-                found[which].entry(root(id)).or_insert(at);
+                found.entry((kind, root(id))).or_default()[which].get_or_insert(at);
             }
         }
         position += run;
     }
-    let [first, second] = found;
-    let pairs = first.iter().filter_map(|(root, &a)| Some((a, *second.get(root)?)));
     // Where the first of the two stood, both stand.
     let mut instead: HashMap<usize, [Option<usize>; 2]> = HashMap::new();
-    for (a, b) in pairs {
-        instead.insert(a.min(b), [Some(a), Some(b)]);
-        instead.insert(a.max(b), [None; 2]);
+    for pair in found.into_values() {
+        if let [Some(a), Some(b)] = pair {
+            instead.insert(a.min(b), [Some(a), Some(b)]);
+            instead.insert(a.max(b), [None; 2]);
+        }
     }
     if !instead.is_empty() {
         let places = (0..nodes.len()).flat_map(|at| instead.get(&at).copied().unwrap_or([Some(at), None]));

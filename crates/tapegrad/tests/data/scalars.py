@@ -141,6 +141,7 @@ FUNCTIONS = {
     "cos": (cos, [LINE]),
     "tan": (tan, [LINE]),
     "tanh": (tanh, [LINE + sizes(10, 40, 8)]),
+    "dtanh": (lambda x: 1 / cosh(x) ** 2, [LINE + sizes(10, 350, 8)]),
     "sigmoid": (sigma, [TAIL]),
     "dsigmoid": (lambda x: exp(-abs(x)) / (1 + exp(-abs(x))) ** 2, [TAIL]),
     "softplus": (softplus, [TAIL]),
@@ -234,7 +235,7 @@ FUNCTIONS = {
 
 
 ZEROS = set(
-    "tanh sigmoid dsigmoid softplus logaddexp logaddexp2 atan atan2 direction hypot asinh sinc sinc_derivative logsigmoid silu gelu gelu_tanh"
+    "tanh dtanh sigmoid dsigmoid softplus logaddexp logaddexp2 atan atan2 direction hypot asinh sinc sinc_derivative logsigmoid silu gelu gelu_tanh"
     " gelu_gate gelu_gate_slope mish tanhshrink erf erfc erfinv gaussian normal_pdf ndtr mills_derivative ndtri logit celu lgamma".split()
 )
 

@@ -36,7 +36,7 @@ const RELATIVES: [&[&str]; 15] = [
     &["exp", "exp_m1", "exp2"],
     &["ln", "ln_1p", "log2", "log10"],
     &["sin", "cos", "tan"],
-    &["sinh", "cosh", "tanh"],
+    &["sinh", "cosh", "tanh", "dtanh"],
     &["sqrt", "rsqrt", "cbrt", "square", "recip"],
     &["sigmoid", "dsigmoid", "softplus"],
     &["gelu_gate", "gelu_gate_slope"],

@@ -86,6 +86,14 @@ pub(crate) fn logistic_slope<T: Float, M: Machine>(x: M) -> M {
     slope::<T, M>(quotient::<T, M>([u, n]), n)
 }
 
+/// [`logistic`] and [`logistic_slope`], with the bits of each.
+#[inline(always)]
+pub(crate) fn logistic_with_slope<T: Float, M: Machine>(x: M) -> (M, M) {
+    let [u, n] = bounded_ratio::<T, M>(x);
+    let quotient = quotient::<T, M>([u, n]);
+    (quotient[0], slope::<T, M>(quotient, n))
+}
+
 /// [`logistic`] and [`logistic_slope`] of a sum whose second number is what rounding took from the first.
 #[inline(always)]
 pub(super) fn logistic_of_sum<T: Float, M: Machine>(x: M, rest: M) -> [M; 2] {

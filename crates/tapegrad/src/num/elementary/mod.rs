@@ -32,11 +32,13 @@ use super::float::Float;
 pub(crate) use exp::{exp, exp_m1};
 pub(crate) use gelu::{gelu_gate, gelu_gate_slope};
 pub(crate) use ln::{ln, ln_1p};
-pub(crate) use logistic::{logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, softplus};
+pub(crate) use logistic::{
+    logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, logistic_with_slope, softplus,
+};
 pub(crate) use machine::Machine;
 pub(crate) use power::powf;
 pub(crate) use sine::{LARGEST_ANGLE, cos, sin, sin_cos};
-pub(crate) use tanh::{logistic_slope_of_double, tanh};
+pub(crate) use tanh::{tanh, tanh_slope, tanh_with_slope};
 
 /// What rounds a number to a whole one n when it is added: 1.5·2²³ or 1.5·2⁵², and the bias of the exponent, so that the
 /// sum's low bits are the exponent of 2^n.

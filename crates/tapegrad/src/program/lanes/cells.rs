@@ -303,9 +303,12 @@ pub(super) fn op_of(prim: Prim) -> Op {
         Prim::add_exponent => Op::AddExponent,
         Prim::exponent => Op::Exponent,
         Prim::significand => Op::Significand,
-        Prim::logistic | Prim::logistic_slope | Prim::softplus | Prim::gelu_gate | Prim::gelu_gate_slope => {
-            unreachable!("lowered formulas have none")
-        }
+        Prim::logistic
+        | Prim::logistic_slope
+        | Prim::tanh_slope
+        | Prim::softplus
+        | Prim::gelu_gate
+        | Prim::gelu_gate_slope => unreachable!("lowered formulas have none"),
         called => {
             let number = function(called);
             if called.arity() == 1 { Op::Call1(number) } else { Op::Call2(number) }

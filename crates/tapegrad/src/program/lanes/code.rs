@@ -147,17 +147,6 @@ impl CodeList {
         self.known.contains_key(&Kind::Do(Op::Abs, [x, 0, 0]))
     }
 
-    /// What `v` is twice of, if it is known to be that.
-    pub(super) fn half_of(&self, v: Val) -> Option<Val> {
-        let two = Kind::Literal(2.0_f64.to_bits());
-        match self.kind(v) {
-            Kind::Do(Op::Mul, [a, b, _]) if self.kind(a) == two => Some(b),
-            Kind::Do(Op::Mul, [a, b, _]) if self.kind(b) == two => Some(a),
-            Kind::Do(Op::Add, [a, b, _]) if a == b => Some(a),
-            _ => None,
-        }
-    }
-
     /// Applies an instruction. Signs go into fused products and sums.
     pub(in super::super) fn apply(&mut self, op: Op, mut args: [Val; 3]) -> Val {
         let negated = |s: &Self, v: Val| match s.kind(v) {

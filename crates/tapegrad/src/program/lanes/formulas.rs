@@ -7,13 +7,11 @@ use crate::num::{Formula, FormulaStep, Prim, near};
 use std::collections::HashMap;
 use tapegrad_jit::Op;
 
-/// An operation's formula in what machines compute, and the forms that share more with others, if there are any.
+/// An operation's formula in what machines compute, and the form that shares more with others, if there is one.
 struct Forms {
     plain: Formula,
     /// For who knows the absolute value.
     by_size: Option<Formula>,
-    /// Of half of the argument, for who knows the absolute value of that.
-    of_half: Option<Formula>,
 }
 
 /// The formulas met so far.
@@ -28,11 +26,8 @@ pub(in super::super) struct Formulas {
 impl Formulas {
     /// None yet, for programs of element type `T`.
     pub(in super::super) fn new<T: Reading>() -> Self {
-        let lower = |formula: &Formula| Forms {
-            plain: formula.lowered::<T>(),
-            by_size: formula.lowered_by_size::<T>(),
-            of_half: formula.lowered_of_half::<T>(),
-        };
+        let lower =
+            |formula: &Formula| Forms { plain: formula.lowered::<T>(), by_size: formula.lowered_by_size::<T>() };
         // In single precision these, too, are computed in double precision, for which there are no instructions here.
         let find_near = if T::is_f32() { |_| None } else { near };
         Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near }
@@ -67,11 +62,9 @@ impl Formulas {
         let Formulas { known, lower, near, find_near } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
         let first = args.first().copied();
-        let half = first.and_then(|x| code.half_of(x)).filter(|&half| code.knows_size(half));
-        let (form, args) = match (half, &forms.of_half, &forms.by_size) {
-            (Some(half), Some(of_half), _) => (of_half, &[half][..]),
-            (_, _, Some(by_size)) if first.is_some_and(|x| code.knows_size(x)) => (by_size, args),
-            _ => (&forms.plain, args),
+        let form = match &forms.by_size {
+            Some(by_size) if first.is_some_and(|x| code.knows_size(x)) => by_size,
+            _ => &forms.plain,
         };
         value(code, form, args, &mut |code, prim, given| {
             let near = near.entry(prim).or_insert_with(|| find_near(prim)).as_ref()?;
