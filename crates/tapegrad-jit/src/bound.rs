@@ -125,7 +125,7 @@ mod tests {
     /// The second number becomes the square of the first.
     fn square() -> Option<Arc<Scalars>> {
         let code = [ScalarInst { op: ScalarOp::Square, dst: 1, args: [0, 0, 0] }];
-        let source = ScalarSource::<f32> { arena: 2, kept: 2, code: &code };
+        let source = ScalarSource::<f32> { arena: 2, kept: 2, code: &code, functions: &[] };
         compile_scalars(&[source], Effort::Quick).ok().map(Arc::new)
     }
 

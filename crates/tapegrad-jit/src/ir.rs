@@ -375,8 +375,8 @@ pub struct Source {
 }
 
 /// What an instruction of [`ScalarSource`] does with numbers at places.
-#[derive(Clone, Copy, Debug)]
-pub enum ScalarOp<T> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarOp {
     /// `a + b`
     Add,
     /// `a - b`
@@ -405,18 +405,25 @@ pub enum ScalarOp<T> {
     Select,
     /// `a`
     Copy,
-    /// `function(a, b, c)`; operands beyond `arity` are whatever they are.
+    /// A call of a function of [`ScalarSource::functions`]; operands beyond `arity` are whatever they are.
     Call {
-        /// The function.
-        function: fn(T, T, T) -> T,
-        /// The same, with the same bits, for many numbers at a time: called where the function is called several times in a
-        /// row, on operands that do not depend on each other.
-        tile: Option<TileFunction<T>>,
+        /// Which.
+        function: u16,
         /// How many operands it looks at, 1 to 3.
         arity: u8,
-        /// If the next instruction calls another function of the same operand: both, with the same bits.
-        with_next: Option<PairFunction<T>>,
     },
+}
+
+/// A function that is no instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalarFunction<T> {
+    /// The function.
+    pub one: fn(T, T, T) -> T,
+    /// The same, with the same bits, for many numbers at a time: called where the function is called several times in a row, on operands that do not
+    /// depend on each other.
+    pub many: Option<TileFunction<T>>,
+    /// Another function that may be computed with this one, of one number, by its place in the list; and what computes both, with the same bits.
+    pub twin: Option<(u16, PairFunction<T>)>,
 }
 
 /// Two functions of one number.
@@ -427,16 +434,19 @@ pub type TileFunction<T> = fn(out: &mut [T], operands: [&[T]; 3]);
 
 /// One instruction: places of the arena, in elements.
 #[derive(Clone, Copy, Debug)]
-pub struct ScalarInst<T> {
+pub struct ScalarInst {
     /// What it does.
-    pub op: ScalarOp<T>,
+    pub op: ScalarOp,
     /// Where the result goes; it may be one of the operands.
     pub dst: u32,
     /// `a`, `b` and `c`.
     pub args: [u32; 3],
 }
 
-impl<T> ScalarInst<T> {
+// There are millions of them.
+const _: () = assert!(size_of::<ScalarInst>() == 20);
+
+impl ScalarInst {
     /// The places it reads.
     #[must_use]
     pub fn operands(&self) -> &[u32] {
@@ -468,5 +478,7 @@ pub struct ScalarSource<'a, T> {
     /// Places from here on are temporary: what stands there in the end is nobody's concern.
     pub kept: usize,
     /// The instructions.
-    pub code: &'a [ScalarInst<T>],
+    pub code: &'a [ScalarInst],
+    /// What they call.
+    pub functions: &'a [ScalarFunction<T>],
 }

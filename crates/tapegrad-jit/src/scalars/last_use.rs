@@ -1,6 +1,6 @@
 //! Which operands are read for the last time, and which results nobody reads: one walk from the end.
 
-use crate::ir::{Elem, ScalarSource};
+use crate::ir::{Elem, ScalarOp, ScalarSource};
 use crate::verify::{Defect, check_size};
 
 /// For each instruction: bit `k` where operand `k` is not needed after it, and [`UNUSED`].
@@ -19,7 +19,7 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// Finds them; and checks that every place lies in the arena.
+    /// Finds them; and checks that every place lies in the arena, and that every function is in the list.
     pub(super) fn find<T>(&mut self, source: &ScalarSource<'_, T>) -> Result<LastUses, Defect> {
         check_size(source.arena)?;
         if source.kept > source.arena {
@@ -36,6 +36,11 @@ impl Finder {
             let furthest = operands.iter().fold(inst.dst, |furthest, &place| furthest.max(place));
             if furthest as usize >= source.arena {
                 return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
+            }
+            if let ScalarOp::Call { function, .. } = inst.op
+                && function as usize >= source.functions.len()
+            {
+                return Err(Defect::new(&format!("instruction {at} calls a function that is not in the list")));
             }
             let result = &mut other[inst.dst as usize];
             let needed = needed_at_the_end(inst.dst);

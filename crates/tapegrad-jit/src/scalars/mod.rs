@@ -73,9 +73,7 @@ pub fn compile_scalars<T: Number>(sources: &[ScalarSource<'_, T>], effort: Effor
 pub fn repeats<T: Number>(part: &ScalarSource<'_, T>) -> bool {
     let mut tables = pack::Places::default();
     T::ELEM == crate::ir::Elem::F64
-        && last_use::Finder::default()
-            .find(part)
-            .is_ok_and(|last| pack::Packed::is_worth_it(part.code, &last, part.arena, &mut tables))
+        && last_use::Finder::default().find(part).is_ok_and(|last| pack::Packed::is_worth_it(part, &last, &mut tables))
 }
 
 /// Rows that are called are looked for where more than `far` units are in no loop.

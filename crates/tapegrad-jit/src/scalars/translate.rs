@@ -5,7 +5,7 @@ use super::near::Near;
 use super::pack;
 use crate::code::Number;
 use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm, Vex};
-use crate::ir::{Effort, Elem, PairFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction};
+use crate::ir::{Effort, Elem, PairFunction, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
@@ -101,9 +101,7 @@ pub(super) fn translate<T: Number>(
     t.asm.mov(RBP, STACK);
     t.asm.lea(RBX, Mem { base: RDI, index: None, disp: base * bytes(T::ELEM) });
     let packed = match (T::ELEM, effort) {
-        (Elem::F64, Effort::Thorough) => {
-            pack::Packed::find(source.code, last, source.arena, &mut tables.places, tables.far)
-        }
+        (Elem::F64, Effort::Thorough) => pack::Packed::find(source, last, &mut tables.places, tables.far),
         _ => None,
     };
     let (end, in_packs) = match packed {
@@ -115,7 +113,7 @@ pub(super) fn translate<T: Number>(
             (end.max(source.arena), in_packs)
         }
         None => {
-            t.one_by_one(source.code, last);
+            t.one_by_one(source, last);
             (source.arena, 0)
         }
     };
@@ -129,45 +127,45 @@ pub(super) fn translate<T: Number>(
 }
 
 /// How many instructions from the first on are calls of one function that do not depend on each other, if they are several and not too few.
-fn batch<T>(code: &[ScalarInst<T>]) -> (usize, Option<TileFunction<T>>) {
-    let tile_of = |inst: &ScalarInst<T>| match inst.op {
-        ScalarOp::Call { tile, .. } => tile,
-        _ => None,
-    };
-    let Some(tile) = tile_of(&code[0]) else { return (1, None) };
+fn batch<T>(code: &[ScalarInst], functions: &[ScalarFunction<T>]) -> (usize, Option<TileFunction<T>>) {
+    let ScalarOp::Call { function, .. } = code[0].op else { return (1, None) };
+    let Some(many) = functions[function as usize].many else { return (1, None) };
     let mut len = 1;
     while len < code.len().min(BATCH)
-        && tile_of(&code[len]).is_some_and(|next| std::ptr::fn_addr_eq(next, tile))
-        && code[len].operands().len() == code[0].operands().len()
+        && code[len].op == code[0].op
         && !code[..len].iter().any(|before| code[len].operands().contains(&before.dst))
     {
         len += 1;
     }
-    if len < FEWEST { (1, None) } else { (len, Some(tile)) }
+    if len < FEWEST { (1, None) } else { (len, Some(many)) }
 }
 
 /// Two functions of one number that are called together, if the first two instructions are such.
-fn pair<T>(code: &[ScalarInst<T>], last: &[u8]) -> Option<PairFunction<T>> {
+fn pair<T>(code: &[ScalarInst], last: &[u8], functions: &[ScalarFunction<T>]) -> Option<PairFunction<T>> {
     let [first, second, ..] = code else { return None };
-    let ScalarOp::Call { with_next: Some(both), .. } = first.op else { return None };
+    let (ScalarOp::Call { function: a, .. }, ScalarOp::Call { function: b, .. }) = (first.op, second.op) else {
+        return None;
+    };
+    let (_, both) = functions[a as usize].twin.filter(|&(twin, _)| twin == b)?;
     // What nobody reads is not computed.
     let same = first.args[0] == second.args[0] && first.dst != second.args[0] && first.dst != second.dst;
     (same && (last[0] | last[1]) & UNUSED == 0).then_some(both)
 }
 
 impl Translator<'_> {
-    fn one_by_one<T: Number>(&mut self, code: &[ScalarInst<T>], last: &[u8]) {
+    fn one_by_one<T: Number>(&mut self, source: &ScalarSource<'_, T>, last: &[u8]) {
+        let &ScalarSource { code, functions, .. } = source;
         let mut at = 0;
         while at < code.len() {
-            if let Some(both) = pair(&code[at..], &last[at..]) {
+            if let Some(both) = pair(&code[at..], &last[at..], functions) {
                 self.pair(&code[at..at + 2], last[at + 1], both);
                 at += 2;
                 continue;
             }
-            let (len, tile) = batch(&code[at..]);
+            let (len, tile) = batch(&code[at..], functions);
             match tile {
                 Some(tile) => self.calls(&code[at..at + len], &last[at..at + len], tile),
-                None if last[at] & UNUSED == 0 => self.instruction(&code[at], last[at]),
+                None if last[at] & UNUSED == 0 => self.instruction(&code[at], last[at], functions),
                 None => {}
             }
             at += len;
@@ -281,7 +279,7 @@ impl Translator<'_> {
         }
     }
 
-    fn instruction<T: Number>(&mut self, inst: &ScalarInst<T>, last: u8) {
+    fn instruction<T: Number>(&mut self, inst: &ScalarInst, last: u8, functions: &[ScalarFunction<T>]) {
         match inst.op {
             ScalarOp::Add => self.binary(Kind::Add, None, inst, last),
             ScalarOp::Sub => self.binary(Kind::Sub, None, inst, last),
@@ -316,12 +314,12 @@ impl Translator<'_> {
             ScalarOp::LessEqual => self.binary(Kind::Compare, Some(LESS_EQUAL), inst, last),
             ScalarOp::Equal => self.binary(Kind::Compare, Some(EQUAL), inst, last),
             ScalarOp::Select => self.select(inst, last),
-            ScalarOp::Call { function, .. } => self.call(inst, function, last),
+            ScalarOp::Call { function, .. } => self.call(inst, functions[function as usize].one, last),
         }
     }
 
     /// An instruction of two operands; a comparison gives 1 or 0.
-    fn binary<T>(&mut self, kind: Kind, predicate: Option<u8>, inst: &ScalarInst<T>, last: u8) {
+    fn binary(&mut self, kind: Kind, predicate: Option<u8>, inst: &ScalarInst, last: u8) {
         let [mut a, mut b, _] = inst.args;
         if kind.commutes() && self.register[a as usize] == NONE && self.register[b as usize] != NONE {
             (a, b) = (b, a);
@@ -339,7 +337,7 @@ impl Translator<'_> {
     }
 
     /// Changes or clears the sign.
-    fn with_sign<T>(&mut self, kind: Kind, inst: &ScalarInst<T>, last: u8) {
+    fn with_sign(&mut self, kind: Kind, inst: &ScalarInst, last: u8) {
         if !self.has_sign {
             let sign = if bytes(self.shape.elem) == 4 { 1 << 31 } else { 1 << 63 };
             self.constant(SIGN, sign);
@@ -364,7 +362,7 @@ impl Translator<'_> {
     }
 
     /// `b` where `a` is not zero, else `c`.
-    fn select<T>(&mut self, inst: &ScalarInst<T>, last: u8) {
+    fn select(&mut self, inst: &ScalarInst, last: u8) {
         let [a, b, c] = inst.args;
         let condition = self.operand(a);
         self.vex(self.shape.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
@@ -376,7 +374,7 @@ impl Translator<'_> {
     }
 
     /// A function is called with its operands in the first registers; it changes all of them.
-    fn call<T: Number>(&mut self, inst: &ScalarInst<T>, function: fn(T, T, T) -> T, last: u8) {
+    fn call<T: Number>(&mut self, inst: &ScalarInst, function: fn(T, T, T) -> T, last: u8) {
         let operands = inst.operands();
         if let &[a] = operands {
             self.only_operand(a, last);
@@ -396,7 +394,7 @@ impl Translator<'_> {
 
     /// Two functions of one number are called once. The second result goes where it belongs: as likely as not it is needed only after the next call, which
     /// leaves nothing in registers.
-    fn pair<T: Number>(&mut self, code: &[ScalarInst<T>], last: u8, both: PairFunction<T>) {
+    fn pair<T: Number>(&mut self, code: &[ScalarInst], last: u8, both: PairFunction<T>) {
         self.only_operand(code[0].args[0], last);
         self.forget_all();
         self.asm.load_imm64(RDI, both as usize as u64);
@@ -440,7 +438,7 @@ impl Translator<'_> {
     }
 
     /// A function is called once for several instructions.
-    fn calls<T: Number>(&mut self, batch: &[ScalarInst<T>], last: &[u8], tile: TileFunction<T>) {
+    fn calls<T: Number>(&mut self, batch: &[ScalarInst], last: &[u8], tile: TileFunction<T>) {
         let arity = batch[0].operands().len();
         let used = || batch.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0);
         for (index, (inst, last)) in used().enumerate() {

@@ -1,7 +1,9 @@
 //! Random straight code over places: machine code against an interpreter, bit for bit.
 
 use crate::common::{Draw, Float};
-use tapegrad_jit::{Effort, Op, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported};
+use tapegrad_jit::{
+    Effort, Op, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction, compile_scalars, supported,
+};
 
 fn floor<T: Float>(a: T) -> T {
     T::eval(Op::Floor, a, a, a)
@@ -13,7 +15,8 @@ fn largest<T: Float>(out: &mut [T], [a, b, _]: [&[T]; 3]) {
     }
 }
 
-fn interpret<T: Float>(code: &[ScalarInst<T>], arena: &mut [T]) {
+fn interpret<T: Float>(code: &[ScalarInst], arena: &mut [T]) {
+    let functions = functions();
     for inst in code {
         let [a, b, c] = inst.args.map(|place| arena[place as usize]);
         let of = |op| T::eval(op, a, b, c);
@@ -32,17 +35,17 @@ fn interpret<T: Float>(code: &[ScalarInst<T>], arena: &mut [T]) {
             ScalarOp::Equal => of(Op::Equal),
             ScalarOp::Select => of(Op::Pick),
             ScalarOp::Copy => a,
-            ScalarOp::Call { function, .. } => function(a, b, c),
+            ScalarOp::Call { function, .. } => (functions[function as usize].one)(a, b, c),
         };
     }
 }
 
 /// Code over `kept` places and as many temporary ones, all of which are written before they are read.
-fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) -> Vec<ScalarInst<T>> {
+fn random(draw: &mut Draw, kept: usize, length: usize, calls: bool) -> Vec<ScalarInst> {
     let mut written: Vec<u32> = (0..kept).map(|place| u32::try_from(place).unwrap()).collect();
     let mut code = Vec::with_capacity(length);
     while code.len() < length {
-        let function = functions()[draw.below(3)];
+        let function = CALLS[draw.below(3)];
         let all = [
             ScalarOp::Add,
             ScalarOp::Sub,
@@ -64,7 +67,7 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
         // Now and then two functions of one number.
         if calls && draw.below(12) == 0 {
             let args = [0; 3].map(|_: u32| written[draw.below(written.len())]);
-            for op in pair() {
+            for op in PAIR {
                 let dst = u32::try_from(draw.below(2 * kept)).unwrap();
                 if !written.contains(&dst) {
                     written.push(dst);
@@ -88,35 +91,40 @@ fn random<T: Float>(draw: &mut Draw, kept: usize, length: usize, calls: bool) ->
     code
 }
 
-/// Two functions that may be called together. (Of what the first has overwritten, the second is computed by itself.)
-fn pair<T: Float>() -> [ScalarOp<T>; 2] {
-    let both = |a: T| (floor(a), T::eval(Op::Abs, a, a, a));
-    [
-        ScalarOp::Call { function: |a, _, _| floor(a), tile: None, arity: 1, with_next: Some(both) },
-        ScalarOp::Call { function: |a, _, _| T::eval(Op::Abs, a, a, a), tile: None, arity: 1, with_next: None },
-    ]
+/// Calls of functions of one, two and three operands.
+const CALLS: [ScalarOp; 3] = [
+    ScalarOp::Call { function: 0, arity: 1 },
+    ScalarOp::Call { function: 1, arity: 2 },
+    ScalarOp::Call { function: 2, arity: 3 },
+];
+/// Two that may be called together. (Of what the first has overwritten, the second is computed by itself.)
+const PAIR: [ScalarOp; 2] = [ScalarOp::Call { function: 3, arity: 1 }, ScalarOp::Call { function: 4, arity: 1 }];
+
+/// A piece in double precision.
+fn source(code: &[ScalarInst], arena: usize, kept: usize) -> ScalarSource<'_, f64> {
+    static FUNCTIONS: std::sync::LazyLock<[ScalarFunction<f64>; 5]> = std::sync::LazyLock::new(functions);
+    ScalarSource { arena, kept, code, functions: &*FUNCTIONS }
 }
 
-/// Functions of one, two and three operands; the last cannot be called for many numbers at a time.
-fn functions<T: Float>() -> [ScalarOp<T>; 3] {
-    let tile: TileFunction<T> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a));
+/// What they call. Of the first three the last cannot be called for many numbers at a time.
+fn functions<T: Float>() -> [ScalarFunction<T>; 5] {
+    let floors: TileFunction<T> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(o, &a)| *o = floor(a));
+    let both = |a: T| (floor(a), T::eval(Op::Abs, a, a, a));
+    let alone = |one| ScalarFunction { one, many: None, twin: None };
     [
-        ScalarOp::Call { function: |a, _, _| floor(a), tile: Some(tile), arity: 1, with_next: None },
-        ScalarOp::Call {
-            function: |a, b, _| T::eval(Op::Max, a, b, b),
-            tile: Some(largest),
-            arity: 2,
-            with_next: None,
-        },
-        ScalarOp::Call { function: |a, b, c| T::eval(Op::MulAdd, a, b, c), tile: None, arity: 3, with_next: None },
+        ScalarFunction { one: |a, _, _| floor(a), many: Some(floors), twin: None },
+        ScalarFunction { one: |a, b, _| T::eval(Op::Max, a, b, b), many: Some(largest), twin: None },
+        alone(|a, b, c| T::eval(Op::MulAdd, a, b, c)),
+        ScalarFunction { one: |a, _, _| floor(a), many: None, twin: Some((4, both)) },
+        alone(|a, _, _| T::eval(Op::Abs, a, a, a)),
     ]
 }
 
 /// The same few instructions again and again, as loops leave them: on places further along each time, on what stays, on what
 /// the turn has computed, and on what the turn before it has. Temporary places are used again.
-fn repeated<T: Float>(draw: &mut Draw, kept: usize, calls: bool) -> Vec<ScalarInst<T>> {
+fn repeated(draw: &mut Draw, kept: usize, calls: bool) -> Vec<ScalarInst> {
     let place = |place: usize| u32::try_from(place).unwrap();
-    let [one, two, three] = functions();
+    let [one, two, three] = CALLS;
     let ops = [
         ScalarOp::Add,
         ScalarOp::Sub,
@@ -150,7 +158,7 @@ fn repeated<T: Float>(draw: &mut Draw, kept: usize, calls: bool) -> Vec<ScalarIn
         .collect();
     // What a turn computes stands at one of two sets of places in turn.
     let own = |turn: usize, at: usize| kept + (turn % 2) * length + at;
-    let mut code: Vec<ScalarInst<T>> =
+    let mut code: Vec<ScalarInst> =
         (0..2 * length).map(|at| ScalarInst { op: ScalarOp::Copy, dst: place(kept + at), args: [0; 3] }).collect();
     for turn in 0..turns {
         let along = if down { turns - turn } else { turn };
@@ -176,11 +184,12 @@ fn check<T: Float>(seed: u64) {
     let kept = [3, 10, 60, 400][draw.below(4)];
     let length = [1, 12, 200, 1500][draw.below(4)];
     // Several pieces in one piece of memory.
-    let mut pieces: Vec<_> = (0..3).map(|n| random::<T>(&mut draw, kept, length, n > 0)).collect();
+    let mut pieces: Vec<_> = (0..3).map(|n| random(&mut draw, kept, length, n > 0)).collect();
     if kept > 24 {
-        pieces.extend((0..6).map(|n| repeated::<T>(&mut draw, kept, n % 2 == 1)));
+        pieces.extend((0..6).map(|n| repeated(&mut draw, kept, n % 2 == 1)));
     }
-    let source = |code| ScalarSource { arena: 2 * kept, kept, code };
+    let functions = functions::<T>();
+    let source = |code| ScalarSource { arena: 2 * kept, kept, code, functions: &functions };
     let sources: Vec<_> = pieces.iter().map(|code| source(&code[..])).collect();
     for effort in [Effort::Quick, Effort::Thorough] {
         let compiled = compile_scalars(&sources, effort).unwrap();
@@ -208,10 +217,9 @@ fn much_of_random_repetition_is_packed() {
     }
     for calls in [false, true] {
         let packed = |seed: &u64| {
-            let code = repeated::<f64>(&mut Draw(*seed), 60, calls);
+            let code = repeated(&mut Draw(*seed), 60, calls);
             // What stands in packs needs room of its own.
-            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }], Effort::Thorough).unwrap().memory()
-                > 120
+            compile_scalars(&[source(&code, 120, 60)], Effort::Thorough).unwrap().memory() > 120
         };
         let count = (0..400).filter(packed).count();
         assert!(count > 20, "{count} of 400, with calls: {calls}");
@@ -236,9 +244,9 @@ fn a_piece_becomes_the_same_code_whatever_pieces_come_before_it() {
     for seed in 0..50 {
         let mut draw = Draw(seed);
         let kept = 2 + draw.below(40);
-        let pieces: Vec<_> = (0..3).map(|n| random::<f64>(&mut draw, kept, 100, n > 0)).collect();
+        let pieces: Vec<_> = (0..3).map(|n| random(&mut draw, kept, 100, n > 0)).collect();
         // The second keeps what is temporary to the others.
-        let source = |n: usize| ScalarSource { arena: 2 * kept, kept: kept * (1 + n % 2), code: &pieces[n] };
+        let source = |n: usize| source(&pieces[n], 2 * kept, kept * (1 + n % 2));
         let alone = (0..3).flat_map(|n| compile_scalars(&[source(n)], Effort::Thorough).unwrap().bytes().to_vec());
         let together = compile_scalars(&[source(0), source(1), source(2)], Effort::Thorough).unwrap();
         assert!(alone.eq(together.bytes().iter().copied()), "seed {seed}");
@@ -246,13 +254,13 @@ fn a_piece_becomes_the_same_code_whatever_pieces_come_before_it() {
 }
 
 #[test]
-fn places_outside_the_arena_are_refused() {
+fn places_outside_the_arena_and_functions_outside_the_list_are_refused() {
     if !supported() {
         return;
     }
-    let code = [ScalarInst::<f64> { op: ScalarOp::Add, dst: 1, args: [0, 2, 9] }];
-    let refused = |arena, kept, code: &[ScalarInst<f64>]| {
-        compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough)
+    let code = [ScalarInst { op: ScalarOp::Add, dst: 1, args: [0, 2, 9] }];
+    let refused = |arena, kept, code: &[ScalarInst]| {
+        compile_scalars(&[source(code, arena, kept)], Effort::Thorough)
             .err()
             .map_or(String::new(), |error| error.to_string())
     };
@@ -261,6 +269,8 @@ fn places_outside_the_arena_are_refused() {
     assert!(refused(3, 4, &code).contains("more is kept than there is"));
     let select = [ScalarInst { op: ScalarOp::Select, ..code[0] }];
     assert!(refused(3, 3, &select).contains("outside the arena"));
+    let call = [ScalarInst { op: ScalarOp::Call { function: 5, arity: 1 }, ..code[0] }];
+    assert!(refused(3, 3, &call).contains("instruction 0 calls a function that is not in the list"));
 }
 
 #[test]
@@ -270,10 +280,10 @@ fn numbers_needed_only_in_between_are_not_written_to_memory() {
     }
     // Place 3 is temporary, and its only reader follows.
     let code = [
-        ScalarInst::<f64> { op: ScalarOp::Mul, dst: 3, args: [0, 1, 0] },
+        ScalarInst { op: ScalarOp::Mul, dst: 3, args: [0, 1, 0] },
         ScalarInst { op: ScalarOp::Add, dst: 2, args: [3, 0, 0] },
     ];
-    let compiled = compile_scalars(&[ScalarSource { arena: 4, kept: 3, code: &code }], Effort::Thorough).unwrap();
+    let compiled = compile_scalars(&[source(&code, 4, 3)], Effort::Thorough).unwrap();
     let mut arena = [3.0, 5.0, 0.0, -1.0];
     compiled.run(0, &mut arena);
     assert_eq!(arena, [3.0, 5.0, 18.0, -1.0]);
@@ -285,10 +295,9 @@ fn every_instruction_of_scalars_is_one_that_a_disassembler_knows() {
         return;
     }
     for seed in 0..50 {
-        let mut code = random::<f64>(&mut Draw(seed), 60, 300, true);
+        let mut code = random(&mut Draw(seed), 60, 300, true);
         code.extend(repeated(&mut Draw(seed), 60, seed % 2 == 1));
-        let compiled =
-            compile_scalars(&[ScalarSource { arena: 120, kept: 60, code: &code }], Effort::Thorough).unwrap();
+        let compiled = compile_scalars(&[source(&code, 120, 60)], Effort::Thorough).unwrap();
         let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
         let mut last = iced_x86::Mnemonic::INVALID;
         while decoder.can_decode() && last != iced_x86::Mnemonic::Ret {

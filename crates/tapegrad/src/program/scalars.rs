@@ -7,13 +7,12 @@ use super::compile::Program;
 use super::extract::Extract;
 use super::inst::{Inst, Opcode};
 use super::lanes::is_scalar;
-use super::step::{Fused, Step};
+use super::step::{Call, Fused, Step};
 use super::tier::Generators;
-use super::twins;
 use crate::error;
-use crate::ir::{NodeId, Reading, TapeKey};
+use crate::ir::{Elementwise, NodeId, Reading, TapeKey};
 use std::sync::Arc;
-use tapegrad_jit::{CompileError, MOST_ELEMENTS, ScalarInst, ScalarOp, ScalarSource, Scalars};
+use tapegrad_jit::{CompileError, MOST_ELEMENTS, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, Scalars};
 
 impl Extract {
     /// The program as scalar code, if most of that is repetition, which scalar code computes four at a time.
@@ -83,12 +82,8 @@ pub(super) fn compile<T: Reading>(
     {
         return Ok(None);
     }
-    let translated: Vec<Vec<ScalarInst<T>>> = groups.iter().map(|f| translate(f, &f.body)).collect();
-    let source = |code| {
-        let arena = reach(code).max(scratch);
-        ScalarSource { arena, kept: scratch, code }
-    };
-    let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|code| source(&code[..])).collect();
+    let translated: Vec<Translated<T>> = groups.iter().map(|f| translate(f, &f.body)).collect();
+    let sources: Vec<ScalarSource<'_, T>> = translated.iter().map(|group| group.source(scratch)).collect();
     if sources.iter().any(|source| source.arena > MOST_ELEMENTS) {
         return Ok(Some(0));
     }
@@ -104,9 +99,8 @@ pub(super) fn compile<T: Reading>(
 /// nothing about the whole.)
 fn repeats<T: Reading>(f: &Fused<T>) -> bool {
     let Some(part) = f.body.first_chunk::<PART>() else { return false };
-    let code = translate(f, part);
-    let arena = reach(&code);
-    tapegrad_jit::repeats(&ScalarSource { arena, kept: arena, code: &code })
+    let group = translate(f, part);
+    tapegrad_jit::repeats(&group.source(group.reach))
 }
 
 fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
@@ -116,17 +110,28 @@ fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
     }
 }
 
-/// The end of the last place that is named.
-fn reach<T>(code: &[ScalarInst<T>]) -> usize {
-    let last = code.iter().flat_map(|inst| inst.operands().iter().chain([&inst.dst])).max();
-    last.map_or(0, |&place| place as usize + 1)
+/// A part of a group as the code generator reads it.
+struct Translated<T> {
+    code: Vec<ScalarInst>,
+    functions: Vec<ScalarFunction<T>>,
+    /// The end of the last place that is named.
+    reach: usize,
+}
+
+impl<T> Translated<T> {
+    /// With places from `kept` on as registers.
+    fn source(&self, kept: usize) -> ScalarSource<'_, T> {
+        ScalarSource { arena: self.reach.max(kept), kept, code: &self.code, functions: &self.functions }
+    }
 }
 
 /// The instructions of a part of a group.
-fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Vec<ScalarInst<T>> {
+fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Translated<T> {
+    let mut functions = functions(f);
     let mut third = 0;
+    let mut furthest = 0;
     let mut code = Vec::with_capacity(part.len());
-    for (at, &Inst { op, aux, dst, a, b }) in part.iter().enumerate() {
+    for &Inst { op, aux, dst, a, b } in part {
         let op = match op {
             Opcode::More => {
                 third = a;
@@ -147,20 +152,41 @@ fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Vec<ScalarInst<T>> {
             Opcode::Select => ScalarOp::Select,
             Opcode::Copy => ScalarOp::Copy,
             // Which of two zeros is the smaller is what the standard library says it is.
-            Opcode::Min => ScalarOp::Call { function: |a: T, b: T, _| a.min(b), tile: None, arity: 2, with_next: None },
-            Opcode::Max => ScalarOp::Call { function: |a: T, b: T, _| a.max(b), tile: None, arity: 2, with_next: None },
+            Opcode::Min => of_two(&mut functions, |a, b, _| a.min(b)),
+            Opcode::Max => of_two(&mut functions, |a, b, _| a.max(b)),
             Opcode::Call => {
-                let call = &f.calls[aux as usize];
-                let arity = u8::try_from(call.arity).unwrap_or(3);
-                let tile = (!call.literal).then_some(call.tile);
-                let with_next = twins::together(f, &part[at..]);
-                ScalarOp::Call { function: call.scalar, tile, arity, with_next }
+                let arity = u8::try_from(f.calls[aux as usize].arity).unwrap_or(3);
+                ScalarOp::Call { function: aux, arity }
             }
             Opcode::Load => unreachable!("scalars are read where they are"),
         };
-        code.push(ScalarInst { op, dst, args: [a, b, third] });
+        let inst = ScalarInst { op, dst, args: [a, b, third] };
+        furthest = inst.operands().iter().fold(furthest.max(dst), |furthest, &place| furthest.max(place));
+        code.push(inst);
     }
-    code
+    let reach = if code.is_empty() { 0 } else { furthest as usize + 1 };
+    Translated { code, functions, reach }
+}
+
+/// What a group calls, by the numbers that its instructions name.
+fn functions<T: Reading>(f: &Fused<T>) -> Vec<ScalarFunction<T>> {
+    let number_of = |e: &Elementwise| f.calls.iter().position(|call| std::ptr::eq(call.elementwise, e));
+    let function = |call: &Call<T>| ScalarFunction {
+        one: call.scalar,
+        many: (!call.literal).then_some(call.tile),
+        twin: call.twin.as_ref().and_then(|twin| Some((u16::try_from(number_of(twin.second)?).ok()?, twin.both))),
+    };
+    f.calls.iter().map(function).collect()
+}
+
+/// A function of two numbers that has an opcode, but no instruction.
+fn of_two<T>(functions: &mut Vec<ScalarFunction<T>>, one: fn(T, T, T) -> T) -> ScalarOp {
+    let known = functions.iter().position(|known| std::ptr::fn_addr_eq(known.one, one));
+    let number = known.unwrap_or_else(|| {
+        functions.push(ScalarFunction { one, many: None, twin: None });
+        functions.len() - 1
+    });
+    ScalarOp::Call { function: u16::try_from(number).expect("fewer than 2^16 operations exist"), arity: 2 }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn both<T: Reading>() -> [Both<T>; TWINS.len()] {
 /// The function that is computed with one, after it.
 #[derive(Clone, Copy)]
 pub(crate) struct Twin<T> {
-    second: &'static Elementwise,
+    pub(super) second: &'static Elementwise,
     pub(crate) both: Both<T>,
 }
 

@@ -1,8 +1,9 @@
 //! Which calls become one: calls of one function that do not depend on each other, over numbers side by side.
 
 use super::groups::{Groups, LANES};
-use super::region::{NOWHERE, Region, Simple};
+use super::region::{NOWHERE, Region};
 use super::units::{Numbers, Reads, Unit};
+use crate::ir::ScalarOp;
 use std::collections::HashMap;
 
 /// Calls carried out together at most: what is computed for them should stay in the first-level cache until they are.
@@ -38,7 +39,7 @@ impl Batches {
         // The batch that is being filled for each function and level.
         let mut filling: HashMap<(u16, u32), u32> = HashMap::new();
         for (id, node) in (0u32..).zip(&region.nodes) {
-            let Simple::Call(function) = node.op else { continue };
+            let ScalarOp::Call { function, .. } = node.op else { continue };
             if region.functions[function as usize].many.is_none() {
                 continue;
             }

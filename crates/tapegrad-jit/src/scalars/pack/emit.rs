@@ -11,12 +11,12 @@ mod rolled;
 
 use super::batches::Batches;
 use super::groups::{Groups, LANES, Source};
-use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val};
+use super::region::{NOWHERE, Out, PLACE, Region, Val};
 use super::rows::Row;
 use super::turns::Stretch;
 use super::units::{Numbers, Reads, Unit, computed_by};
 use crate::encode::{Assembler, Map, Mem, Prefix, RAX, Rm, Vex, Width};
-use crate::ir::Elem;
+use crate::ir::{Elem, ScalarOp};
 use crate::micro::{Kind, Shape};
 use crate::scalars::near::Near;
 use crate::scalars::translate::{EQUAL, LESS, LESS_EQUAL, NOT_EQUAL};
@@ -272,13 +272,13 @@ impl<'a> Emitter<'a> {
         self.vex(VECTOR.broadcast(), register, 0, Rm::Reg(register), None);
     }
 
-    fn need_constants(&mut self, op: Simple) {
+    fn need_constants(&mut self, op: ScalarOp) {
         match op {
-            Simple::Neg | Simple::Abs if !self.has_sign => {
+            ScalarOp::Neg | ScalarOp::Abs if !self.has_sign => {
                 self.constant(SIGN, 1 << 63);
                 self.has_sign = true;
             }
-            Simple::Recip | Simple::Less | Simple::LessEqual | Simple::Equal if !self.has_one => {
+            ScalarOp::Recip | ScalarOp::Less | ScalarOp::LessEqual | ScalarOp::Equal if !self.has_one => {
                 self.constant(ONE, 1f64.to_bits());
                 self.has_one = true;
             }
@@ -287,33 +287,33 @@ impl<'a> Emitter<'a> {
     }
 
     /// The instruction itself.
-    fn instruction(&mut self, op: Simple, shape: Shape, dst: u8, first: u8, second: Rm) {
+    fn instruction(&mut self, op: ScalarOp, shape: Shape, dst: u8, first: u8, second: Rm) {
         let second = self.shorten(second);
         let asm = &mut *self.asm;
         let mut plain = |kind| asm.vex(shape.of(kind), dst, first, second, None);
         let predicate = match op {
-            Simple::Add => return plain(Kind::Add),
-            Simple::Sub => return plain(Kind::Sub),
-            Simple::Mul | Simple::Square => return plain(Kind::Mul),
-            Simple::Div => return plain(Kind::Div),
-            Simple::Recip => return asm.vex(shape.of(Kind::Div), dst, ONE, second, None),
-            Simple::Neg => return asm.vex(shape.of(Kind::Xor), dst, SIGN, second, None),
-            Simple::Abs => return asm.vex(shape.of(Kind::AndNot), dst, SIGN, second, None),
+            ScalarOp::Add => return plain(Kind::Add),
+            ScalarOp::Sub => return plain(Kind::Sub),
+            ScalarOp::Mul | ScalarOp::Square => return plain(Kind::Mul),
+            ScalarOp::Div => return plain(Kind::Div),
+            ScalarOp::Recip => return asm.vex(shape.of(Kind::Div), dst, ONE, second, None),
+            ScalarOp::Neg => return asm.vex(shape.of(Kind::Xor), dst, SIGN, second, None),
+            ScalarOp::Abs => return asm.vex(shape.of(Kind::AndNot), dst, SIGN, second, None),
             // The upper part of a single number is nobody's concern; a vector has none.
-            Simple::Sqrt => {
+            ScalarOp::Sqrt => {
                 let upper = if shape.lanes == 1 { first } else { 0 };
                 return asm.vex(shape.of(Kind::Sqrt), dst, upper, second, None);
             }
-            Simple::Copy => {
+            ScalarOp::Copy => {
                 if dst != first {
                     asm.vex(shape.copy(), dst, 0, second, None);
                 }
                 return;
             }
-            Simple::Less => LESS,
-            Simple::LessEqual => LESS_EQUAL,
-            Simple::Equal => EQUAL,
-            Simple::Select | Simple::Call(_) => unreachable!("is done by itself"),
+            ScalarOp::Less => LESS,
+            ScalarOp::LessEqual => LESS_EQUAL,
+            ScalarOp::Equal => EQUAL,
+            ScalarOp::Select | ScalarOp::Call { .. } => unreachable!("is done by itself"),
         };
         asm.vex(shape.of(Kind::Compare), dst, first, second, Some(predicate));
         asm.vex(shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
@@ -323,12 +323,12 @@ impl<'a> Emitter<'a> {
         let node = self.region.nodes[id as usize];
         self.need_constants(node.op);
         match node.op {
-            Simple::Select => return self.select(id),
-            Simple::Call(function) => return self.call(id, self.region.functions[function as usize]),
+            ScalarOp::Select => return self.select(id),
+            ScalarOp::Call { function, .. } => return self.call(id, self.region.functions[function as usize]),
             _ => {}
         }
         let [mut a, mut b, _] = node.args;
-        if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) {
+        if node.arity == 2 && matches!(node.op, ScalarOp::Add | ScalarOp::Mul) {
             let in_memory = |value: Val| {
                 value & PLACE != 0
                     || self.state[self.computer(value) as usize].register == NONE
@@ -392,7 +392,7 @@ impl<'a> Emitter<'a> {
         let node = self.region.nodes[members[0] as usize];
         self.need_constants(node.op);
         let [mut a, mut b, _] = self.groups.sources[pack as usize];
-        if node.arity == 2 && matches!(node.op, Simple::Add | Simple::Mul) && matches!(a, Source::Places(_)) {
+        if node.arity == 2 && matches!(node.op, ScalarOp::Add | ScalarOp::Mul) && matches!(a, Source::Places(_)) {
             (a, b) = (b, a);
         }
         let first = self.source(a, 0);

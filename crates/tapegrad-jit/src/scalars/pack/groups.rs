@@ -17,7 +17,8 @@ pub(super) use finder::find;
 #[cfg(test)]
 pub(super) use finder::{ORDERS, in_order};
 
-use super::region::{NOWHERE, PLACE, Region, Simple, Val};
+use super::region::{NOWHERE, PLACE, Region, Val};
+use crate::ir::ScalarOp;
 use std::ops::Range;
 
 /// Lanes of a pack.
@@ -77,19 +78,19 @@ impl Groups {
 }
 
 /// How much work an operation on single numbers is: 1, or more for what is slow.
-fn work(op: Simple) -> usize {
-    if matches!(op, Simple::Div | Simple::Sqrt | Simple::Recip | Simple::Call(_)) { 4 } else { 1 }
+fn work(op: ScalarOp) -> usize {
+    if matches!(op, ScalarOp::Div | ScalarOp::Sqrt | ScalarOp::Recip | ScalarOp::Call { .. }) { 4 } else { 1 }
 }
 
 /// What packing four instructions saves.
-fn saved(op: Simple) -> u32 {
+fn saved(op: ScalarOp) -> u32 {
     if work(op) > 1 { 12 } else { 3 }
 }
 
-fn packable(region: &Region, op: Simple) -> bool {
+fn packable(region: &Region, op: ScalarOp) -> bool {
     match op {
-        Simple::Select | Simple::Copy => false,
-        Simple::Call(function) => region.functions[function as usize].many.is_some(),
+        ScalarOp::Select | ScalarOp::Copy => false,
+        ScalarOp::Call { function, .. } => region.functions[function as usize].many.is_some(),
         _ => true,
     }
 }

@@ -27,7 +27,7 @@ mod units;
 pub(super) use region::Places;
 
 use crate::encode::Assembler;
-use crate::ir::ScalarInst;
+use crate::ir::ScalarSource;
 use batches::Batches;
 use emit::{Emitter, Ordered, Parts};
 use groups::{Groups, LANES};
@@ -73,20 +73,19 @@ pub(super) struct Packed {
 impl Packed {
     /// Packs a region of `f64`, if that pays, and finds what repeats itself in it; rows only if more than `far` units are in no loop.
     pub(super) fn find<T>(
-        code: &[ScalarInst<T>],
+        source: &ScalarSource<'_, T>,
         last: &[u8],
-        arena: usize,
         places: &mut Places,
         far: usize,
     ) -> Option<Packed> {
+        let &ScalarSource { code, arena, .. } = source;
         // Every unit may need a slot, and a place in the record of a loop's turn; all must be within reach of the base register.
         if code.len() < SHORT || arena + 8 * code.len() + FRAME + 4 * LANES > MOST {
             return None;
         }
-        let region = Region::new(code, last, arena, places);
-        let packs = region.as_ref().and_then(|region| groups::find(region, places));
+        let region = Region::new(source, last, places);
+        let packs = groups::find(&region, places);
         places.clear(code);
-        let region = region?;
         let packed = packs.is_some();
         if !packed && region.nodes.len() < LONG {
             return None;
@@ -124,8 +123,8 @@ impl Packed {
     }
 
     /// Whether a region has packs enough.
-    pub(super) fn is_worth_it<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> bool {
-        Region::new(code, last, arena, places).is_some_and(|region| groups::find(&region, places).is_some())
+    pub(super) fn is_worth_it<T>(source: &ScalarSource<'_, T>, last: &[u8], places: &mut Places) -> bool {
+        groups::find(&Region::new(source, last, places), places).is_some()
     }
 
     /// How many instructions are in packs.

@@ -1,7 +1,7 @@
 //! A region: instructions as a graph of values instead of places that are written again and again.
 
 use super::super::last_use::UNUSED;
-use crate::ir::{ScalarInst, ScalarOp};
+use crate::ir::{ScalarFunction, ScalarInst, ScalarOp, ScalarSource};
 
 /// A value: the number of the instruction that computes it, or [`PLACE`] and the place where it stands from the start.
 pub(super) type Val = u32;
@@ -21,7 +21,7 @@ pub(super) enum Out {
 /// One instruction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    pub(super) op: Simple,
+    pub(super) op: ScalarOp,
     pub(super) arity: u8,
     pub(super) args: [Val; 3],
     /// How many instructions come one after another up to this one: what is on one level does not depend on each other.
@@ -29,86 +29,32 @@ pub(super) struct Node {
     pub(super) out: Out,
 }
 
-/// What [`ScalarOp`] does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Simple {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Neg,
-    Recip,
-    Square,
-    Sqrt,
-    Abs,
-    Less,
-    LessEqual,
-    Equal,
-    Select,
-    Copy,
-    /// A call of one of [`Region::functions`].
-    Call(u16),
-}
-
-/// A function that is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A function that is called, by its addresses: that for one number, and that for many at a time.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Function {
-    /// Its address.
     pub(super) one: u64,
-    /// The address of the same for many numbers at a time.
     pub(super) many: Option<u64>,
-    pub(super) arity: u8,
 }
 
-impl Simple {
-    /// The operation; functions are entered in the list. Nothing if there are too many of them.
-    fn of<T>(op: &ScalarOp<T>, functions: &mut Vec<Function>) -> Option<Simple> {
-        Some(match *op {
-            ScalarOp::Add => Simple::Add,
-            ScalarOp::Sub => Simple::Sub,
-            ScalarOp::Mul => Simple::Mul,
-            ScalarOp::Div => Simple::Div,
-            ScalarOp::Neg => Simple::Neg,
-            ScalarOp::Recip => Simple::Recip,
-            ScalarOp::Square => Simple::Square,
-            ScalarOp::Sqrt => Simple::Sqrt,
-            ScalarOp::Abs => Simple::Abs,
-            ScalarOp::Less => Simple::Less,
-            ScalarOp::LessEqual => Simple::LessEqual,
-            ScalarOp::Equal => Simple::Equal,
-            ScalarOp::Select => Simple::Select,
-            ScalarOp::Copy => Simple::Copy,
-            ScalarOp::Call { function, tile, arity, .. } => {
-                let (one, many) = (function as usize as u64, tile.map(|tile| tile as usize as u64));
-                let function = Function { one, many, arity };
-                let known = functions.iter().position(|known| *known == function);
-                let number = known.unwrap_or_else(|| {
-                    functions.push(function);
-                    functions.len() - 1
-                });
-                Simple::Call(u16::try_from(number).ok()?)
-            }
-        })
-    }
-
+impl ScalarOp {
     /// A number for each operation.
     pub(super) fn code(self) -> u32 {
         match self {
-            Simple::Add => 1,
-            Simple::Sub => 2,
-            Simple::Mul => 3,
-            Simple::Div => 4,
-            Simple::Neg => 5,
-            Simple::Recip => 6,
-            Simple::Square => 7,
-            Simple::Sqrt => 8,
-            Simple::Abs => 9,
-            Simple::Less => 10,
-            Simple::LessEqual => 11,
-            Simple::Equal => 12,
-            Simple::Select => 13,
-            Simple::Copy => 14,
-            Simple::Call(function) => 15 + u32::from(function),
+            ScalarOp::Add => 1,
+            ScalarOp::Sub => 2,
+            ScalarOp::Mul => 3,
+            ScalarOp::Div => 4,
+            ScalarOp::Neg => 5,
+            ScalarOp::Recip => 6,
+            ScalarOp::Square => 7,
+            ScalarOp::Sqrt => 8,
+            ScalarOp::Abs => 9,
+            ScalarOp::Less => 10,
+            ScalarOp::LessEqual => 11,
+            ScalarOp::Equal => 12,
+            ScalarOp::Select => 13,
+            ScalarOp::Copy => 14,
+            ScalarOp::Call { function, .. } => 15 + u32::from(function),
         }
     }
 }
@@ -129,7 +75,7 @@ impl Places {
     }
 
     /// Forgets a region.
-    pub(super) fn clear<T>(&mut self, code: &[ScalarInst<T>]) {
+    pub(super) fn clear(&mut self, code: &[ScalarInst]) {
         for inst in code {
             self.now[inst.dst as usize] = NOWHERE;
             inst.operands().iter().for_each(|&place| self.reads[place as usize] = 0);
@@ -147,17 +93,16 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Reads a region; `last` are the last uses of its instructions. Nothing if it calls more than 65536 functions.
-    pub(super) fn new<T>(code: &[ScalarInst<T>], last: &[u8], arena: usize, places: &mut Places) -> Option<Region> {
+    /// Reads a region; `last` are the last uses of its instructions.
+    pub(super) fn new<T>(source: &ScalarSource<'_, T>, last: &[u8], places: &mut Places) -> Region {
+        let &ScalarSource { code, arena, .. } = source;
         if places.now.len() < arena {
             places.now.resize(arena, NOWHERE);
             places.reads.resize(arena, 0);
         }
         let mut nodes: Vec<Node> = Vec::with_capacity(code.len());
-        let mut functions = Vec::new();
         let mut first_reader = vec![0u32; code.len() + 1];
         for (inst, &last) in code.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0) {
-            let op = Simple::of(&inst.op, &mut functions)?;
             let (mut args, mut level) = ([0; 3], 0);
             for (k, &place) in inst.operands().iter().enumerate() {
                 let value = places.now[place as usize];
@@ -176,7 +121,7 @@ impl Region {
             let arity = u8::try_from(inst.operands().len()).expect("at most three");
             places.now[inst.dst as usize] = u32::try_from(nodes.len()).expect("fewer than 2^31 instructions");
             // What is not read for the last time is needed afterwards, and stands at its place then.
-            nodes.push(Node { op, arity, args, level, out: Out::Now(inst.dst) });
+            nodes.push(Node { op: inst.op, arity, args, level, out: Out::Now(inst.dst) });
         }
         for node in &mut nodes {
             if let Out::Now(place) = node.out
@@ -205,7 +150,11 @@ impl Region {
                 }
             }
         }
-        Some(Region { nodes, functions, readers, first_reader })
+        let addresses = |f: &ScalarFunction<T>| Function {
+            one: f.one as usize as u64,
+            many: f.many.map(|many| many as usize as u64),
+        };
+        Region { nodes, functions: source.functions.iter().map(addresses).collect(), readers, first_reader }
     }
 
     /// Who reads a node, and as which operand.

@@ -9,9 +9,10 @@
 //! "A low-bandwidth network file system", SOSP 2001.
 
 use super::groups::Groups;
-use super::region::{Region, Simple, mix};
+use super::region::{Region, mix};
 use super::turns::{Name, Names, Stretch};
 use super::units::{Numbers, Unit};
+use crate::ir::ScalarOp;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -122,7 +123,7 @@ impl Relatives<'_> {
 pub(super) fn find(relatives: &Relatives<'_>, kinds: &[u64], stretches: &[Stretch]) -> Vec<Row> {
     let order = relatives.order;
     let is_call = |at: usize| match order[at] {
-        Unit::Single(id) => matches!(relatives.region.nodes[id as usize].op, Simple::Call(_)),
+        Unit::Single(id) => matches!(relatives.region.nodes[id as usize].op, ScalarOp::Call { .. }),
         Unit::Batch(_) => true,
         Unit::Pack(_) | Unit::Tuple(_) => false,
     };

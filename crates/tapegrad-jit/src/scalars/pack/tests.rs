@@ -2,22 +2,35 @@
 
 use super::groups::{ORDERS, Source, find, in_order};
 use super::*;
-use crate::ir::{Effort, ScalarOp, ScalarSource, TileFunction};
+use crate::ir::{Effort, ScalarFunction, ScalarInst, ScalarOp, ScalarSource};
 use crate::scalars::last_use;
 use ScalarOp::{Abs, Add, Div, Less, Mul, Neg, Recip, Sqrt, Square, Sub};
 
-type Code = Vec<ScalarInst<f64>>;
+type Code = Vec<ScalarInst>;
 
-fn inst(op: ScalarOp<f64>, dst: u32, args: [u32; 2]) -> ScalarInst<f64> {
+fn inst(op: ScalarOp, dst: u32, args: [u32; 2]) -> ScalarInst {
     ScalarInst { op, dst, args: [args[0], args[1], 0] }
+}
+
+/// A call of the only function.
+const FLOOR: ScalarOp = ScalarOp::Call { function: 0, arity: 1 };
+
+const FUNCTIONS: &[ScalarFunction<f64>] = &[ScalarFunction {
+    one: |a, _, _| a.floor(),
+    many: Some(|out, [a, _, _]| out.iter_mut().zip(a).for_each(|(out, a)| *out = a.floor())),
+    twin: None,
+}];
+
+fn source(code: &[ScalarInst], arena: usize, kept: usize) -> ScalarSource<'_, f64> {
+    ScalarSource { arena, kept, code, functions: FUNCTIONS }
 }
 
 /// The packs of a piece as positions in its code, all of which is used.
 fn packs(code: &Code, kept: usize) -> Option<(Vec<[u32; LANES]>, Groups)> {
-    let source = ScalarSource { arena: 1000, kept, code };
+    let source = source(code, 1000, kept);
     let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
     let mut places = Places::default();
-    let region = Region::new(code, &last, 1000, &mut places).expect("few functions are called");
+    let region = Region::new(&source, &last, &mut places);
     assert_eq!(region.nodes.len(), code.len(), "all instructions are used");
     let groups = find(&region, &places)?;
     Some((groups.packs.clone(), groups))
@@ -43,13 +56,13 @@ fn repetition_becomes_packs_over_places_side_by_side_whatever_the_temporary_plac
 
 #[test]
 fn a_part_of_long_code_tells_whether_it_repeats_itself() {
-    let whole = |code: &Code| crate::repeats(&ScalarSource { arena: 1000, kept: 1000, code });
+    let whole = |code: &Code| crate::repeats(&source(code, 1000, 1000));
     let (valley, ..) = valley(100, 16);
     assert!(whole(&valley));
     let chain: Code = (0..200).map(|i| inst(Add, 51 + i, [50 + i, i])).collect();
     assert!(!whole(&chain));
     let lost = [inst(Add, 2000, [0, 1])];
-    assert!(!crate::repeats(&ScalarSource { arena: 1000, kept: 1000, code: &lost }), "a place outside the arena");
+    assert!(!crate::repeats(&source(&lost, 1000, 1000)), "a place outside the arena");
 }
 
 #[test]
@@ -137,9 +150,9 @@ fn run_in(code: &Code, arena: usize, kept: usize, packed: bool) {
     if !crate::supported() {
         return;
     }
-    let source = ScalarSource { arena, kept, code };
+    let source = source(code, arena, kept);
     let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
-    assert_eq!(Packed::find(code, &last, arena, &mut Places::default(), FAR).is_some(), packed);
+    assert_eq!(Packed::find(&source, &last, &mut Places::default(), FAR).is_some(), packed);
     check(code, arena, kept);
 }
 
@@ -149,7 +162,7 @@ fn check(code: &Code, arena: usize, kept: usize) -> [usize; 2] {
 }
 
 fn check_from(code: &Code, arena: usize, kept: usize, far: usize) -> usize {
-    let source = ScalarSource { arena, kept, code };
+    let source = source(code, arena, kept);
     let Ok(compiled) = crate::scalars::compile(&[source], Effort::Thorough, far) else { return 0 };
     let mut got: Vec<f64> = (0..compiled.memory()).map(|i| 1.0 + 0.5 * (i as f64).sin()).collect();
     let mut want = got.clone();
@@ -178,22 +191,20 @@ fn check_from(code: &Code, arena: usize, kept: usize, far: usize) -> usize {
 }
 
 /// `x[i]·y`, its floor, and the fractional part, for 80 places, with nothing kept but the end.
-fn fractions() -> (Code, TileFunction<f64>) {
-    let tile: TileFunction<f64> = |out, [a, _, _]| out.iter_mut().zip(a).for_each(|(out, a)| *out = a.floor());
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
-    let one = |i| [inst(Mul, 400, [i, 90]), inst(call, 401, [400, 0]), inst(Sub, 300 + i, [400, 401])];
-    ((0..80).flat_map(one).collect(), tile)
+fn fractions() -> Code {
+    let one = |i| [inst(Mul, 400, [i, 90]), inst(FLOOR, 401, [400, 0]), inst(Sub, 300 + i, [400, 401])];
+    (0..80).flat_map(one).collect()
 }
 
 #[test]
 fn calls_all_over_the_code_become_one_call_between_packs() {
-    let (code, _) = fractions();
+    let code = fractions();
     let (packs, groups) = packs(&code, 390).expect("it is worth it");
     assert_eq!((packs.len(), groups.tuples.len()), (60, 1), "three for each four places, and one number for all");
     if !crate::supported() {
         return;
     }
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }], Effort::Thorough);
+    let compiled = crate::compile_scalars(&[source(&code, 402, 390)], Effort::Thorough);
     let compiled = compiled.expect("all places are in the arena");
     let mut decoder = iced_x86::Decoder::new(64, compiled.bytes(), 0);
     let calls = decoder.iter().filter(|inst| inst.mnemonic() == iced_x86::Mnemonic::Call).count();
@@ -203,12 +214,11 @@ fn calls_all_over_the_code_become_one_call_between_packs() {
 #[test]
 fn packs_beside_calls_have_the_bits_of_one_by_one() {
     // Once with nothing but the end kept, once with all of it.
-    let (mut code, tile) = fractions();
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
+    let mut code = fractions();
     code.extend((0..80).map(|i| inst(Mul, 100 + i, [i, 90])));
-    code.extend((0..80).map(|i| inst(call, 200 + i, [100 + i, 0])));
+    code.extend((0..80).map(|i| inst(FLOOR, 200 + i, [100 + i, 0])));
     code.extend((0..80).map(|i| inst(Sub, 100 + i, [100 + i, 200 + i])));
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: 402, kept: 390, code: &code }], Effort::Thorough);
+    let compiled = crate::compile_scalars(&[source(&code, 402, 390)], Effort::Thorough);
     let Ok(compiled) = compiled else { return };
     let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| i as f64 + 0.25).collect();
     compiled.run(0, &mut arena);
@@ -224,15 +234,14 @@ fn packs_beside_calls_have_the_bits_of_one_by_one() {
 fn calls_on_places_far_away_have_the_bits_of_one_by_one() {
     // Megabytes from the base register; what is computed before the first call is used after the second.
     let far = 300_000;
-    let (mut code, tile) = fractions();
-    let call = ScalarOp::Call { function: |a: f64, _, _| a.floor(), tile: Some(tile), arity: 1, with_next: None };
-    let second = |i| [inst(call, 401, [300 + i, 0]), inst(Add, 300 + i, [401, i]), inst(Mul, 300 + i, [300 + i, 90])];
+    let mut code = fractions();
+    let second = |i| [inst(FLOOR, 401, [300 + i, 0]), inst(Add, 300 + i, [401, i]), inst(Mul, 300 + i, [300 + i, 90])];
     code.extend((0..80).flat_map(second));
     for inst in &mut code {
         inst.args.iter_mut().chain([&mut inst.dst]).for_each(|place| *place += far);
     }
     let kept = far as usize + 390;
-    let compiled = crate::compile_scalars(&[ScalarSource { arena: kept + 12, kept, code: &code }], Effort::Thorough);
+    let compiled = crate::compile_scalars(&[source(&code, kept + 12, kept)], Effort::Thorough);
     let Ok(compiled) = compiled else { return };
     let mut arena: Vec<f64> = (0..compiled.memory()).map(|i| (i % 1000) as f64 + 0.25).collect();
     let (before, factor) = (arena[far as usize..][..80].to_vec(), arena[far as usize + 90]);
@@ -268,8 +277,7 @@ fn instructions_on_different_levels_are_a_pack_if_none_depends_on_another() {
 
 /// Bytes of machine code.
 fn length(code: &Code, arena: usize, kept: usize) -> usize {
-    crate::compile_scalars(&[ScalarSource { arena, kept, code }], Effort::Thorough)
-        .map_or(0, |compiled| compiled.bytes().len())
+    crate::compile_scalars(&[source(code, arena, kept)], Effort::Thorough).map_or(0, |compiled| compiled.bytes().len())
 }
 
 /// A sum of `(x[i + 1] - x[i]²)²` in parts, and its derivative by each number, for which all differences are kept.
@@ -338,7 +346,7 @@ fn there_and_back(seed: u64, turns: u32) -> (Code, usize, usize) {
     for back in [false, true] {
         let first = if back { body } else { 0 };
         // Operation, and for each operand where it stands in the first turn and how far it moves.
-        let plan: Vec<(ScalarOp<f64>, [(u32, i32); 2])> = (0..body)
+        let plan: Vec<(ScalarOp, [(u32, i32); 2])> = (0..body)
             .map(|k| {
                 let operand = |choose: &mut dyn FnMut(u32) -> u32| match choose(6) {
                     0 => (choose(4), choose(3) as i32),
@@ -386,7 +394,7 @@ fn rows_all_over(seed: u64, rows: usize) -> (Code, usize, usize) {
     let ops = [Add, Sub, Mul, Add, Sub, Mul, Square, Div, Abs, Less, Sqrt];
     let kinds = 1 + choose(4);
     // For each kind and instruction the operation and where its operands come from.
-    let plans: Vec<Vec<(ScalarOp<f64>, [(usize, usize); 2])>> = (0..kinds)
+    let plans: Vec<Vec<(ScalarOp, [(usize, usize); 2])>> = (0..kinds)
         .map(|_| {
             let body = 30 + choose(100);
             (0..body).map(|_| (ops[choose(ops.len())], [0; 2].map(|_| (choose(40), choose(1000))))).collect()
@@ -451,7 +459,7 @@ fn what_rows_have_put_into_memory_may_be_the_same_in_all_turns_and_another_in_ea
     // Rows read each of sixteen numbers four times side by side; turns of a loop read one of them after another, and the second in every turn.
     let (x, mut next) = (16, 416);
     let mut code = Code::new();
-    let four = |code: &mut Code, next: &mut u32, op: ScalarOp<f64>, a: &dyn Fn(u32) -> u32, b: &dyn Fn(u32) -> u32| {
+    let four = |code: &mut Code, next: &mut u32, op: ScalarOp, a: &dyn Fn(u32) -> u32, b: &dyn Fn(u32) -> u32| {
         code.extend((0..4).map(|lane| inst(op, *next + lane, [a(lane), b(lane)])));
         *next += 4;
         *next - 4
@@ -523,10 +531,10 @@ fn four_numbers_may_be_one_in_the_first_turn_only() {
 fn the_order_in_which_packs_spread_is_that_with_the_least_work() {
     // The terms of a valley share numbers with their neighbours'.
     let (code, arena, kept) = valley(80, 16);
-    let source = ScalarSource { arena, kept, code: &code };
+    let source = source(&code, arena, kept);
     let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
     let mut places = Places::default();
-    let region = Region::new(&code, &last, arena, &mut places).expect("few functions are called");
+    let region = Region::new(&source, &last, &mut places);
     let of_order = |order| in_order(&region, &places, order).work(&region, 0..0);
     let work = ORDERS.map(of_order);
     let least = *work.iter().min().expect("there are three");
@@ -538,10 +546,10 @@ fn the_order_in_which_packs_spread_is_that_with_the_least_work() {
 fn packs_are_alike_and_above_what_they_read_in_every_order() {
     for seed in 0..if cfg!(debug_assertions) { 20 } else { 200 } {
         let (code, arena, kept) = there_and_back(seed, 100);
-        let source = ScalarSource { arena, kept, code: &code };
+        let source = source(&code, arena, kept);
         let last = last_use::Finder::default().find(&source).expect("all places are in the arena");
         let mut places = Places::default();
-        let region = Region::new(&code, &last, arena, &mut places).expect("few functions are called");
+        let region = Region::new(&source, &last, &mut places);
         for order in ORDERS {
             let groups = in_order(&region, &places, order);
             let level = |id: u32| groups.levels[id as usize];

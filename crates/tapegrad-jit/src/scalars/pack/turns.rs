@@ -1,8 +1,9 @@
 //! Where the order of units repeats itself, and what the operands of a unit are from one turn to the next.
 
 use super::groups::{Groups, LANES, Source};
-use super::region::{NOWHERE, Out, PLACE, Region, Simple, Val, mix};
+use super::region::{NOWHERE, Out, PLACE, Region, Val, mix};
 use super::units::{Numbers, Unit, computed_by};
+use crate::ir::ScalarOp;
 
 /// A part of the order that is the same for a number of turns, as far as operations and the kinds of operands go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,9 @@ fn kind(unit: Unit, at: u64, region: &Region, groups: &Groups) -> u64 {
     let of_out = |id: u32| u64::from(matches!(region.nodes[id as usize].out, Out::Now(_)));
     let row = |first: u64, rest: &mut dyn Iterator<Item = u64>| rest.fold(mix(first), |kind, next| mix(kind ^ next));
     match unit {
-        Unit::Single(id) if matches!(region.nodes[id as usize].op, Simple::Call(_)) => row(3, &mut [at].into_iter()),
+        Unit::Single(id) if matches!(region.nodes[id as usize].op, ScalarOp::Call { .. }) => {
+            row(3, &mut [at].into_iter())
+        }
         Unit::Single(id) => {
             let node = &region.nodes[id as usize];
             let args = node.args[..node.arity as usize].iter().map(|&v| of_value(v));
@@ -106,7 +109,7 @@ pub(super) const MOST_NAMES: usize = 3 + LANES;
 /// All that a unit names, always in one order, and what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Names {
-    pub(super) op: Option<Simple>,
+    pub(super) op: Option<ScalarOp>,
     list: [Name; MOST_NAMES],
     len: u8,
 }

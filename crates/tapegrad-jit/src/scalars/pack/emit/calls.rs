@@ -3,9 +3,10 @@
 use super::{BETWEEN, BYTES, Emitter, NONE, Out, Owner, SCALAR, VECTOR};
 use crate::code::Number;
 use crate::encode::{Mem, R8, R9, RAX, RBX, RCX, RDI, RDX, RSI, Rm};
+use crate::ir::ScalarOp;
 use crate::scalars::pack::batches::MOST_CALLS;
 use crate::scalars::pack::groups::LANES;
-use crate::scalars::pack::region::{Function, NOWHERE, Simple};
+use crate::scalars::pack::region::{Function, NOWHERE, Node};
 use crate::scalars::pack::units::{Reads, Unit};
 
 impl Emitter<'_> {
@@ -21,9 +22,12 @@ impl Emitter<'_> {
             Unit::Pack(pack) => self.region.nodes[self.groups.packs[pack as usize][0] as usize],
             Unit::Tuple(_) | Unit::Batch(_) => unreachable!("members of a batch are instructions"),
         };
-        let Simple::Call(function) = node(batch.members[0]).op else { unreachable!("batches are of calls") };
-        let Function { many, arity, .. } = self.region.functions[function as usize];
-        let Some(many) = many else { unreachable!("batches are of functions of many numbers") };
+        let ScalarOp::Call { function, arity } = node(batch.members[0]).op else {
+            unreachable!("batches are of calls")
+        };
+        let Some(many) = self.region.functions[function as usize].many else {
+            unreachable!("batches are of functions of many numbers")
+        };
         if self.frame == NOWHERE {
             self.frame = self.end;
             self.end += 3 * MOST_CALLS as u32;
@@ -107,8 +111,8 @@ impl Emitter<'_> {
 
     /// Calls a function with its operands in the first registers.
     pub(super) fn call(&mut self, id: u32, function: Function) {
-        let args = self.region.nodes[id as usize].args;
-        let operands = &args[..function.arity as usize];
+        let Node { args, arity, .. } = self.region.nodes[id as usize];
+        let operands = &args[..arity as usize];
         self.leave_registers();
         for (register, &value) in (0..).zip(operands) {
             let from = self.number(value);
