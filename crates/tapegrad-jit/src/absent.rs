@@ -225,7 +225,7 @@ pub fn compile_lines(_: Elem, _: &[LinesSource]) -> Result<Lines, CompileError> 
 pub enum Scalars {}
 
 impl Scalars {
-    /// Whether at least half of the instructions are computed four at a time.
+    /// Whether at least two thirds of the instructions are computed four at a time.
     #[must_use]
     pub fn mostly_packed(&self) -> bool {
         match *self {}

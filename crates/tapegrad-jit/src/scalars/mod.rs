@@ -129,10 +129,10 @@ impl Scalars {
         self.pieces.iter().map(|piece| piece.arena).max().unwrap_or(0)
     }
 
-    /// Whether at least half of the instructions are computed four at a time.
+    /// Whether at least two thirds of the instructions are computed four at a time.
     #[must_use]
     pub fn mostly_packed(&self) -> bool {
-        self.packed > 0 && 2 * self.packed >= self.instructions
+        self.packed > 0 && 3 * self.packed >= 2 * self.instructions
     }
 
     /// The machine code of all pieces, for disassemblers.

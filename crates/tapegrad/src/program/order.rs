@@ -156,8 +156,11 @@ impl<'a> Order<'a> {
             self.products_beside_sums(nodes);
         }
         if twins::are_among(|op| self.kinds.contains_key(&std::ptr::from_ref(op))) {
-            let root = |id: NodeId| self.views.root(self.graph.inputs(id)[0]);
-            twins::side_by_side(nodes, |id| self.graph.op(id), root, TOGETHER);
+            let operand = |id: NodeId| {
+                let input = self.graph.inputs(id)[0];
+                (self.views.root(input), self.views.view(self.graph, input).offset)
+            };
+            twins::side_by_side(nodes, |id| self.graph.op(id), operand, TOGETHER);
         }
     }
 

@@ -127,7 +127,7 @@ impl<T> Translated<T> {
 
 /// The instructions of a part of a group.
 fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Translated<T> {
-    let mut functions = functions(f);
+    let (mut functions, mut choices) = (functions(f), Choices::default());
     let mut third = 0;
     let mut furthest = 0;
     let mut code = Vec::with_capacity(part.len());
@@ -152,8 +152,8 @@ fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Translated<T> {
             Opcode::Select => ScalarOp::Select,
             Opcode::Copy => ScalarOp::Copy,
             // Which of two zeros is the smaller is what the standard library says it is.
-            Opcode::Min => of_two(&mut functions, |a, b, _| a.min(b)),
-            Opcode::Max => of_two(&mut functions, |a, b, _| a.max(b)),
+            Opcode::Min => once(&mut choices.min, &mut functions, |a, b, _| a.min(b)),
+            Opcode::Max => once(&mut choices.max, &mut functions, |a, b, _| a.max(b)),
             Opcode::Call => {
                 let arity = u8::try_from(f.calls[aux as usize].arity).unwrap_or(3);
                 ScalarOp::Call { function: aux, arity }
@@ -179,14 +179,20 @@ fn functions<T: Reading>(f: &Fused<T>) -> Vec<ScalarFunction<T>> {
     f.calls.iter().map(function).collect()
 }
 
-/// A function of two numbers that has an opcode, but no instruction.
-fn of_two<T>(functions: &mut Vec<ScalarFunction<T>>, one: fn(T, T, T) -> T) -> ScalarOp {
-    let known = functions.iter().position(|known| std::ptr::fn_addr_eq(known.one, one));
-    let number = known.unwrap_or_else(|| {
+/// Minimum and maximum have opcodes, but no instructions: functions behind those that a group calls.
+#[derive(Default)]
+struct Choices {
+    min: Option<ScalarOp>,
+    max: Option<ScalarOp>,
+}
+
+/// A call of a function that is entered in the list if it was not called before.
+fn once<T>(known: &mut Option<ScalarOp>, functions: &mut Vec<ScalarFunction<T>>, one: fn(T, T, T) -> T) -> ScalarOp {
+    *known.get_or_insert_with(|| {
         functions.push(ScalarFunction { one, many: None, twin: None });
-        functions.len() - 1
-    });
-    ScalarOp::Call { function: u16::try_from(number).expect("fewer than 2^16 operations exist"), arity: 2 }
+        let function = u16::try_from(functions.len() - 1).expect("fewer than 2^16 operations exist");
+        ScalarOp::Call { function, arity: 2 }
+    })
 }
 
 #[cfg(test)]

@@ -52,16 +52,16 @@ pub(super) fn are_among(is_there: impl Fn(&'static OpDef) -> bool) -> bool {
     TWINS.iter().any(|(first, second)| is_there(first) && is_there(second))
 }
 
-/// Puts twins of one number, which is the same for equal `root`s, side by side; but not those of which `enough` stand side by side already, to be
+/// Puts twins of one number, by the buffer it is in and where, side by side; but not those of which `enough` stand side by side already, to be
 /// computed in vectors.
 pub(super) fn side_by_side(
     nodes: &mut [NodeId],
     op: impl Fn(NodeId) -> &'static OpDef,
-    root: impl Fn(NodeId) -> NodeId,
+    operand: impl Fn(NodeId) -> (NodeId, usize),
     enough: usize,
 ) {
     // Where the first and the second of each kind and number stand.
-    let mut found: HashMap<(usize, NodeId), [Option<usize>; 2]> = HashMap::new();
+    let mut found: HashMap<(usize, (NodeId, usize)), [Option<usize>; 2]> = HashMap::new();
     let mut position = 0;
     while position < nodes.len() {
         let of = op(nodes[position]);
@@ -72,7 +72,7 @@ pub(super) fn side_by_side(
         });
         if let Some((kind, which)) = which.filter(|_| run < enough) {
             for (at, &id) in nodes.iter().enumerate().skip(position).take(run) {
-                found.entry((kind, root(id))).or_default()[which].get_or_insert(at);
+                found.entry((kind, operand(id))).or_default()[which].get_or_insert(at);
             }
         }
         position += run;
@@ -104,7 +104,7 @@ mod tests {
             record(&tape);
             let graph = tape.graph();
             let mut nodes = graph.order().to_vec();
-            side_by_side(&mut nodes, |id| graph.op(id), |id| graph.inputs(id).first().copied().unwrap_or(id), 4);
+            side_by_side(&mut nodes, |id| graph.op(id), |id| (graph.inputs(id).first().copied().unwrap_or(id), 0), 4);
             nodes.iter().map(|&id| graph.op(id).name).collect::<Vec<_>>().join(" ")
         };
         let apart = |tape: &Tape| {
@@ -119,6 +119,12 @@ mod tests {
             let _ = (cos * exp, x.sin(), exp.sin());
         };
         assert_eq!(order(once), "input sin cos exp mul sin");
+        let kinds = |tape: &Tape| {
+            let x = tape.input(1.0);
+            let (slope, sigmoid) = (x.dtanh(), x.sigmoid());
+            let _ = (slope * sigmoid, x.sin(), x.dsigmoid(), x.tanh());
+        };
+        assert_eq!(order(kinds), "input tanh dtanh sigmoid dsigmoid mul sin");
         let many = |tape: &Tape| {
             let x: Vec<_> = (0..4).map(|i| tape.input(f64::from(i))).collect();
             let sines: Vec<_> = x.iter().map(|x| x.sin()).collect();

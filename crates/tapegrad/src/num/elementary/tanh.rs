@@ -4,7 +4,7 @@ use super::logistic::rational;
 use super::{Machine, power_of_two, reduce_to_one};
 use crate::num::Float;
 
-/// Up to where e^2|x| is a number; beyond 10 (`f64`: 20) tanh is 1, and beyond this its derivative is 0.
+/// Up to where the 2^n of [`ratio`] is a number, and no further (n is 1024, or 128, from 354.718, or 44.188, on); beyond 10 (`f64`: 20) tanh is 1, and beyond this its derivative is 0.
 #[inline(always)]
 fn end<T: Float>() -> f64 {
     if T::is_f32() { 44.18 } else { 354.7 }

@@ -97,7 +97,7 @@ pub(in super::super) fn find(region: &Region, places: &Places) -> Option<Groups>
     }
     // Numbers go in and out of packs by way of memory: a few packs are not worth it.
     let apart: usize = region.nodes.iter().map(|node| work(node.op)).sum();
-    let worth = 2 * LANES * groups.packs.len() >= count && 4 * groups.work(region, 0..0) < 3 * apart;
+    let worth = 2 * LANES * groups.packs.len() >= count && 5 * groups.work(region, 0..0) < 4 * apart;
     worth.then_some(groups)
 }
 
