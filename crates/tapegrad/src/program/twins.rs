@@ -7,16 +7,14 @@ use crate::ir::{Elementwise, NodeId, OpDef, Reading};
 use crate::num;
 use crate::ops;
 use hashbrown::HashMap;
-
-/// Two functions of a number, with the bits of each.
-pub(crate) type Both<T> = tapegrad_jit::PairFunction<T>;
+use tapegrad_jit::PairFunction;
 
 /// First and second: of sine and cosine each is the other's derivative.
 const TWINS: [(&OpDef, &OpDef); 3] =
     [(&ops::SIN, &ops::COS), (&ops::TANH, &ops::DTANH), (&ops::SIGMOID, &ops::DSIGMOID)];
 
 /// What computes both, in the order of [`TWINS`].
-fn both<T: Reading>() -> [Both<T>; TWINS.len()] {
+fn both<T: Reading>() -> [PairFunction<T>; TWINS.len()] {
     [num::sin_cos, num::tanh_with_slope, num::logistic_with_slope]
 }
 
@@ -24,7 +22,7 @@ fn both<T: Reading>() -> [Both<T>; TWINS.len()] {
 #[derive(Clone, Copy)]
 pub(crate) struct Twin<T> {
     pub(super) second: &'static Elementwise,
-    pub(crate) both: Both<T>,
+    pub(crate) both: PairFunction<T>,
 }
 
 impl<T: Reading> Twin<T> {
@@ -35,7 +33,7 @@ impl<T: Reading> Twin<T> {
 }
 
 /// What computes this instruction of a group and the next one together, if they are twins.
-pub(super) fn together<T>(f: &Fused<T>, body: &[Inst]) -> Option<Both<T>> {
+pub(super) fn together<T>(f: &Fused<T>, body: &[Inst]) -> Option<PairFunction<T>> {
     let &[first, second, ..] = body else { return None };
     let calls = (first.op, second.op) == (Opcode::Call, Opcode::Call);
     // What the first one overwrites is not what the second one reads.

@@ -234,12 +234,17 @@ mod tests {
         group
     }
 
+    /// How many twins are computed together.
+    fn pairs<T>(f: &Fused<T>) -> usize {
+        let pieces = &f.decoded.as_ref().expect("it is long enough").pieces;
+        let twins = |code: &[Inst]| code[0].op == Opcode::Call && code.iter().any(|inst| inst.aux != code[0].aux);
+        pieces.iter().filter(|piece| twins(&f.body[piece.range()])).count()
+    }
+
     fn check<T: Element>() {
         let program = program::<T>(results);
         let (f, end) = (group(&program), program.0.scratch);
-        let pieces = &f.decoded.as_ref().expect("it is long enough").pieces;
-        let twins = |code: &[Inst]| code[0].op == Opcode::Call && code.iter().any(|inst| inst.aux != code[0].aux);
-        assert_eq!(pieces.iter().filter(|piece| twins(&f.body[piece.range()])).count(), 5);
+        assert_eq!(pairs(f), 5);
         for x in NUMBERS {
             for y in NUMBERS {
                 let mut wanted = vec![T::ZERO; program.0.arena];
@@ -266,6 +271,20 @@ mod tests {
     fn decoded_groups_have_the_bits_of_single_instructions() {
         check::<f64>();
         check::<f32>();
+    }
+
+    #[test]
+    fn twins_of_elements_of_one_tensor_are_told_apart() {
+        let tape = Tape::new();
+        let x = tape.input([0.5, 2.0]);
+        let of = |i: usize| x.slice(0, i..i + 1).reshape([]);
+        let (a, b) = (of(0), of(1));
+        let mut results = vec![a.tanh(), b.dtanh(), b.exp(), a.dtanh(), b.tanh()];
+        results.extend((0..40).map(|i| a * f64::from(i + 2)));
+        let options = CompileOptions::default().machine_code(false);
+        let program = tape.compile_with::<f64>(&results, &options).unwrap();
+        let f = group(&program);
+        assert_eq!(pairs(f), 2);
     }
 
     #[test]

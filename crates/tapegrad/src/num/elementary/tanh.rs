@@ -4,7 +4,8 @@ use super::logistic::rational;
 use super::{Machine, power_of_two, reduce_to_one};
 use crate::num::Float;
 
-/// Up to where the 2^n of [`ratio`] is a number, and no further (n is 1024, or 128, from 354.718, or 44.188, on); beyond 10 (`f64`: 20) tanh is 1, and beyond this its derivative is 0.
+/// Up to where the 2^n of [`ratio`] is a number, and no further: from 44.188 (`f64`: 354.718) on n is 128 (1024). Beyond 10 (20) tanh is 1, and beyond
+/// this its derivative is 0.
 #[inline(always)]
 fn end<T: Float>() -> f64 {
     if T::is_f32() { 44.18 } else { 354.7 }
@@ -50,7 +51,8 @@ pub(crate) fn tanh<T: Float, M: Machine>(x: M) -> M {
     with_sign_of(x, y)
 }
 
-/// The derivative of [`tanh`], to 4.1 ULP (`f32`: 4.3) down to 1.5 times the smallest normal number, and 0 further out. It goes on from the steps of [`tanh`].
+/// The derivative of [`tanh`], to 4.1 ULP (`f32`: 4.3) down to 1.5 times the smallest normal number, and 0 further out. It goes on from the steps of
+/// [`tanh`].
 #[inline(always)]
 pub(crate) fn tanh_slope<T: Float, M: Machine>(x: M) -> M {
     slope::<T, M>(x, of_size::<T, M>(x))
