@@ -7,7 +7,8 @@ use tapegrad_benches::timing::Plan;
 
 fn expressions(c: &mut Criterion) {
     let tiers = TIERS.map(|(tier, _)| tier).to_vec();
-    let choice = Choice { contestants: Vec::new(), tiers, lanes: Vec::new(), threads: 1, plan: Plan::default() };
+    let choice =
+        Choice { contestants: Vec::new(), tiers, lanes: Vec::new(), threads: 1, points: None, plan: Plan::default() };
     for name in NAMES.into_iter().filter(|name| *name != "gmm_d10k25") {
         let mut case = Case::new(name);
         let mut entries = contestants(&mut case, &choice).unwrap_or_else(|message| panic!("{name}: {message}"));

@@ -35,8 +35,6 @@ TOLERANCE = 1e-10
 MOST_OPERATIONS_OF_CASADI = 200_000
 # Optimised fully, longer code takes the compiler many minutes.
 MOST_OPERATIONS_AT_O3 = 10_000
-# Points of `jax-vmap`.
-POINTS = 256
 MOST_OPERATIONS_OF_VMAP = 100_000
 
 LOOP = """
@@ -202,13 +200,17 @@ class Jax:
 
 
 class JaxVmap(Jax):
-    name, kind, lanes = "jax-vmap", "map", POINTS
+    name, kind = "jax-vmap", "map"
+
+    def __init__(self, case, options):
+        self.lanes = options.points
+        super().__init__(case, options)
 
     def over(self, f):
         return self.jax.vmap(f)
 
     def points(self, point):
-        return self.jax.numpy.tile(point, (POINTS, 1))
+        return self.jax.numpy.tile(point, (self.lanes, 1))
 
     def results(self):
         return float(self.result[0][-1]), np.asarray(self.result[1][-1])
@@ -236,14 +238,14 @@ def measure(contestant, case, options):
     if options.compile_only:
         print(f"{case['case']:<11} {contestant.name:<10} checked", flush=True)
         return None
-    points = contestant.lanes or 1
+    points = peer.lanes or 1
     median, fastest = time_steps(peer.steps, options.rounds, options.budget)
     print(f"{case['case']:<11} {contestant.name:<10} {median / points:>14.1f} ns", flush=True)
     return {
         "case": case["case"],
         "contestant": contestant.name,
         "kind": contestant.kind,
-        "lanes": contestant.lanes,
+        "lanes": peer.lanes,
         "threads": 1,
         "median_ns": median / points,
         "fastest_ns": fastest / points,
@@ -262,6 +264,7 @@ def arguments():
     parser.add_argument("--contestant", default=",".join(names), help=f"some of {','.join(names)}")
     parser.add_argument("--rounds", type=int, default=101, help="samples per contestant, at most")
     parser.add_argument("--budget", type=float, default=1.0, help="seconds of samples per contestant")
+    parser.add_argument("--points", type=int, default=256, help="points of jax-vmap")
     build = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "target", "casadi-c")
     parser.add_argument("--build", default=build, help="the directory of the generated C and its libraries")
     parser.add_argument("--compile-limit", type=float, default=120.0, help="seconds that the C compiler may take for a case")

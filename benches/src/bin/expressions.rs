@@ -33,6 +33,9 @@ struct Options {
     /// Maps are measured with one thread and with so many.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     threads: usize,
+    /// Points of a run of a map; when not given some hundred to some thousand, with `--threads` as many as fill 8 MiB or take four million operations.
+    #[arg(long, value_parser = at_least_one)]
+    points: Option<usize>,
     /// Put the rows of these files beside the measured ones; may be given several times.
     #[arg(long, value_name = "FILE")]
     peers: Vec<PathBuf>,
@@ -102,6 +105,7 @@ fn run(options: &Options) -> Result<(), String> {
         tiers: if options.tier.is_empty() { vec![Tier::Auto, Tier::Interpreter] } else { options.tier.clone() },
         lanes: options.lanes.clone(),
         threads: options.threads,
+        points: options.points,
         plan: Plan { rounds: options.rounds, ..Plan::default() },
     };
     println!("{}", heading());

@@ -57,6 +57,8 @@ pub struct Choice {
     pub lanes: Vec<usize>,
     /// Threads of a map, besides one.
     pub threads: usize,
+    /// Points of a run of a map; if not given, [`points_of_run`].
+    pub points: Option<usize>,
     /// How long to measure.
     pub plan: Plan,
 }
@@ -90,6 +92,20 @@ impl Entry<'_> {
 
 /// Cases of more operations are not mapped: what is in hand of so many points at once would not fit in memory.
 const MOST_MAPPED: usize = 200_000;
+
+/// Points of a run, of so many variables and operations each: some chunks. Where threads share a run it must be long enough to be shared, and what
+/// its columns take should still be found in the last-level cache.
+fn points_of_run(lanes: usize, threads: usize, variables: usize, operations: usize) -> usize {
+    const CHUNKS: usize = 16;
+    const COLUMNS: usize = 8 << 20;
+    const OPERATIONS: usize = 4 << 20;
+    let fewest = (CHUNKS * lanes).max(if variables <= DIRECTIONS { 4096 } else { 0 });
+    if threads == 1 {
+        return fewest;
+    }
+    let fitting = COLUMNS / ((2 * variables + 1) * size_of::<f64>());
+    fitting.min(OPERATIONS / operations).max(fewest).next_multiple_of(CHUNKS * lanes)
+}
 
 /// All who are chosen, once their gradients are checked; the value on plain numbers and the gradient by hand come first.
 ///
@@ -148,7 +164,9 @@ pub fn contestants<'a>(case: &'a mut Case, choice: &Choice) -> Result<Vec<Entry<
             for &lanes in &lanes {
                 let threads = if choice.threads > 1 { vec![1, choice.threads] } else { vec![1] };
                 for threads in threads {
-                    entries.push(map(arranged, point, record, (tier, lanes, threads), &reference)?);
+                    let points =
+                        |lanes| choice.points.unwrap_or_else(|| points_of_run(lanes, choice.threads, n, operations));
+                    entries.push(map(arranged, point, record, (tier, lanes, threads), points, &reference)?);
                 }
             }
         }
@@ -218,6 +236,7 @@ fn map<'a>(
     point: &'a [f64],
     record: &super::Function<Var>,
     (tier, lanes, threads): (Tier, Option<usize>, usize),
+    points: impl Fn(usize) -> usize,
     reference: &Reference,
 ) -> Result<Entry<'a>, String> {
     let tape = Tape::new();
@@ -230,8 +249,7 @@ fn map<'a>(
     let first_ns = Some(start.elapsed().as_secs_f64() * 1e9);
     map.set_threads(threads).map_err(|error| error.to_string())?;
     let lanes = map.points_at_once();
-    // Some chunks for each thread, in not too much memory.
-    let points = (lanes * 16).max(if point.len() <= DIRECTIONS { 4096 } else { 0 });
+    let points = points(lanes);
     let mut run = points_of(map, arranged, point, points);
     for found in run().map_err(|error| error.to_string())? {
         reference.check(arranged, found[0], &found[1..])?;

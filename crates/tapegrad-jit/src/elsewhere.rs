@@ -22,6 +22,8 @@ pub struct Elsewhere<'a, T> {
     table: Vec<*mut T>,
     /// How far it moves on from run to run; 0 for those in the arena.
     steps: Vec<usize>,
+    /// Whether there are such.
+    some_here: bool,
     /// Runs that there are rows for.
     left: usize,
     columns: PhantomData<&'a mut [T]>,
@@ -53,7 +55,8 @@ impl<'a, T: Number> Elsewhere<'a, T> {
             );
             (table[number], steps[number]) = (start, rows);
         }
-        Elsewhere { code, table, steps, left: runs, columns: PhantomData }
+        let some_here = steps.contains(&0);
+        Elsewhere { code, table, steps, some_here, left: runs, columns: PhantomData }
     }
 
     /// Runs the program once.
@@ -64,10 +67,12 @@ impl<'a, T: Number> Elsewhere<'a, T> {
         self.code.check::<T>(arena.len(), scratch);
         assert!(self.left > 0, "expected rows for one more run");
         let arena = arena.as_mut_ptr();
-        for ((to, &step), column) in self.table.iter_mut().zip(&self.steps).zip(self.code.columns()) {
-            if step == 0 {
-                // SAFETY: the verifier has checked that columns lie in the arena, whose length was just checked.
-                *to = unsafe { arena.add(column.start) };
+        if self.some_here {
+            for ((to, &step), column) in self.table.iter_mut().zip(&self.steps).zip(self.code.columns()) {
+                if step == 0 {
+                    // SAFETY: the verifier has checked that columns lie in the arena, whose length was just checked.
+                    *to = unsafe { arena.add(column.start) };
+                }
             }
         }
         // SAFETY: as for [`Code::run`]. A column is read and written from where the table says on, and no further than it is long

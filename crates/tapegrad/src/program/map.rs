@@ -74,8 +74,9 @@ pub(crate) struct Side {
 const MOST_POINTS: usize = 256;
 /// The fewest: below it each instruction of the interpreter costs more than its arithmetic.
 const FEWEST_POINTS: usize = 32;
-/// The columns of machine code should stay in the first-level cache, or little more.
-const COLUMNS: usize = 64 << 10;
+/// The columns of machine code should be no more than a few times what the first-level cache holds: where points come in rows, they
+/// are brought into columns, and read from there again.
+const COLUMNS: usize = 128 << 10;
 /// What the interpreter has in hand at a time should stay in the second-level cache.
 const IN_HAND: usize = 256 << 10;
 

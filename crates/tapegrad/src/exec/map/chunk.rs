@@ -241,23 +241,47 @@ impl<T: Element> Chunk<'_, T> {
 
 /// Whether a comparison comes out as recorded for all points. Most do, so there is no early end.
 fn hold<T: Reading>(comparison: Comparison, a: &[T], b: &[T]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: this CPU has AVX2.
+        return unsafe { hold_avx2(comparison, a, b) };
+    }
+    hold_portable(comparison, a, b)
+}
+
+/// [`hold_portable`], compiled for CPUs with AVX2.
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn hold_avx2<T: Reading>(comparison: Comparison, a: &[T], b: &[T]) -> bool {
+    hold_portable(comparison, a, b)
+}
+
+#[inline(always)]
+fn hold_portable<T: Reading>(comparison: Comparison, a: &[T], b: &[T]) -> bool {
     use Comparison::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual, Order};
     match comparison {
-        Less(wanted) => all(a, b, |a, b| (a < b) == wanted),
-        LessEqual(wanted) => all(a, b, |a, b| (a <= b) == wanted),
-        Greater(wanted) => all(a, b, |a, b| (a > b) == wanted),
-        GreaterEqual(wanted) => all(a, b, |a, b| (a >= b) == wanted),
-        Equal(wanted) => all(a, b, |a, b| (a == b) == wanted),
-        NotEqual(wanted) => all(a, b, |a, b| (a != b) == wanted),
-        Order(wanted) => all(a, b, |a, b| a.partial_cmp(&b) == wanted),
+        Less(wanted) => all(wanted, a, b, |a, b| a < b),
+        LessEqual(wanted) => all(wanted, a, b, |a, b| a <= b),
+        Greater(wanted) => all(wanted, a, b, |a, b| a > b),
+        GreaterEqual(wanted) => all(wanted, a, b, |a, b| a >= b),
+        Equal(wanted) => all(wanted, a, b, |a, b| a == b),
+        NotEqual(wanted) => all(wanted, a, b, |a, b| a != b),
+        Order(wanted) => all(true, a, b, |a, b| a.partial_cmp(&b) == wanted),
     }
 }
 
-/// Whether something holds for all pairs, or for all numbers of one side with the one of the other.
-fn all<T: Copy>(a: &[T], b: &[T], is: impl Fn(T, T) -> bool) -> bool {
-    match (a, b) {
-        (_, &[b]) => a.iter().fold(true, |all, &a| all & is(a, b)),
-        (&[a], _) => b.iter().fold(true, |all, &b| all & is(a, b)),
-        _ => a.iter().zip(b).fold(true, |all, (&a, &b)| all & is(a, b)),
+/// Whether all pairs, or all numbers of one side with the one of the other, compare as wanted.
+#[inline(always)]
+fn all<T: Copy>(wanted: bool, a: &[T], b: &[T], is: impl Fn(T, T) -> bool) -> bool {
+    match (wanted, a, b) {
+        (true, _, &[b]) => a.iter().fold(true, |all, &a| all & is(a, b)),
+        (true, &[a], _) => b.iter().fold(true, |all, &b| all & is(a, b)),
+        (true, ..) => a.iter().zip(b).fold(true, |all, (&a, &b)| all & is(a, b)),
+        (false, _, &[b]) => !a.iter().fold(false, |any, &a| any | is(a, b)),
+        (false, &[a], _) => !b.iter().fold(false, |any, &b| any | is(a, b)),
+        (false, ..) => !a.iter().zip(b).fold(false, |any, (&a, &b)| any | is(a, b)),
     }
 }

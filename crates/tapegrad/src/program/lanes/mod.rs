@@ -38,7 +38,7 @@ pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use tapegrad_jit::{Elem, LANES, Source};
+use tapegrad_jit::{Elem, LANES, Source, longest_vector};
 
 pub(super) use axes::Rows;
 pub(super) use text::{line, write};
@@ -109,9 +109,16 @@ pub(super) struct Limits {
     estimate: bool,
 }
 
-/// More columns than this are copied into a state: a line of each is more than the first-level cache holds, and whoever copies
-/// column by column is faster than code that comes back to a line when it is gone.
+/// More columns than this are copied into a state where vectors are shorter than a line of the cache: a line of each is more than the
+/// first-level cache holds, and whoever copies column by column is faster than code that comes back to a line when it is gone.
 const MOST_ELSEWHERE: usize = 512;
+/// Bytes of such a line.
+const LINE: usize = 64;
+
+/// Whether code should read and write so many columns where the caller has them.
+fn stand_elsewhere(columns: usize, elem: Elem) -> bool {
+    columns <= MOST_ELSEWHERE || longest_vector(elem) * elem.bytes() >= LINE
+}
 
 /// [`lower`] over rows that are points of a map: whatever its size, the code is run through once for as many points as a
 /// vector holds, and the other kernels would write every value to memory.
@@ -186,7 +193,8 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     l.builder.code.fuse_products(&roots);
     let late = !wanted.guards.is_empty();
     let Lowering { builder, mut arena, image, leaves, prepare, mut finish, columns, .. } = l;
-    let mut columns = if elsewhere && columns.len() <= MOST_ELSEWHERE { columns } else { Vec::new() };
+    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
+    let mut columns = if elsewhere && stand_elsewhere(columns.len(), elem) { columns } else { Vec::new() };
     columns.sort_unstable_by_key(|column| column.start);
     let Assembled { mut blocks, moved, private } =
         assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
@@ -197,7 +205,6 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
         let len = if update.row { rows.count } else { update.values.len() };
         finish.extend(temporary.map(|temporary| column(temporary, update.place, len)));
     }
-    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     // Whole vectors are read, also at the very end.
     let source = Source { elem, arena: arena.end + LANES, private, columns, functions: called::<T>(), blocks };
     Some(Lowered { source, live: arena.live, image, leaves, bounds, outputs, guards, prepare, finish })
