@@ -173,11 +173,17 @@ impl Assembler {
     }
 
     /// `vex reg, second, rm [, imm]`; an absent second operand is register 0, encoded as such.
+    #[inline]
+    pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+        self.quick_vex(v, reg, second, rm, imm);
+    }
+
+    /// The same, inlined: where the instruction is known when this is compiled, most of its bytes are.
     ///
     /// Nearly all instructions of long code have the short prefix, no immediate number and one register for their address: they are
     /// eight bytes at most, written at once.
-    #[inline]
-    pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+    #[inline(always)]
+    pub(crate) fn quick_vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
         let short = v.map == Map::M0F && !v.wide && imm.is_none() && v.width != Width::W512;
         let low = u64::from((reg & 7) << 3);
         let (operand, len) = match rm {

@@ -6,10 +6,12 @@ use crate::micro::{Kind, Pool, Shape};
 
 impl Shape {
     /// Bytes of a vector, or of a single number.
+    #[inline]
     pub(crate) fn bytes(self) -> usize {
         self.lanes * self.elem.bytes()
     }
 
+    #[inline]
     pub(crate) fn width(self) -> Width {
         match self.bytes() {
             64 => Width::W512,
@@ -29,6 +31,7 @@ impl Shape {
     }
 
     /// The prefix of an arithmetic instruction.
+    #[inline]
     fn arithmetic(self) -> Prefix {
         match (self.lanes, self.elem) {
             (1, Elem::F32) => Prefix::F3,
@@ -39,20 +42,24 @@ impl Shape {
     }
 
     /// The prefix of an instruction that exists for whole vectors only.
+    #[inline]
     fn packed(self) -> Prefix {
         if self.elem == Elem::F32 { Prefix::None } else { Prefix::P66 }
     }
 
+    #[inline]
     fn vex(self, prefix: Prefix, map: Map, opcode: u8) -> Vex {
         // The longer prefix tells elements apart by a bit of its own.
         let wide = self.width() == Width::W512 && self.elem == Elem::F64;
         Vex { prefix, map, opcode, wide, width: self.width() }
     }
 
+    #[inline]
     pub(crate) fn load(self) -> Vex {
         self.vex(self.arithmetic(), Map::M0F, 0x10)
     }
 
+    #[inline]
     pub(crate) fn store(self) -> Vex {
         self.vex(self.arithmetic(), Map::M0F, 0x11)
     }
@@ -66,6 +73,7 @@ impl Shape {
         self.vex(self.packed(), Map::M0F, 0x11)
     }
 
+    #[inline]
     pub(crate) fn copy(self) -> Vex {
         self.vex(self.packed(), Map::M0F, 0x28)
     }
@@ -91,6 +99,7 @@ impl Shape {
     }
 
     /// An instruction of two sources, or one with the source given as both where the scalar form wants two.
+    #[inline]
     pub(crate) fn of(self, kind: Kind) -> Vex {
         let double = self.elem == Elem::F64;
         let arithmetic = |opcode| self.vex(self.arithmetic(), Map::M0F, opcode);

@@ -31,31 +31,32 @@ impl Finder {
         let other = &mut self.other[..source.arena];
         let needed_at_the_end = |place: u32| (place as usize) < source.kept;
         let mut found = vec![0; source.code.len()];
+        let outside = |at: usize| Defect::new(&format!("instruction {at} reaches outside the arena"));
         for (at, (inst, bits)) in source.code.iter().zip(&mut found).enumerate().rev() {
-            let operands = inst.operands();
-            let furthest = operands.iter().fold(inst.dst, |furthest, &place| furthest.max(place));
-            if furthest as usize >= source.arena {
-                return Err(Defect::new(&format!("instruction {at} reaches outside the arena")));
-            }
             if let ScalarOp::Call { function, .. } = inst.op
                 && function as usize >= source.functions.len()
             {
                 return Err(Defect::new(&format!("instruction {at} calls a function that is not in the list")));
             }
-            let result = &mut other[inst.dst as usize];
+            let result = other.get_mut(inst.dst as usize).ok_or_else(|| outside(at))?;
             let needed = needed_at_the_end(inst.dst);
             let unused = *result == needed;
             *result = needed;
             if unused {
+                if inst.operands().iter().any(|&place| place as usize >= source.arena) {
+                    return Err(outside(at));
+                }
                 *bits = UNUSED;
                 continue;
             }
-            for (k, &place) in operands.iter().enumerate() {
-                let other = &mut other[place as usize];
+            let mut last = 0;
+            for (k, &place) in inst.operands().iter().enumerate() {
+                let other = other.get_mut(place as usize).ok_or_else(|| outside(at))?;
                 let needed = needed_at_the_end(place);
-                *bits |= u8::from(*other == needed) << k;
+                last |= u8::from(*other == needed) << k;
                 *other = !needed;
             }
+            *bits = last;
         }
         // Of many short pieces, each forgets its own places; a long one all there are.
         if source.code.len() > source.arena / 8 {

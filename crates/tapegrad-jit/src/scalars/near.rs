@@ -47,11 +47,17 @@ impl Near {
     }
 
     /// An operand with the shortest address, for the next instruction; a register is moved before it if that is likely to pay.
+    #[inline(always)]
     pub(super) fn shorten(&mut self, asm: &mut Assembler, rm: Rm) -> Rm {
-        let Rm::Mem(Mem { base: RBX, index: None, disp }) = rm else { return rm };
-        if i8::try_from(disp).is_ok() {
-            return rm;
+        match rm {
+            Rm::Mem(Mem { base: RBX, index: None, disp }) if i8::try_from(disp).is_err() => self.far(asm, disp),
+            _ => rm,
         }
+    }
+
+    /// The same for an operand that is not near the register that stays.
+    fn far(&mut self, asm: &mut Assembler, disp: i32) -> Rm {
+        let rm = Rm::Mem(Mem { base: RBX, index: None, disp });
         self.clock += 1;
         // A register astray is further away than any address.
         let distance = |at: i32| disp.wrapping_sub(at);

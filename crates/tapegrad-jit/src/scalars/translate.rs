@@ -7,6 +7,7 @@ use crate::code::Number;
 use crate::encode::{Assembler, Mem, R8, R9, RAX, RBP, RBX, RCX, RDI, RDX, RSI, Rm, Vex};
 use crate::ir::{Effort, Elem, PairFunction, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction};
 use crate::micro::{Kind, Shape};
+use std::marker::PhantomData;
 
 /// Registers that hold what stands at places of the arena. The others: one for masks, and two for constants.
 const REGISTERS: u8 = 13;
@@ -45,9 +46,9 @@ impl Tables {
     }
 }
 
-struct Translator<'a> {
+struct Translator<'a, T> {
     asm: &'a mut Assembler,
-    shape: Shape,
+    number: PhantomData<T>,
     /// Where the base register points to, in elements: a few temporary places lie within a short distance of it.
     base: i32,
     near: Near,
@@ -79,11 +80,10 @@ pub(super) fn translate<T: Number>(
     if tables.registers.len() < source.arena {
         tables.registers.resize(source.arena, NONE);
     }
-    let shape = Shape { elem: T::ELEM, lanes: 1 };
     let base = i32::try_from(source.kept).expect("checked: the arena is below 2^30 bytes") + 128 / bytes(T::ELEM);
-    let mut t = Translator {
+    let mut t = Translator::<T> {
         asm,
-        shape,
+        number: PhantomData,
         base,
         near: Near::new(),
         holds: [NOWHERE; REGISTERS as usize],
@@ -152,8 +152,11 @@ fn pair<T>(code: &[ScalarInst], last: &[u8], functions: &[ScalarFunction<T>]) ->
     (same && (last[0] | last[1]) & UNUSED == 0).then_some(both)
 }
 
-impl Translator<'_> {
-    fn one_by_one<T: Number>(&mut self, source: &ScalarSource<'_, T>, last: &[u8]) {
+impl<T: Number> Translator<'_, T> {
+    /// One number at a time. A constant of the type, so that most of an instruction's encoding is known when this is compiled.
+    const SHAPE: Shape = Shape { elem: T::ELEM, lanes: 1 };
+
+    fn one_by_one(&mut self, source: &ScalarSource<'_, T>, last: &[u8]) {
         let &ScalarSource { code, functions, .. } = source;
         let mut at = 0;
         while at < code.len() {
@@ -173,14 +176,15 @@ impl Translator<'_> {
     }
 
     /// An instruction, with the shortest address of its operand in memory.
+    #[inline(always)]
     fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
         let rm = self.near.shorten(self.asm, rm);
-        self.asm.vex(v, reg, second, rm, imm);
+        self.asm.quick_vex(v, reg, second, rm, imm);
     }
 
     fn address(&self, place: u32) -> Mem {
         let element = i32::try_from(place).expect("checked: the arena is below 2^30 bytes");
-        Mem { base: RBX, index: None, disp: (element - self.base) * bytes(self.shape.elem) }
+        Mem { base: RBX, index: None, disp: (element - self.base) * bytes(T::ELEM) }
     }
 
     fn place(&self, place: u32) -> Rm {
@@ -189,7 +193,7 @@ impl Translator<'_> {
 
     fn load(&mut self, register: u8, place: u32) {
         let from = self.place(place);
-        self.vex(self.shape.load(), register, 0, from, None);
+        self.vex(Self::SHAPE.load(), register, 0, from, None);
     }
 
     /// Writes what a register holds to its place, if it is not there yet.
@@ -197,7 +201,7 @@ impl Translator<'_> {
         if self.dirty & (1 << register) != 0 {
             self.dirty &= !(1 << register);
             let to = self.place(self.holds[register as usize]);
-            self.vex(self.shape.store(), register, 0, to, None);
+            self.vex(Self::SHAPE.store(), register, 0, to, None);
         }
     }
 
@@ -260,8 +264,9 @@ impl Translator<'_> {
     /// The register for the result, once the operands have been named: that of one that is not needed any more, if any.
     fn result(&mut self, dst: u32, operands: &[u32], last: u8) -> u8 {
         self.forget_last(operands, last);
-        if self.register[dst as usize] != NONE {
-            self.forget(self.register[dst as usize]);
+        let stale = self.register[dst as usize];
+        if stale != NONE {
+            self.forget(stale);
         }
         // Sources are read before the result is written, so a register of theirs will do.
         let register = self.take(0);
@@ -272,14 +277,18 @@ impl Translator<'_> {
 
     /// Forgets the operands that are not needed any more, once all of an instruction's have been read.
     fn forget_last(&mut self, operands: &[u32], last: u8) {
+        if last == 0 {
+            return;
+        }
         for (k, &place) in operands.iter().enumerate() {
-            if last & (1 << k) != 0 && self.register[place as usize] != NONE {
-                self.forget(self.register[place as usize]);
+            let register = self.register[place as usize];
+            if last & (1 << k) != 0 && register != NONE {
+                self.forget(register);
             }
         }
     }
 
-    fn instruction<T: Number>(&mut self, inst: &ScalarInst, last: u8, functions: &[ScalarFunction<T>]) {
+    fn instruction(&mut self, inst: &ScalarInst, last: u8, functions: &[ScalarFunction<T>]) {
         match inst.op {
             ScalarOp::Add => self.binary(Kind::Add, None, inst, last),
             ScalarOp::Sub => self.binary(Kind::Sub, None, inst, last),
@@ -288,18 +297,18 @@ impl Translator<'_> {
             ScalarOp::Square => {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.vex(self.shape.of(Kind::Mul), dst, a, Rm::Reg(a), None);
+                self.vex(Self::SHAPE.of(Kind::Mul), dst, a, Rm::Reg(a), None);
             }
             ScalarOp::Recip => {
                 self.need_one();
                 let a = self.operand(inst.args[0]);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.vex(self.shape.of(Kind::Div), dst, ONE, a, None);
+                self.vex(Self::SHAPE.of(Kind::Div), dst, ONE, a, None);
             }
             ScalarOp::Sqrt => {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
-                self.vex(self.shape.of(Kind::Sqrt), dst, a, Rm::Reg(a), None);
+                self.vex(Self::SHAPE.of(Kind::Sqrt), dst, a, Rm::Reg(a), None);
             }
             ScalarOp::Neg => self.with_sign(Kind::Xor, inst, last),
             ScalarOp::Abs => self.with_sign(Kind::AndNot, inst, last),
@@ -307,7 +316,7 @@ impl Translator<'_> {
                 let a = self.in_register(inst.args[0], 0);
                 let dst = self.result(inst.dst, inst.operands(), last);
                 if dst != a {
-                    self.vex(self.shape.copy(), dst, 0, Rm::Reg(a), None);
+                    self.vex(Self::SHAPE.copy(), dst, 0, Rm::Reg(a), None);
                 }
             }
             ScalarOp::Less => self.binary(Kind::Compare, Some(LESS), inst, last),
@@ -318,7 +327,8 @@ impl Translator<'_> {
         }
     }
 
-    /// An instruction of two operands; a comparison gives 1 or 0.
+    /// An instruction of two operands; a comparison gives 1 or 0. Inlined for each kind.
+    #[inline(always)]
     fn binary(&mut self, kind: Kind, predicate: Option<u8>, inst: &ScalarInst, last: u8) {
         let [mut a, mut b, _] = inst.args;
         if kind.commutes() && self.register[a as usize] == NONE && self.register[b as usize] != NONE {
@@ -330,27 +340,27 @@ impl Translator<'_> {
         let first = self.in_register(a, 0);
         let second = self.operand(b);
         let dst = self.result(inst.dst, &inst.args[..2], last);
-        self.vex(self.shape.of(kind), dst, first, second, predicate);
+        self.vex(Self::SHAPE.of(kind), dst, first, second, predicate);
         if predicate.is_some() {
-            self.vex(self.shape.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
+            self.vex(Self::SHAPE.of(Kind::And), dst, dst, Rm::Reg(ONE), None);
         }
     }
 
     /// Changes or clears the sign.
     fn with_sign(&mut self, kind: Kind, inst: &ScalarInst, last: u8) {
         if !self.has_sign {
-            let sign = if bytes(self.shape.elem) == 4 { 1 << 31 } else { 1 << 63 };
+            let sign = if bytes(T::ELEM) == 4 { 1 << 31 } else { 1 << 63 };
             self.constant(SIGN, sign);
             self.has_sign = true;
         }
         let a = self.in_register(inst.args[0], 0);
         let dst = self.result(inst.dst, &inst.args[..1], last);
-        self.vex(self.shape.of(kind), dst, SIGN, Rm::Reg(a), None);
+        self.vex(Self::SHAPE.of(kind), dst, SIGN, Rm::Reg(a), None);
     }
 
     fn need_one(&mut self) {
         if !self.has_one {
-            let one = if bytes(self.shape.elem) == 4 { 1f32.to_bits().into() } else { 1f64.to_bits() };
+            let one = if bytes(T::ELEM) == 4 { 1f32.to_bits().into() } else { 1f64.to_bits() };
             self.constant(ONE, one);
             self.has_one = true;
         }
@@ -365,16 +375,16 @@ impl Translator<'_> {
     fn select(&mut self, inst: &ScalarInst, last: u8) {
         let [a, b, c] = inst.args;
         let condition = self.operand(a);
-        self.vex(self.shape.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
-        self.vex(self.shape.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
+        self.vex(Self::SHAPE.of(Kind::Xor), MASK, MASK, Rm::Reg(MASK), None);
+        self.vex(Self::SHAPE.of(Kind::Compare), MASK, MASK, condition, Some(NOT_EQUAL));
         let yes = self.in_register(b, 0);
         let no = self.in_register(c, 1 << yes);
         let dst = self.result(inst.dst, inst.operands(), last);
-        self.vex(self.shape.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
+        self.vex(Self::SHAPE.of(Kind::Blend), dst, no, Rm::Reg(yes), Some(MASK << 4));
     }
 
     /// A function is called with its operands in the first registers; it changes all of them.
-    fn call<T: Number>(&mut self, inst: &ScalarInst, function: fn(T, T, T) -> T, last: u8) {
+    fn call(&mut self, inst: &ScalarInst, function: fn(T, T, T) -> T, last: u8) {
         let operands = inst.operands();
         if let &[a] = operands {
             self.only_operand(a, last);
@@ -394,7 +404,7 @@ impl Translator<'_> {
 
     /// Two functions of one number are called once. The second result goes where it belongs: as likely as not it is needed only after the next call, which
     /// leaves nothing in registers.
-    fn pair<T: Number>(&mut self, code: &[ScalarInst], last: u8, both: PairFunction<T>) {
+    fn pair(&mut self, code: &[ScalarInst], last: u8, both: PairFunction<T>) {
         self.only_operand(code[0].args[0], last);
         self.forget_all();
         self.asm.load_imm64(RDI, both as usize as u64);
@@ -415,7 +425,7 @@ impl Translator<'_> {
         self.write_back();
         match self.operand(a) {
             Rm::Reg(0) => {}
-            Rm::Reg(register) => self.vex(self.shape.copy(), 0, 0, Rm::Reg(register), None),
+            Rm::Reg(register) => self.vex(Self::SHAPE.copy(), 0, 0, Rm::Reg(register), None),
             Rm::Mem(_) | Rm::Each(_) => self.load(0, a),
         }
     }
@@ -434,11 +444,11 @@ impl Translator<'_> {
     /// A number in the frame: result (0) or operand, and which of them.
     fn frame(&self, array: usize, index: usize) -> Mem {
         let number = i32::try_from(array * BATCH + index).expect("a frame is small");
-        Mem { base: RBP, index: None, disp: number * bytes(self.shape.elem) }
+        Mem { base: RBP, index: None, disp: number * bytes(T::ELEM) }
     }
 
     /// A function is called once for several instructions.
-    fn calls<T: Number>(&mut self, batch: &[ScalarInst], last: &[u8], tile: TileFunction<T>) {
+    fn calls(&mut self, batch: &[ScalarInst], last: &[u8], tile: TileFunction<T>) {
         let arity = batch[0].operands().len();
         let used = || batch.iter().zip(last).filter(|(_, last)| **last & UNUSED == 0);
         for (index, (inst, last)) in used().enumerate() {
@@ -451,7 +461,7 @@ impl Translator<'_> {
                     register => register,
                 };
                 let to = Rm::Mem(self.frame(1 + k, index));
-                self.vex(self.shape.store(), register, 0, to, None);
+                self.vex(Self::SHAPE.store(), register, 0, to, None);
             }
             self.forget_last(inst.operands(), *last);
         }
@@ -470,7 +480,7 @@ impl Translator<'_> {
         for (index, (inst, _)) in used().enumerate() {
             let dst = self.result(inst.dst, &[], 0);
             let from = Rm::Mem(self.frame(0, index));
-            self.vex(self.shape.load(), dst, 0, from, None);
+            self.vex(Self::SHAPE.load(), dst, 0, from, None);
         }
     }
 }

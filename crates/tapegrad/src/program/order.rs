@@ -124,6 +124,12 @@ impl<'a> Order<'a> {
         Order { graph, views, alike, kinds, kind_of, after: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
     }
 
+    /// Whether there is nothing that could be brought together.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_call = |op: &'static OpDef| op.elementwise().is_some() && Opcode::of(op) == Opcode::Call;
+        self.alike == Alike::Calls && !self.graph.may_have(|op, _, _| is_call(op))
+    }
+
     /// Reorders the nodes of a group of scalars.
     pub(super) fn together(&mut self, nodes: &mut [NodeId]) {
         self.after.resize(self.graph.index_bound(), Depth::default());

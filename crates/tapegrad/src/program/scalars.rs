@@ -100,7 +100,8 @@ pub(super) fn compile<T: Reading>(
 fn repeats<T: Reading>(f: &Fused<T>) -> bool {
     let Some(part) = f.body.first_chunk::<PART>() else { return false };
     let group = translate(f, part);
-    tapegrad_jit::repeats(&group.source(group.reach))
+    let read = group.code.iter().flat_map(|inst| inst.operands()).max().map_or(0, |&place| place as usize + 1);
+    tapegrad_jit::repeats(&group.source(group.reach.max(read)))
 }
 
 fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
@@ -114,7 +115,7 @@ fn scalars<T>(step: &mut Step<T>) -> Option<&mut Fused<T>> {
 struct Translated<T> {
     code: Vec<ScalarInst>,
     functions: Vec<ScalarFunction<T>>,
-    /// The end of the last place that is named.
+    /// The end of the last place that is written. What is read was, or is kept.
     reach: usize,
 }
 
@@ -160,9 +161,8 @@ fn translate<T: Reading>(f: &Fused<T>, part: &[Inst]) -> Translated<T> {
             }
             Opcode::Load => unreachable!("scalars are read where they are"),
         };
-        let inst = ScalarInst { op, dst, args: [a, b, third] };
-        furthest = inst.operands().iter().fold(furthest.max(dst), |furthest, &place| furthest.max(place));
-        code.push(inst);
+        furthest = furthest.max(dst);
+        code.push(ScalarInst { op, dst, args: [a, b, third] });
     }
     let reach = if code.is_empty() { 0 } else { furthest as usize + 1 };
     Translated { code, functions, reach }
