@@ -12,7 +12,7 @@ use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
 use crate::pair::pair;
-use crate::schedule::schedule;
+use crate::schedule::{schedule, schedule_turn};
 use crate::slow::Slow;
 use crate::verify::{Defect, verify};
 use std::collections::VecDeque;
@@ -264,7 +264,7 @@ impl Compiler {
         let body = Expander::new(looped, &mut self.pool).rows(&block.code, range);
         self.asm.zero(self.bases.row);
         let start = self.asm.bytes.len();
-        self.emit(&body.code, looped, scratch);
+        self.emit(&schedule_turn(&body.code, looped).unwrap_or(body.code), looped, scratch);
         let (step, end) = (self.bytes(turn), self.bytes(done));
         self.asm.add_imm(self.bases.row, step);
         self.asm.cmp_imm(self.bases.row, end);

@@ -7,8 +7,9 @@
 //! what is stored in the arena goes on from where it is read. (Code of single numbers that has many chains
 //! keeps the oldest first: those that run ahead cost more in registers than they gain. Measured: a third of the time of a small network
 //! written out.)
-//! The limit keeps the number of values that wait for registers small. This is for code that runs once: what is repeated for
-//! several vectors side by side has chains enough, and more of them only cost registers (measured).
+//! The limit keeps the number of values that wait for registers small. Where it is not small enough, nothing is started that makes
+//! it larger: in loops, which have a turn to fill the pipes with and lose more by what goes through memory, and in code of single numbers
+//! whose longest way is long. (Straight code of vectors, and that of many chains, is faster with more values on their way. Measured.)
 //!
 //! Values in memory are no instructions and come first. A store stays behind all who read or write its place.
 
@@ -21,10 +22,13 @@ const AHEAD: usize = 160;
 /// Micro-operations started in a cycle, and products among them.
 const WIDTH: usize = 4;
 const PRODUCTS: usize = 2;
-/// Code of single numbers has many chains if the longest takes less than so many times as long as starting all of it.
-const MANY_CHAINS: usize = 2;
+/// So many chains are many for code of single numbers, and for a turn of a loop.
+const MANY_CHAINS: f64 = 0.5;
+const VERY_MANY_CHAINS: f64 = 8.0;
+/// Registers that no value waits in.
+const FOR_MEMORY: usize = 7;
 /// A place that overlaps another begins at most so many bytes before it.
-const LONGEST: i32 = 31;
+const LONGEST: i32 = 63;
 /// Cycles from a store to the use of what is loaded of it.
 const FORWARDED: isize = 9;
 
@@ -47,19 +51,16 @@ fn cost(micro: &Micro) -> (usize, bool) {
 
 /// Which memory a place is in, and which bytes of it.
 pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
-    debug_assert!(
-        shape.bytes() <= 32,
-        "loops are written in the order of their code, and only they have longer vectors"
-    );
-    let vector = i32::try_from(shape.bytes()).expect("at most 32");
+    let (vector, slot) = (shape.bytes(), shape.slot());
+    let [vector, slot] = [vector, slot].map(|bytes| i32::try_from(bytes).expect("at most 64"));
     let number = i32::try_from(shape.elem.bytes()).expect("4 or 8");
     match place {
         Place::Arena(d) => (0, d, d + vector),
         Place::Splat(d) => (0, d, d + number),
         Place::Row(d) => (1, d, d + vector),
-        Place::Scratch(d) => (2, d, d + 32),
+        Place::Scratch(d) => (2, d, d + slot),
         Place::Temporary(d) => (3, d, d + vector),
-        Place::Pool(d) => (4, d, d + 32),
+        Place::Pool(d) => (4, d, d + slot),
         Place::Each(d) => (5, d, d + number),
         // Code over lines is not scheduled; each kind of place counts as a memory of its own.
         Place::Along(d) => (6, d, d + vector),
@@ -77,53 +78,177 @@ pub(crate) fn overlap(a: Place, b: Place, shape: Shape) -> bool {
 
 /// Reorders straight code.
 pub(crate) fn schedule(code: &[Micro], shape: Shape) -> Vec<Micro> {
-    let waits = waits(code, shape);
-    let ways = ways(code, shape);
+    let oldest_first = shape.lanes == 1 && chains(code) > MANY_CHAINS;
+    let ways = if oldest_first { vec![0; code.len()] } else { ways(code, shape) };
+    let most = if shape.lanes == 1 && !oldest_first { most_waiting(shape) } else { usize::MAX };
+    renumber(code, &order(code, shape, &ways, most))
+}
+
+/// Reorders one turn of a loop; nothing if it is as well as it is.
+pub(crate) fn schedule_turn(code: &[Micro], shape: Shape) -> Option<Vec<Micro>> {
+    // With few registers, what has chains enough for all pipes loses by every value that waits.
+    if shape.registers() <= 16 && chains(code) > VERY_MANY_CHAINS {
+        return None;
+    }
+    Some(renumber(code, &order(code, shape, &ways(code, shape), most_waiting(shape))))
+}
+
+/// So many values may wait in registers; the others are for what is read from memory.
+fn most_waiting(shape: Shape) -> usize {
+    shape.registers() - FOR_MEMORY
+}
+
+/// The order in which what is ready is started, cycle by cycle: what has the longest way first, and, once `most` values wait in registers, only what makes them
+/// no more, unless nothing else could be started.
+fn order(code: &[Micro], shape: Shape, ways: &[isize], most: usize) -> Vec<usize> {
     let is_memory = |v: usize| matches!(code[v], Micro::Mem(_));
     let mut order: Vec<usize> = (0..code.len()).filter(|&v| is_memory(v)).collect();
-    // When each can be used: not before it is started.
-    let mut ready: Vec<usize> = (0..code.len()).map(|v| if is_memory(v) { 0 } else { usize::MAX }).collect();
+    let mut waiting = Waiting::new(code, shape);
+    let mut registers = Registers::new(code);
     // Those not started yet, in the order of the code.
     let mut left = (0..code.len()).filter(|&v| !is_memory(v));
     let mut window: Vec<usize> = left.by_ref().take(AHEAD).collect();
+    let mut startable: Vec<usize> = Vec::new();
     let mut cycle = 0;
     while !window.is_empty() {
-        let (mut started, mut products) = (0, 0);
         let mut next = usize::MAX;
-        let mut startable: Vec<usize> = Vec::new();
+        startable.clear();
         for &v in &window {
-            let at = waits[v].iter().map(|&w| ready[w]).max().unwrap_or(0);
-            if at <= cycle {
-                startable.push(v);
-            } else {
-                next = next.min(at);
+            match waiting.until(v) {
+                Some(at) if at <= cycle => startable.push(v),
+                Some(at) => next = next.min(at),
+                None => {}
             }
         }
         startable.sort_by_key(|&v| Reverse(ways[v]));
-        for v in startable {
+        let (mut started, mut products) = (0, 0);
+        for &v in &startable {
             let (latency, product) = cost(&code[v]);
-            if started < WIDTH && !(product && products == PRODUCTS) {
+            let fits = started < WIDTH && !(product && products == PRODUCTS);
+            if fits && (registers.taken < most || registers.more(code, v) <= 0) {
                 started += 1;
                 products += usize::from(product);
                 order.push(v);
-                ready[v] = cycle + latency;
+                waiting.start(v, cycle + latency);
+                registers.start(code, v);
             }
         }
-        window.retain(|&v| ready[v] == usize::MAX);
+        // A cycle in which nothing is started costs more than a value that goes through memory (measured).
+        if started == 0
+            && let Some(&v) = startable.iter().min_by_key(|&&v| (registers.more(code, v), v))
+        {
+            started = 1;
+            order.push(v);
+            waiting.start(v, cycle + cost(&code[v]).0);
+            registers.start(code, v);
+        }
+        window.retain(|&v| !waiting.is_started(v));
         window.extend(left.by_ref().take(AHEAD - window.len()));
         cycle = if started > 0 { cycle + 1 } else { next };
     }
-    renumber(code, &order)
+    order
 }
 
-/// For each micro-operation, the cycles from its start to the end of all that need it, in this run or the next; 0 for all where the
-/// oldest are to be started first.
+/// When what has not been started can be.
+struct Waiting {
+    /// For each micro-operation those that come after it, one after the other, and where they begin.
+    after: Vec<u32>,
+    first: Vec<u32>,
+    /// For how many each waits that have not been started, and until when for those that have.
+    before: Vec<u32>,
+    until: Vec<usize>,
+}
+
+impl Waiting {
+    /// What [`Waiting::before`] says of what has been started.
+    const STARTED: u32 = u32::MAX;
+
+    fn new(code: &[Micro], shape: Shape) -> Self {
+        let of = waits(code, shape);
+        let mut before = vec![0; code.len()];
+        let mut first = vec![0; code.len() + 1];
+        let pairs = || {
+            let all = of.iter().enumerate().flat_map(|(v, of)| of.iter().map(move |&w| (w, v)));
+            all.filter(|&(w, _)| !matches!(code[w], Micro::Mem(_)))
+        };
+        for (w, v) in pairs() {
+            before[v] += 1;
+            first[w + 1] += 1;
+        }
+        for w in 0..code.len() {
+            first[w + 1] += first[w];
+        }
+        let mut after = vec![0; first[code.len()] as usize];
+        let mut next = first.clone();
+        for (w, v) in pairs() {
+            after[next[w] as usize] = u32::try_from(v).expect("code is shorter than 2^32");
+            next[w] += 1;
+        }
+        Waiting { after, first, before, until: vec![0; code.len()] }
+    }
+
+    /// Until when it waits, if all it waits for have been started.
+    fn until(&self, v: usize) -> Option<usize> {
+        (self.before[v] == 0).then(|| self.until[v])
+    }
+
+    fn is_started(&self, v: usize) -> bool {
+        self.before[v] == Self::STARTED
+    }
+
+    /// Starts it; what it computes can be used at `ready`.
+    fn start(&mut self, v: usize, ready: usize) {
+        self.before[v] = Self::STARTED;
+        for &later in &self.after[self.first[v] as usize..self.first[v + 1] as usize] {
+            self.before[later as usize] -= 1;
+            self.until[later as usize] = self.until[later as usize].max(ready);
+        }
+    }
+}
+
+/// How many values wait in registers for their uses. (What stands in memory waits there.)
+struct Registers {
+    /// How often each is still to be used.
+    uses: Vec<u32>,
+    taken: usize,
+}
+
+impl Registers {
+    fn new(code: &[Micro]) -> Self {
+        let mut uses = vec![0; code.len()];
+        code.iter().flat_map(Micro::operands).for_each(|v| uses[v as usize] += 1);
+        Registers { uses, taken: 0 }
+    }
+
+    /// How many more are taken once this has been started.
+    fn more(&self, code: &[Micro], v: usize) -> isize {
+        let operands = || code[v].operands();
+        let times = |operand: V| operands().filter(|&other| other == operand).count();
+        let freed = operands().enumerate().filter(|&(k, operand)| {
+            let first = !operands().take(k).any(|before| before == operand);
+            first
+                && self.uses[operand as usize] as usize == times(operand)
+                && !matches!(code[operand as usize], Micro::Mem(_))
+        });
+        isize::from(self.uses[v] > 0) - freed.map(|_| 1).sum::<isize>()
+    }
+
+    fn start(&mut self, code: &[Micro], v: usize) {
+        self.taken = self.taken.saturating_add_signed(self.more(code, v));
+        code[v].operands().for_each(|operand| self.uses[operand as usize] -= 1);
+    }
+}
+
+/// How many times as long it takes to start all of the code as to go its longest way: about as many chains are on their way at a time.
+#[expect(clippy::cast_precision_loss, reason = "code is shorter than 2^32")]
+fn chains(code: &[Micro]) -> f64 {
+    (code.len() / WIDTH) as f64 / longest(code).max(1) as f64
+}
+
+/// For each micro-operation, the cycles from its start to the end of all that need it, in this run or the next.
 fn ways(code: &[Micro], shape: Shape) -> Vec<isize> {
     let within = ways_with(code, |_| 0);
     let all = within.iter().copied().max().unwrap_or(0);
-    if shape.lanes == 1 && all < isize::try_from(MANY_CHAINS * code.len() / WIDTH).unwrap_or(isize::MAX) {
-        return vec![0; code.len()];
-    }
     let mut reads: BTreeMap<(u8, i32), (Place, isize)> = BTreeMap::new();
     for (micro, &way) in code.iter().zip(&within) {
         if let Some(place) = micro.read() {
@@ -176,7 +301,7 @@ pub(crate) fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
         }
         if let Micro::Store { to, .. } = *micro {
             let (memory, from, end) = bytes(to, shape);
-            // No place is longer than 32 bytes.
+            // No place is longer than a vector.
             for (_, earlier) in touched.range((memory, from - LONGEST)..(memory, end)) {
                 of.extend(earlier.iter().filter(|&&r| r != at));
             }
@@ -232,5 +357,88 @@ mod tests {
         let position = |micro: Micro| new.iter().position(|&m| m == micro).expect("it is there");
         assert!(position(add(0, 2)) < position(store(16, 1)));
         assert!(position(store(16, 1)) < position(store(40, 0)));
+    }
+    /// What stands in memory doubled, and its sum by halves: two by two, then these sums two by two, and so on.
+    fn doubles_and_their_sum(count: u32) -> Vec<Micro> {
+        let place = |k: u32| Micro::Mem(Place::Row(64 * i32::try_from(k).expect("few")));
+        let mut code: Vec<Micro> = (0..count).map(place).chain((0..count).map(|k| add(k, k))).collect();
+        for k in 0..count - 1 {
+            code.push(add(count + 2 * k, count + 2 * k + 1));
+        }
+        let total = V::try_from(code.len() - 1).expect("few");
+        code.push(Micro::Store { to: Place::Row(-64), value: total });
+        code
+    }
+
+    /// The most values that wait in registers at a time.
+    fn most_taken(code: &[Micro]) -> usize {
+        let mut registers = Registers::new(code);
+        let started = (0..code.len()).filter(|&v| !matches!(code[v], Micro::Mem(_)));
+        let taken = started.map(|v| {
+            registers.start(code, v);
+            registers.taken
+        });
+        taken.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn in_a_turn_of_a_loop_no_more_values_wait_than_there_are_registers_for() {
+        let shape = Shape { elem: Elem::F64, lanes: 8 };
+        let code = doubles_and_their_sum(64);
+        assert_eq!(most_taken(&code), 64);
+        let new = schedule_turn(&code, shape).expect("there are 32 registers");
+        assert!(most_taken(&new) <= most_waiting(shape), "{}", most_taken(&new));
+        // Straight code of vectors has no such limit.
+        assert!(most_taken(&schedule(&code, SHAPE)) > most_waiting(shape), "{}", most_taken(&schedule(&code, SHAPE)));
+    }
+
+    #[test]
+    fn what_has_many_chains_is_left_as_it_is_where_there_are_few_registers() {
+        let doubled = |count: i32| {
+            let each = |k: i32| {
+                [add(0, 0), Micro::Store { to: Place::Row(32 * k), value: V::try_from(2 * k - 1).expect("few") }]
+            };
+            [Micro::Mem(Place::Row(0))].into_iter().chain((1..=count).flat_map(each)).collect::<Vec<_>>()
+        };
+        assert_eq!(schedule_turn(&doubled(200), SHAPE), None);
+        assert!(schedule_turn(&doubled(200), Shape { lanes: 8, ..SHAPE }).is_some());
+        assert!(schedule_turn(&doubled(40), SHAPE).is_some());
+    }
+
+    #[test]
+    fn any_order_has_all_of_the_code_and_keeps_who_comes_after_whom() {
+        let mut state = 1_u32;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for round in 0..60 {
+            let shape = [SHAPE, Shape { lanes: 8, ..SHAPE }, Shape { lanes: 1, ..SHAPE }][round % 3];
+            let mut code: Vec<Micro> = (0..8).map(|k| Micro::Mem(Place::Row(64 * k))).collect();
+            // Every instruction has a number of its own, by which it is known afterwards.
+            for imm in 0..=200 {
+                let mut any = || loop {
+                    let v = draw(code.len());
+                    if !matches!(code[v], Micro::Store { .. }) {
+                        break V::try_from(v).expect("few");
+                    }
+                };
+                let kind = [Kind::Mul, Kind::Add, Kind::Div][usize::from(imm) % 3];
+                let of = [any(), any(), 0];
+                let to = Place::Row(64 * i32::from(imm % 11));
+                code.push(match imm % 7 {
+                    0 => Micro::Store { to, value: of[0] },
+                    _ => Micro::Do { kind, imm, args: of, arity: 2 },
+                });
+            }
+            let ways = ways(&code, shape);
+            let order = order(&code, shape, &ways, [3, 9, usize::MAX][round / 3 % 3]);
+            let mut position = vec![usize::MAX; code.len()];
+            order.iter().enumerate().for_each(|(at, &v)| position[v] = at);
+            assert_eq!(order.len(), code.len());
+            for (v, of) in waits(&code, shape).iter().enumerate() {
+                assert!(of.iter().all(|&w| position[w] < position[v]), "{v} in {code:?}");
+            }
+        }
     }
 }
