@@ -22,7 +22,7 @@ pub struct Elsewhere<'a, T> {
     table: Vec<*mut T>,
     /// How far it moves on from run to run; 0 for those in the arena.
     steps: Vec<usize>,
-    /// Whether there are such.
+    /// Whether any is in the arena.
     some_here: bool,
     /// Runs that there are rows for.
     left: usize,

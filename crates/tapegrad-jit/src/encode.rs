@@ -175,15 +175,15 @@ impl Assembler {
     /// `vex reg, second, rm [, imm]`; an absent second operand is register 0, encoded as such.
     #[inline]
     pub(crate) fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
-        self.quick_vex(v, reg, second, rm, imm);
+        self.vex_inlined(v, reg, second, rm, imm);
     }
 
-    /// The same, inlined: where the instruction is known when this is compiled, most of its bytes are.
+    /// The same, inlined into the caller, where an instruction that is a constant folds into a few bytes.
     ///
     /// Nearly all instructions of long code have the short prefix, no immediate number and one register for their address: they are
     /// eight bytes at most, written at once.
     #[inline(always)]
-    pub(crate) fn quick_vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
+    pub(crate) fn vex_inlined(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
         let short = v.map == Map::M0F && !v.wide && imm.is_none() && v.width != Width::W512;
         let low = u64::from((reg & 7) << 3);
         let (operand, len) = match rm {

@@ -179,7 +179,7 @@ impl<T: Number> Translator<'_, T> {
     #[inline(always)]
     fn vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
         let rm = self.near.shorten(self.asm, rm);
-        self.asm.quick_vex(v, reg, second, rm, imm);
+        self.asm.vex_inlined(v, reg, second, rm, imm);
     }
 
     fn address(&self, place: u32) -> Mem {

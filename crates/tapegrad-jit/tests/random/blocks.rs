@@ -47,14 +47,23 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
     let mut code: Vec<Inst> = Vec::new();
     let mut defined: Vec<u32> = Vec::new();
     let mut stores = 0;
+    // Which of the columns that are read have been written: what was read of them must not be used any more. And those of which a number is read
+    // must not be written.
+    let (mut written, mut fixed) = ([false; 4], [false; 4]);
+    let number_of = |place: u32| (place as usize - 16) / column;
     while code.len() < length {
         let here = at(code.len());
-        let pick = |draw: &mut Draw| {
+        let pick = |draw: &mut Draw| loop {
             // Mostly recent values, so that lives are short and long.
             let n = defined.len();
             let back = if draw.below(4) == 0 { draw.below(n) } else { draw.below(n.min(6)) };
-            defined[n - 1 - back]
+            let value = defined[n - 1 - back];
+            let Inst { op, a, .. } = code[value as usize];
+            if op != Op::Row || !written[number_of(a)] {
+                break value;
+            }
         };
+        let unwritten = (0..4).map(|k| (k + here as usize) % 4).find(|&k| !written[k]);
         let (op, [a, b, c]) = match draw.below(20) {
             _ if code.len() < 4 => (Op::Scalar, [at(code.len() * draw.below(16)), 0, 0]),
             0 => {
@@ -62,10 +71,22 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
                 (Op::Const, [bits as u32, (bits >> 32) as u32, 0])
             }
             1 => (Op::Scalar, [at(draw.below(16)), 0, 0]),
-            2 | 3 if rows.is_some() => (Op::Row, [at(16 + draw.below(4) * column), 0, 0]),
+            2 | 3 if rows.is_some() && unwritten.is_some() => (Op::Row, [at(16 + unwritten.unwrap() * column), 0, 0]),
             4 if rows.is_some() => {
-                stores += 1;
-                (Op::StoreRow, [at(16 + (3 + stores) * column), pick(draw), 0])
+                let value = pick(draw);
+                // To a column of its own, one that was written before, or one that is read.
+                let to = match draw.below(6) {
+                    0 if stores > 0 => 4 + draw.below(stores),
+                    1 if !fixed[stores % 4] => stores % 4,
+                    _ => {
+                        stores += 1;
+                        3 + stores
+                    }
+                };
+                if to < 4 {
+                    written[to] = true;
+                }
+                (Op::StoreRow, [at(16 + to * column), value, 0])
             }
             4 => {
                 stores += 1;
@@ -80,6 +101,9 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
             }
             _ => (OPS[draw.below(OPS.len())], [pick(draw), pick(draw), pick(draw)]),
         };
+        if op == Op::Scalar && a >= 16 {
+            fixed[number_of(a)] = true;
+        }
         code.push(Inst { op, a, b, c });
         if !matches!(op, Op::Store | Op::StoreRow | Op::Sum | Op::SumProduct) {
             defined.push(here);
@@ -231,10 +255,11 @@ fn columns_may_stand_elsewhere() {
         let length = 20 + draw.below(300);
         let mut source = random(&mut draw, T::ELEM, Some(rows), length, calls);
         let column = rows.next_multiple_of(LANES);
-        let stores = source.blocks[0].code.iter().filter(|inst| inst.op == Op::StoreRow).count();
+        let stored = source.blocks[0].code.iter().filter(|inst| inst.op == Op::StoreRow);
+        let columns = stored.map(|inst| (inst.a as usize - 16) / column + 1).fold(4, usize::max);
         let scalars = source.blocks[0].code.iter().filter(|inst| inst.op == Op::Scalar).map(|inst| inst.a as usize);
         let scalars: Vec<usize> = scalars.collect();
-        let ranges = (0..4 + stores).map(|i| 16 + i * column..16 + (i + 1) * column);
+        let ranges = (0..columns).map(|i| 16 + i * column..16 + (i + 1) * column);
         source.columns =
             ranges.filter(|range| draw.below(3) > 0 && !scalars.iter().any(|place| range.contains(place))).collect();
         let mut draw = Draw(seed + 1);
@@ -244,16 +269,15 @@ fn columns_may_stand_elsewhere() {
         // What stands in the arena for them is not looked at, and stays as it is.
         let mut apart = arena.clone();
         let mut columns: Vec<Vec<T>> = vec![Vec::new(); source.columns.len()];
-        let mut wanted = Vec::new();
+        let (mut whole, mut wanted) = (arena.clone(), Vec::new());
         for _ in 0..2 {
-            let mut whole = arena.clone();
             for (column, rows) in source.columns.iter().zip(&mut columns) {
                 whole[column.clone()].iter_mut().for_each(|x| *x = T::of(draw.number()));
                 rows.extend_from_slice(&whole[column.clone()]);
                 apart[column.clone()].fill(T::of(f64::NAN));
             }
             code.run(&mut whole, &mut scratch);
-            wanted.push(whole);
+            wanted.push(whole.clone());
         }
         let written =
             |start: usize| source.blocks[0].code.iter().any(|i| i.op == Op::StoreRow && i.a as usize == start);

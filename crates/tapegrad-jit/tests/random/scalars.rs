@@ -267,6 +267,11 @@ fn places_outside_the_arena_and_functions_outside_the_list_are_refused() {
     assert_eq!(refused(3, 3, &code), "", "the third operand of a sum is no operand");
     assert!(refused(2, 2, &code).contains("instruction 0 reaches outside the arena"));
     assert!(refused(3, 4, &code).contains("more is kept than there is"));
+    // Also where nobody reads the result.
+    let unread = |dst, a| [ScalarInst { op: ScalarOp::Add, dst, args: [a, 1, 0] }];
+    assert_eq!(refused(2, 0, &unread(1, 0)), "");
+    assert!(refused(2, 0, &unread(1, 2)).contains("instruction 0 reaches outside the arena"));
+    assert!(refused(2, 0, &unread(2, 0)).contains("instruction 0 reaches outside the arena"));
     let select = [ScalarInst { op: ScalarOp::Select, ..code[0] }];
     assert!(refused(3, 3, &select).contains("outside the arena"));
     let call = [ScalarInst { op: ScalarOp::Call { function: 5, arity: 1 }, ..code[0] }];

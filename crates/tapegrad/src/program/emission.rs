@@ -134,12 +134,10 @@ impl Plan<'_> {
         generators: Generators,
         alike: Option<Alike>,
     ) -> Result<Option<Emitted<T>>, CompileError> {
-        if let Some(alike) = alike {
-            let mut order = Order::new(self.graph, self.views, alike);
-            let idle = order.is_idle();
+        if let Some(mut order) = alike.and_then(|alike| Order::new(self.graph, self.views, alike)) {
             for planned in &mut planned {
                 match planned {
-                    Planned::Group { numel: 1, nodes } if !idle && nodes.len() >= LONG => order.together(nodes),
+                    Planned::Group { numel: 1, nodes } if nodes.len() >= LONG => order.together(nodes),
                     _ => {}
                 }
             }

@@ -77,7 +77,7 @@ const FEWEST_POINTS: usize = 32;
 /// The columns of machine code should be no more than a few times what the first-level cache holds: where points come in rows, they
 /// are brought into columns, and read from there again.
 const COLUMNS: usize = 128 << 10;
-/// What the interpreter has in hand at a time should stay in the second-level cache.
+/// What is in hand at a time should stay in the second-level cache: the interpreter's numbers, and what parts of long machine code hand on.
 const IN_HAND: usize = 256 << 10;
 
 /// As many points as fit in so many bytes with so many numbers for each, a power of two.
@@ -186,7 +186,8 @@ impl Tape {
         extract.compared = (0..users.len()).filter(|&number| ends.contains(&users[number])).collect();
         let element = if T::is_f32() { 4 } else { 8 };
         let columns: usize = sizes.iter().sum();
-        let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element));
+        let in_hand = fitting(IN_HAND, extract.numbers_in_hand(), element);
+        let points = options.points.unwrap_or_else(|| fitting(COLUMNS, columns, element).min(in_hand));
         // Before room is made for them: all inputs have places, and the widest output has.
         let (of_inputs, of_outputs) = sizes.split_at(mapped.len());
         let inputs: usize = of_inputs.iter().fold(1, |sum: usize, &size| sum.saturating_add(size));
@@ -203,8 +204,7 @@ impl Tape {
         let program = match program {
             Some(program) => program,
             None => {
-                let numbers = extract.numbers_in_hand();
-                chunk = options.points.unwrap_or_else(|| fitting(IN_HAND, numbers, element));
+                chunk = options.points.unwrap_or(in_hand);
                 let (batched, _) = extract.batched(&leaves, chunk).map_err(|error| error.at(at))?;
                 batched.lower(self.key(), &users, generators).map_err(|error| error.at(at))?
             }

@@ -119,15 +119,23 @@ impl Sorting {
 }
 
 impl<'a> Order<'a> {
-    pub(super) fn new(graph: &'a Graph, views: &'a Views, alike: Alike) -> Self {
-        let (kinds, kind_of) = (HashMap::new(), SiteMap::default());
-        Order { graph, views, alike, kinds, kind_of, after: Vec::new(), reads: Vec::new(), sorting: Sorting::default() }
-    }
-
-    /// Whether there is nothing that could be brought together.
-    pub(super) fn is_idle(&self) -> bool {
+    /// Nothing if there is nothing that could be brought together.
+    pub(super) fn new(graph: &'a Graph, views: &'a Views, alike: Alike) -> Option<Self> {
         let is_call = |op: &'static OpDef| op.elementwise().is_some() && Opcode::of(op) == Opcode::Call;
-        self.alike == Alike::Calls && !self.graph.may_have(|op, _, _| is_call(op))
+        if alike == Alike::Calls && !graph.may_have(|op, _, _| is_call(op)) {
+            return None;
+        }
+        let (kinds, kind_of) = (HashMap::new(), SiteMap::default());
+        Some(Order {
+            graph,
+            views,
+            alike,
+            kinds,
+            kind_of,
+            after: Vec::new(),
+            reads: Vec::new(),
+            sorting: Sorting::default(),
+        })
     }
 
     /// Reorders the nodes of a group of scalars.

@@ -285,3 +285,41 @@ fn all<T: Copy>(wanted: bool, a: &[T], b: &[T], is: impl Fn(T, T) -> bool) -> bo
         (false, ..) => !a.iter().zip(b).fold(false, |any, (&a, &b)| any | is(a, b)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cmp::Ordering;
+
+    /// What each comparison gives, both ways, for pairs and beside one number, against asking pair by pair.
+    fn check<T: Reading>() {
+        use Comparison::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual, Order};
+        let kinds = [Less, LessEqual, Greater, GreaterEqual, Equal, NotEqual];
+        let truths = kinds.into_iter().flat_map(|kind| [kind(true), kind(false)]);
+        let orders = [Some(Ordering::Less), Some(Ordering::Equal), Some(Ordering::Greater), None].map(Order);
+        let numbers = [0.0, -0.0, 1.0, f64::NAN, f64::INFINITY].map(T::from_f64);
+        for comparison in truths.chain(orders) {
+            let held = |a: T, b: T| comparison.ask(a, b) == comparison;
+            for (x, y) in numbers.into_iter().flat_map(|x| numbers.map(|y| (x, y))) {
+                for (len, odd) in [(1, 0), (7, 6), (33, 16), (33, 32)] {
+                    for (u, w) in numbers.into_iter().flat_map(|u| numbers.map(|w| (u, w))) {
+                        let (mut a, mut b) = (vec![x; len], vec![y; len]);
+                        (a[odd], b[odd]) = (u, w);
+                        let wanted = (0..len).all(|i| held(a[i], b[i]));
+                        for hold in [hold::<T>, hold_portable::<T>] {
+                            assert_eq!(hold(comparison, &a, &b), wanted, "{comparison:?}");
+                            assert_eq!(hold(comparison, &a, &[y]), (0..len).all(|i| held(a[i], y)), "{comparison:?}");
+                            assert_eq!(hold(comparison, &[x], &b), (0..len).all(|i| held(x, b[i])), "{comparison:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_comparison_holds_if_it_does_for_every_point() {
+        check::<f32>();
+        check::<f64>();
+    }
+}
