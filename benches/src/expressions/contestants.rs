@@ -57,7 +57,7 @@ pub struct Choice {
     pub lanes: Vec<usize>,
     /// Threads of a map, besides one.
     pub threads: usize,
-    /// Points of a run of a map; if not given, [`points_of_run`].
+    /// Points of a run of a map; if not given, some chunks, and more where threads share them.
     pub points: Option<usize>,
     /// How long to measure.
     pub plan: Plan,
