@@ -33,7 +33,7 @@ struct Options {
     /// Maps are measured with one thread and with so many.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     threads: usize,
-    /// Points of a run of a map; when not given some hundred to some thousand, with `--threads` as many as fill 8 MiB or take four million operations.
+    /// Points of a run of a map; when not given some hundred to some thousand, with `--threads` as many as fill 8 MiB or take four million operations, whichever is less.
     #[arg(long, value_parser = at_least_one)]
     points: Option<usize>,
     /// Put the rows of these files beside the measured ones; may be given several times.
