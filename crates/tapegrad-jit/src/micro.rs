@@ -11,7 +11,7 @@ pub(crate) use lines::{Apart, Piece};
 pub(crate) use pool::Pool;
 
 use crate::ir::{Block, Elem, Inst, Op};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// A vector shape: element type and number of lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,9 +16,9 @@
 
 use crate::ir::Elem;
 use crate::micro::{Kind, Micro, Place, Shape, V};
-use crate::schedule::{longest, waits};
+use crate::schedule::{Waits, longest};
+use hashbrown::HashMap;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
 
 /// How many levels of two formulas are compared before they are tried as a pair.
 const DEPTH: usize = 5;
@@ -41,7 +41,7 @@ pub(crate) fn pair(code: Vec<Micro>, shape: Shape) -> Vec<Micro> {
     if seeds.is_empty() {
         return code;
     }
-    let (needs, waits, limit) = (Needs::new(&code), waits(&code, shape), longest(&code) + LONGER);
+    let (needs, waits, limit) = (Needs::new(&code), Waits::new(&code, shape), longest(&code) + LONGER);
     let good =
         |new: &Vec<Micro>, than: &[Micro]| instructions(new) + LEAST <= instructions(than) && longest(new) <= limit;
     let mut pairs = Pairs { code: &code, needs: &needs, waits: &waits, partner: vec![None; code.len()] };
@@ -161,8 +161,7 @@ enum Lane {
 struct Pairs<'a> {
     code: &'a [Micro],
     needs: &'a Needs,
-    /// For each micro-operation, those it must come after.
-    waits: &'a [Vec<usize>],
+    waits: &'a Waits,
     /// The other one of the pair that a value is in, and the lane that the value itself is in.
     partner: Vec<Option<(V, Lane)>>,
 }
@@ -240,45 +239,67 @@ impl Pairs<'_> {
 /// The code with its pairs; nothing if one would need itself.
 fn write(pairs: &Pairs<'_>) -> Option<Vec<Micro>> {
     let len = pairs.code.len();
-    let mut waiting = vec![0u32; len];
-    // Who waits for each, one list after the other. A pair stands for itself in its low member.
-    let mut ends = vec![0usize; len + 1];
-    let own = |v: usize| pairs.members(v)[0];
-    pairs.waits.iter().flatten().for_each(|&w| ends[own(w) + 1] += 1);
+    // A pair stands for itself in its low member.
+    let own: Vec<usize> = (0..len).map(|v| pairs.members(v)[0]).collect();
+    // How many each waits for, and who waits for each, one list after the other.
+    let (mut waiting, mut ends) = (vec![0u32; len], vec![0u32; len + 1]);
+    for (at, of) in pairs.waits.iter() {
+        waiting[own[at]] += 1;
+        ends[own[of] + 1] += 1;
+    }
     for v in 0..len {
         ends[v + 1] += ends[v];
     }
-    let mut users = vec![0usize; ends[len]];
+    let mut users = vec![0; ends[len] as usize];
     let mut next = ends.clone();
-    for v in 0..len {
-        for &w in &pairs.waits[v] {
-            waiting[own(v)] += 1;
-            users[next[own(w)]] = own(v);
-            next[own(w)] += 1;
-        }
+    for (at, of) in pairs.waits.iter() {
+        let next = &mut next[own[of]];
+        users[*next as usize] = own[at];
+        *next += 1;
     }
     let mut writer = Writer {
         pairs,
         out: Vec::with_capacity(len),
         at: vec![0; len],
         together: HashMap::new(),
-        apart: HashMap::new(),
+        apart: vec![None; len],
     };
-    let first = |v: usize| pairs.members(v)[0] == v;
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        (0..len).filter(|&v| first(v) && waiting[v] == 0).map(Reverse).collect();
-    let mut left = (0..len).filter(|&v| first(v)).count();
-    while let Some(Reverse(v)) = ready.pop() {
+    let mut left = (0..len).filter(|&v| own[v] == v).count();
+    let mut ready = Ready { words: vec![0; len.div_ceil(64)], none_before: 0 };
+    (0..len).filter(|&v| own[v] == v && waiting[v] == 0).for_each(|v| ready.insert(v));
+    while let Some(v) = ready.pop() {
         left -= 1;
         writer.write(v);
-        for &user in &users[ends[v]..ends[v + 1]] {
+        for &user in &users[ends[v] as usize..ends[v + 1] as usize] {
             waiting[user] -= 1;
             if waiting[user] == 0 {
-                ready.push(Reverse(user));
+                ready.insert(user);
             }
         }
     }
     (left == 0).then_some(writer.out)
+}
+
+/// Micro-operations that wait for nothing, the first of which is wanted next: a set of bits.
+struct Ready {
+    words: Vec<u64>,
+    /// No bit is set in the words before this one.
+    none_before: usize,
+}
+
+impl Ready {
+    fn insert(&mut self, v: usize) {
+        self.words[v / 64] |= 1 << (v % 64);
+        self.none_before = self.none_before.min(v / 64);
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        let at = self.none_before + self.words[self.none_before..].iter().position(|&word| word != 0)?;
+        self.none_before = at;
+        let bit = self.words[at].trailing_zeros();
+        self.words[at] &= self.words[at] - 1;
+        Some(64 * at + bit as usize)
+    }
 }
 
 struct Writer<'a> {
@@ -286,9 +307,9 @@ struct Writer<'a> {
     out: Vec<Micro>,
     /// Where each value stands that has been written: both of a pair where the pair is.
     at: Vec<V>,
-    /// Values brought together, and taken out.
+    /// Values brought together, and each taken out.
     together: HashMap<(V, V), V>,
-    apart: HashMap<V, V>,
+    apart: Vec<Option<V>>,
 }
 
 impl Writer<'_> {
@@ -325,11 +346,11 @@ impl Writer<'_> {
         if !matches!(self.pairs.partner[v as usize], Some((_, Lane::High))) {
             return at;
         }
-        if let Some(&known) = self.apart.get(&v) {
+        if let Some(known) = self.apart[v as usize] {
             return known;
         }
         let single = self.push(Micro::Do { kind: Kind::UnpackHigh, imm: 0, args: [at, at, 0], arity: 2 });
-        self.apart.insert(v, single);
+        self.apart[v as usize] = Some(single);
         single
     }
 

@@ -167,14 +167,11 @@ impl Waiting {
     const STARTED: u32 = u32::MAX;
 
     fn new(code: &[Micro], shape: Shape) -> Self {
-        let of = waits(code, shape);
+        let waits = Waits::new(code, shape);
         let mut before = vec![0; code.len()];
         let mut first = vec![0; code.len() + 1];
-        let pairs = || {
-            let all = of.iter().enumerate().flat_map(|(v, of)| of.iter().map(move |&w| (w, v)));
-            all.filter(|&(w, _)| !matches!(code[w], Micro::Mem(_)))
-        };
-        for (w, v) in pairs() {
+        let pairs = || waits.iter().filter(|&(_, w)| !matches!(code[w], Micro::Mem(_)));
+        for (v, w) in pairs() {
             before[v] += 1;
             first[w + 1] += 1;
         }
@@ -183,7 +180,7 @@ impl Waiting {
         }
         let mut after = vec![0; first[code.len()] as usize];
         let mut next = first.clone();
-        for (w, v) in pairs() {
+        for (v, w) in pairs() {
             after[next[w] as usize] = u32::try_from(v).expect("code is shorter than 2^32");
             next[w] += 1;
         }
@@ -290,30 +287,49 @@ fn ways_with(code: &[Micro], stored: impl Fn(Place) -> isize) -> Vec<isize> {
     ways
 }
 
-/// For each micro-operation, those it must come after.
-pub(crate) fn waits(code: &[Micro], shape: Shape) -> Vec<Vec<usize>> {
-    // Who has read or written which memory so far, by where it begins.
-    let mut touched: BTreeMap<(u8, i32), Vec<usize>> = BTreeMap::new();
-    let mut waits = Vec::with_capacity(code.len());
-    for (at, micro) in code.iter().enumerate() {
-        let mut of: Vec<usize> = micro.operands().map(|v| v as usize).collect();
-        for &v in &of {
-            if let Micro::Mem(place) = code[v] {
-                let (memory, from, _) = bytes(place, shape);
-                touched.entry((memory, from)).or_default().push(at);
+/// For each micro-operation those it must come after: what it computes with, and who reads or writes what it overwrites.
+pub(crate) struct Waits {
+    /// One list after the other.
+    of: Vec<V>,
+    ends: Vec<u32>,
+}
+
+impl Waits {
+    pub(crate) fn new(code: &[Micro], shape: Shape) -> Self {
+        let number = |v: usize| V::try_from(v).expect("code is shorter than 2^32");
+        // Who has read or written which memory so far, by where it begins.
+        let mut touched: BTreeMap<(u8, i32), Vec<V>> = BTreeMap::new();
+        let mut waits = Waits { of: Vec::with_capacity(2 * code.len()), ends: Vec::with_capacity(code.len()) };
+        for (at, micro) in code.iter().enumerate() {
+            for v in micro.operands() {
+                waits.of.push(v);
+                if let Micro::Mem(place) = code[v as usize] {
+                    let (memory, from, _) = bytes(place, shape);
+                    touched.entry((memory, from)).or_default().push(number(at));
+                }
             }
-        }
-        if let Micro::Store { to, .. } = *micro {
-            let (memory, from, end) = bytes(to, shape);
-            // No place is longer than a vector.
-            for (_, earlier) in touched.range((memory, from - LONGEST)..(memory, end)) {
-                of.extend(earlier.iter().filter(|&&r| r != at));
+            if let Micro::Store { to, .. } = *micro {
+                let (memory, from, end) = bytes(to, shape);
+                // No place is longer than a vector.
+                for (_, earlier) in touched.range((memory, from - LONGEST)..(memory, end)) {
+                    waits.of.extend(earlier.iter().filter(|&&r| r != number(at)));
+                }
+                touched.entry((memory, from)).or_default().push(number(at));
             }
-            touched.entry((memory, from)).or_default().push(at);
+            waits.ends.push(u32::try_from(waits.of.len()).expect("code is shorter than 2^32"));
         }
-        waits.push(of);
+        waits
     }
-    waits
+
+    pub(crate) fn of(&self, at: usize) -> &[V] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.of[start as usize..self.ends[at] as usize]
+    }
+
+    /// All who wait, and for whom.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.ends.len()).flat_map(|at| self.of(at).iter().map(move |&w| (at, w as usize)))
+    }
 }
 
 /// The micro-operations at the positions of `order`, of which there is every one whose value another uses.

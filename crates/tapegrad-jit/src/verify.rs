@@ -14,7 +14,7 @@ mod lines;
 pub use lines::verify_lines;
 
 use crate::ir::{Block, CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::fmt;
 
 /// Which rule a program breaks, and where.

@@ -11,7 +11,7 @@
 
 use super::{Expander, Kind, Micro, Place, Pool, UNORDERED, V};
 use crate::ir::{Inst, Op};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Bytes from one of what is kept for the lines of a block to the next.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::ir::Elem;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 
 /// Constants, each filling a vector of 32 bytes.

@@ -17,7 +17,7 @@ use crate::error::{Issue, RecordErrorKind};
 use crate::ir::leaf::PARAM;
 use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, NodeId, OpDef, Rule, TensorType};
 use crate::ops::{ADD, MATMUL, MUL, NEG, SUB};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 /// The operands: both sides of the product, the matrix it is added to, and the number it is multiplied by before, if any.
 /// The attribute is 1 where the transpose of the product is meant, else 0.

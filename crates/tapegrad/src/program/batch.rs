@@ -16,8 +16,8 @@ use crate::ir::{
     Attrs, DType, Graph, Indices, Inputs, Kernel, LeafValue, MAX_RANK, NodeId, OpDef, Shape, Tensor, TensorType,
 };
 use crate::ops::{ADD_ALONG_AXIS, BROADCAST_TO, GATHER, PERMUTE, PUT_ALONG_AXIS, RESHAPE, TAKE_ALONG_AXIS};
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
 
 /// A graph for many points, and where the nodes of the old one are in it.
 pub(super) struct Batch<'a> {

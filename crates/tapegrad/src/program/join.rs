@@ -17,7 +17,7 @@ use super::add_at::is_late;
 use super::legalise::Views;
 use super::schedule::{BEFORE, Planned, Schedule};
 use crate::ir::{Graph, Kernel, NodeId};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 /// A joined group of more nodes would not stay in registers.
 const MOST_NODES: usize = 48;

@@ -13,7 +13,7 @@ use crate::error::CompileError;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{DType, NodeId, Reading, Tape, Var};
 use crate::pass;
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::Location;
 

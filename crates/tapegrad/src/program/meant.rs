@@ -15,7 +15,8 @@ use super::plan::{Plan, has_indices};
 use super::schedule::BEFORE;
 use super::step::Step;
 use crate::ir::{DType, NodeId};
-use std::collections::{BTreeMap, HashSet};
+use hashbrown::HashSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A step reads a value, which another step computes.

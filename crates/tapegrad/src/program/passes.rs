@@ -16,7 +16,7 @@ use super::lanes::{CodeList, Formulas, Kind, Val};
 use super::step::{Fused, Load, Step};
 use super::writer::Writer;
 use crate::ir::Reading;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use tapegrad_jit::{CYCLE_UNIT, CompileError, Elem, LANES, MOST_ELEMENTS, Op, PassSource, Passes};
 

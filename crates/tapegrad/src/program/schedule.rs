@@ -10,7 +10,7 @@ use super::add_at::is_late;
 use super::legalise::Views;
 use super::lines::Region;
 use crate::ir::{DType, Graph, Kernel, NodeId};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// A step to be: fused elementwise nodes, or one other node.
 #[derive(Clone, Debug)]

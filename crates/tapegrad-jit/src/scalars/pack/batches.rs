@@ -4,7 +4,7 @@ use super::groups::{Groups, LANES};
 use super::region::{NOWHERE, Region};
 use super::units::{Numbers, Reads, Unit};
 use crate::ir::ScalarOp;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Calls carried out together at most: what is computed for them should stay in the first-level cache until they are.
 pub(super) const MOST_CALLS: usize = 128;

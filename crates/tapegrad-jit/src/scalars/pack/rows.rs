@@ -13,7 +13,7 @@ use super::region::{Region, mix};
 use super::turns::{Name, Names, Stretch};
 use super::units::{Numbers, Unit};
 use crate::ir::ScalarOp;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 
 /// Units of a row at least and at most.

@@ -9,7 +9,7 @@ use super::cells::{Builder, Result, Unsuitable, positions};
 use super::code::Val;
 use crate::ir::{Attrs, DType, Graph, Kernel, LeafValue, NodeId, OpDef};
 use crate::ops::{ADD_ALONG_AXIS, RESHAPE, TAKE_ALONG_AXIS};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
 /// All whole numbers up to here are numbers of either precision.

@@ -3,7 +3,7 @@
 
 use super::code::{CodeList, Kind, Val, arity};
 use super::packs::{self, Pack, Part};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
 use tapegrad_jit::{Block, Inst, LANES, Op};
 

@@ -7,7 +7,7 @@ use super::formulas::Formulas;
 use crate::ir::{Attrs, Graph, Kernel, Node, NodeId, Reading, Shape};
 use crate::num::Prim;
 use crate::ops::TAKE_ALONG_AXIS;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
 /// The values of one tensor, in row-major order of its dimensions, of which the rows' counts as 1.

@@ -9,7 +9,7 @@
 //!                       Σ δ·x
 //! ```
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
 /// A value: its position in the list.

@@ -14,7 +14,8 @@
 //! numbers that were scaled before they were squared, as in a norm, would be squared before they are scaled.
 
 use super::code::{CodeList, Kind, Val, arity};
-use std::collections::{BinaryHeap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BinaryHeap;
 use tapegrad_jit::Op;
 
 /// Longer lists are left as they are: what they take is memory, not products.

@@ -4,7 +4,7 @@ use super::cells::{function, op_of};
 use super::code::{CodeList, Val};
 use crate::ir::{Elementwise, Reading};
 use crate::num::{Formula, FormulaStep, Prim, near};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
 /// An operation's formula in what machines compute, and the form that shares more with others, if there is one.

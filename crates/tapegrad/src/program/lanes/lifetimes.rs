@@ -209,7 +209,7 @@ impl<'a> Scheduler<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
+    use hashbrown::HashMap;
 
     fn inst(op: Op, a: usize, b: usize) -> Inst {
         let [a, b] = [a, b].map(|operand| u32::try_from(operand).expect("small"));

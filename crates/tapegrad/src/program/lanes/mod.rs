@@ -36,7 +36,7 @@ use blocks::{Arena, Assembled, Sink, Update, assemble};
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
 use tapegrad_jit::{Elem, LANES, Source, longest_vector};
 

@@ -5,7 +5,7 @@
 
 use super::blocks::Update;
 use super::code::{CodeList, Kind, Val, arity};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 use tapegrad_jit::Op;
 

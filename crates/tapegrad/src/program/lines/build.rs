@@ -20,7 +20,7 @@ use crate::program::inst::Opcode;
 use crate::program::lanes::{CodeList, Formulas, Kind, Val};
 use crate::program::step::Reduction;
 use crate::program::writer::Writer;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use tapegrad_jit::{Inst, LANES, LinesSource, Matrix, Op, Phase};
 
 /// Elements of so many instructions are computed again rather than kept.

@@ -15,7 +15,8 @@ use crate::program::add_at::{Added, is_late};
 use crate::program::lanes::{CodeList, Formulas, Kind};
 use crate::program::legalise::Views;
 use crate::program::schedule::{BEFORE, Planned, Schedule};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use tapegrad_jit::{LANES, MOST_ELEMENTS, SHORTEST_LINE};
 
 /// Longer lines are few, and a block of them would not stay in the first-level cache.

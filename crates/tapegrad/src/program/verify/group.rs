@@ -5,7 +5,7 @@ use crate::program::decode::{Decoded, Piece};
 use crate::program::inst::{ADVANCE, Inst, Opcode};
 use crate::program::step::{Fused, Load};
 use crate::program::twins;
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 /// No element of a tiled group depends on another: where tensors are written and read, it is at the same element.
 fn verify_elements<T>(f: &Fused<T>) -> Result<(), String> {

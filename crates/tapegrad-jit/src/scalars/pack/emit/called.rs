@@ -19,7 +19,8 @@ use crate::scalars::pack::rows::{Relative, Relatives, Row};
 use crate::scalars::pack::turns::{MOST_NAMES, Names, rename};
 use crate::scalars::pack::units::{Reads, Unit};
 pub(super) use bases::Bases;
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// A tuple read so often is not brought together for one row.
 const OFTEN: u32 = 8;

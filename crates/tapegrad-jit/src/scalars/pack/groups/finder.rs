@@ -5,8 +5,9 @@
 
 use super::{Groups, LANES, Source, in_place, packable, same, saved, shift, side_by_side, work};
 use crate::scalars::pack::region::{NOWHERE, Node, PLACE, Places, Region, Val, mix};
+use hashbrown::{HashMap, HashSet};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 

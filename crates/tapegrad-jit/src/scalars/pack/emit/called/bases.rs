@@ -3,7 +3,7 @@
 use crate::encode::{Assembler, Mem, R8, R9, R10, R11, RBX, RCX, RDI, RDX, RSI};
 use crate::scalars::pack::emit::BYTES;
 use crate::scalars::pack::region::mix;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Registers for bases. All operands of a unit have theirs at one time.
 const REGISTERS: [u8; 7] = [RDI, RDX, RCX, R8, R9, R10, R11];
