@@ -1,15 +1,16 @@
 //! Passes: changes to a graph that keep its meaning.
 //!
 //! ```text
-//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )× ─▶ regroup ─▶ dce ─┐
-//!   Graph ──▶│  stable forms           cheaper             long sums  no orphans  │──▶ Graph
-//!            └───────────────────────────────────────────────────────────────┘
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ signs ─▶ dce ─▶ cse )× ─▶ regroup ─▶ dce ─┐
+//!   Graph ──▶│  stable forms               cheaper                 long sums  no orphans │──▶ Graph
+//!            └───────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | pass | what it may change |
 //! |---|---|
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
+//! | `signs` (with `fold`) | nothing: negations that products carry into sums are left out |
 //! | `cse` | nothing: equal computations are done once |
 //! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
@@ -30,6 +31,7 @@ mod kind;
 mod pattern;
 mod regroup;
 mod rewrite;
+mod signs;
 
 pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
 pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_unstable_for};
@@ -41,7 +43,7 @@ use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 pub struct Passes {
     /// Forms that overflow or cancel become stable ones.
     pub rewrite: bool,
-    /// Constants are computed beforehand; operations that change nothing are left out.
+    /// Constants are computed beforehand; operations that change nothing, and negations that vanish in sums, are left out.
     pub fold: bool,
     /// Equal computations are done once.
     pub cse: bool,
@@ -97,8 +99,12 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
     for round in 0..ROUNDS {
         // Either finds something new only where the other changed something; and folding, where two operands have become one.
-        let folded = passes.fold && (round == 0 || fold::may_fold_equals(graph)) && fold::run(graph, roots);
+        let mut folded = passes.fold && (round == 0 || fold::may_fold_equals(graph)) && fold::run(graph, roots);
         check(graph, "fold");
+        if passes.fold && round == 0 {
+            folded |= signs::run(graph, roots);
+            check(graph, "signs");
+        }
         if !folded && round > 0 {
             break;
         }
