@@ -422,6 +422,19 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_what_is_ready_is_popped_across_words() {
+        let mut ready = Ready { words: vec![0; 4], none_before: 0 };
+        assert_eq!(ready.pop(), None);
+        [200, 3, 130, 63, 64].into_iter().for_each(|v| ready.insert(v));
+        assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(3), Some(63), Some(64)]);
+        // Behind the place of the last one, and before it.
+        ready.insert(255);
+        ready.insert(5);
+        assert_eq!([ready.pop(), ready.pop(), ready.pop(), ready.pop()], [Some(5), Some(130), Some(200), Some(255)]);
+        assert_eq!(ready.pop(), None);
+    }
+
+    #[test]
     fn a_number_that_the_other_is_computed_from_is_no_partner() {
         // One chain of twelve.
         let mut code = vec![mem(0), mem(1)];

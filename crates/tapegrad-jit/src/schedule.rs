@@ -20,11 +20,8 @@ use crate::micro::{Kind, Micro, Place, Shape, V};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// How far ahead of the oldest micro-operation that waits others are started; and in a turn of a loop of so much parallelism that enough is found
-/// nearer by: what runs further ahead waits in memory.
+/// How far ahead of the oldest micro-operation that waits others are started.
 const AHEAD: usize = 160;
-const NEAR_AHEAD: usize = 64;
-const ENOUGH: f64 = 2.0;
 /// Micro-operations started in a cycle, and products among them.
 const WIDTH: usize = 4;
 const PRODUCTS: usize = 2;
@@ -88,17 +85,15 @@ pub(crate) fn schedule(code: &[Micro], shape: Shape) -> Vec<Micro> {
     let oldest_first = shape.lanes == 1 && parallelism(code) > MANY_CHAINS;
     let ways = if oldest_first { vec![0; code.len()] } else { ways(code, shape) };
     let most = if shape.lanes == 1 && !oldest_first { most_waiting(shape) } else { usize::MAX };
-    renumber(code, &order(code, shape, &ways, most, AHEAD))
+    renumber(code, &order(code, shape, &ways, most))
 }
 
 /// Reorders one turn of a loop; nothing if it is as well as it is.
 pub(crate) fn schedule_turn(code: &[Micro], shape: Shape) -> Option<Vec<Micro>> {
-    let parallelism = parallelism(code);
-    if parallelism > MANY_CHAINS_EACH * shape.registers() as f64 {
+    if parallelism(code) > MANY_CHAINS_EACH * shape.registers() as f64 {
         return None;
     }
-    let ahead = if parallelism > ENOUGH { NEAR_AHEAD } else { AHEAD };
-    Some(renumber(code, &order(code, shape, &ways(code, shape), most_waiting(shape), ahead)))
+    Some(renumber(code, &order(code, shape, &ways(code, shape), most_waiting(shape))))
 }
 
 /// So many values may wait in registers; the others are for what is read from memory.
@@ -107,15 +102,15 @@ fn most_waiting(shape: Shape) -> usize {
 }
 
 /// The order in which what is ready is started, cycle by cycle: what has the longest way first, and, once `most` values wait in registers, only what makes them
-/// no more, unless nothing else could be started. It looks at `ahead` at a time.
-fn order(code: &[Micro], shape: Shape, ways: &[isize], most: usize, ahead: usize) -> Vec<usize> {
+/// no more, unless nothing else could be started.
+fn order(code: &[Micro], shape: Shape, ways: &[isize], most: usize) -> Vec<usize> {
     let is_memory = |v: usize| matches!(code[v], Micro::Mem(_));
     let mut order: Vec<usize> = (0..code.len()).filter(|&v| is_memory(v)).collect();
     let mut waiting = Waiting::new(code, shape);
     let mut registers = Registers::new(code);
     // Those not started yet, in the order of the code.
     let mut left = (0..code.len()).filter(|&v| !is_memory(v));
-    let mut window: Vec<usize> = left.by_ref().take(ahead).collect();
+    let mut window: Vec<usize> = left.by_ref().take(AHEAD).collect();
     let mut startable: Vec<usize> = Vec::new();
     let mut cycle = 0;
     while !window.is_empty() {
@@ -151,7 +146,7 @@ fn order(code: &[Micro], shape: Shape, ways: &[isize], most: usize, ahead: usize
             registers.start(code, v);
         }
         window.retain(|&v| !waiting.is_started(v));
-        window.extend(left.by_ref().take(ahead - window.len()));
+        window.extend(left.by_ref().take(AHEAD - window.len()));
         cycle = if started > 0 { cycle + 1 } else { next };
     }
     order
@@ -459,8 +454,7 @@ mod tests {
                 });
             }
             let ways = ways(&code, shape);
-            let order =
-                order(&code, shape, &ways, [3, 9, usize::MAX][round / 3 % 3], [AHEAD, NEAR_AHEAD, 3][round / 9 % 3]);
+            let order = order(&code, shape, &ways, [3, 9, usize::MAX][round / 3 % 3]);
             let mut position = vec![usize::MAX; code.len()];
             order.iter().enumerate().for_each(|(at, &v)| position[v] = at);
             assert_eq!(order.len(), code.len());

@@ -31,7 +31,7 @@ pub(super) fn compare(tape: &Tape, outputs: &[Var], alive: &[Var], sound: bool, 
             }
         }
     }
-    let passes = Passes::all_combinations().nth(bytes.below(32)).expect("there are 32");
+    let passes = Passes::all_combinations().nth(bytes.below(64)).expect("there are 64");
     let options = CompileOptions::default().passes(passes).machine_code(bytes.below(4) > 0).assigns(bytes.below(2) > 0);
     if bytes.below(4) == 0 {
         again::<f32>(tape, outputs, alive, &options, bytes);

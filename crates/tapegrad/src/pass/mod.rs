@@ -1,16 +1,16 @@
 //! Passes: changes to a graph that keep its meaning.
 //!
 //! ```text
-//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ signs ─▶ dce ─▶ cse )× ─▶ regroup ─▶ dce ─┐
-//!   Graph ──▶│  stable forms               cheaper                 long sums  no orphans │──▶ Graph
-//!            └───────────────────────────────────────────────────────────────────────────┘
+//!            ┌─ dce ─▶ rewrite ─▶ ( fold ─▶ dce ─▶ cse )× ─▶ signs ─▶ regroup ─▶ dce ─┐
+//!   Graph ──▶│  stable forms           cheaper             no negations  long sums      │──▶ Graph
+//!            └──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | pass | what it may change |
 //! |---|---|
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
-//! | `signs` (with `fold`) | nothing: negations that products carry into sums are left out |
+//! | `signs` | nothing: negations that products carry into sums are left out (machine code that joins products to sums may join others then, and round otherwise) |
 //! | `cse` | nothing: equal computations are done once |
 //! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
@@ -35,6 +35,7 @@ mod signs;
 
 pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
 pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_unstable_for};
+pub(crate) use signs::Products;
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 
@@ -43,7 +44,7 @@ use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
 pub struct Passes {
     /// Forms that overflow or cancel become stable ones.
     pub rewrite: bool,
-    /// Constants are computed beforehand; operations that change nothing, and negations that vanish in sums, are left out.
+    /// Constants are computed beforehand; operations that change nothing are left out.
     pub fold: bool,
     /// Equal computations are done once.
     pub cse: bool,
@@ -52,12 +53,15 @@ pub struct Passes {
     /// Sums of sixteen and more single numbers, recorded one addition soon after the other, become sixteen sums side by side that are joined
     /// in pairs.
     pub regroup: bool,
+    /// Negations that products carry into sums are left out. (Not of programs that are interpreted: the interpreter joins a product to a sum,
+    /// but not to a difference.)
+    pub signs: bool,
 }
 
 impl Default for Passes {
     /// All of them.
     fn default() -> Self {
-        Passes { rewrite: true, fold: true, cse: true, dce: true, regroup: true }
+        Passes { rewrite: true, fold: true, cse: true, dce: true, regroup: true, signs: true }
     }
 }
 
@@ -65,14 +69,14 @@ impl Passes {
     /// None of them.
     #[must_use]
     pub fn none() -> Self {
-        Passes { rewrite: false, fold: false, cse: false, dce: false, regroup: false }
+        Passes { rewrite: false, fold: false, cse: false, dce: false, regroup: false, signs: false }
     }
 
     /// Each choice of passes once, from none to all.
     pub fn all_combinations() -> impl Iterator<Item = Passes> {
-        (0..32u8).map(|bits| {
+        (0..64u8).map(|bits| {
             let on = |i: u8| bits >> i & 1 == 1;
-            Passes { rewrite: on(0), fold: on(1), cse: on(2), dce: on(3), regroup: on(4) }
+            Passes { rewrite: on(0), fold: on(1), cse: on(2), dce: on(3), regroup: on(4), signs: on(5) }
         })
     }
 }
@@ -99,12 +103,8 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
     for round in 0..ROUNDS {
         // Either finds something new only where the other changed something; and folding, where two operands have become one.
-        let mut folded = passes.fold && (round == 0 || fold::may_fold_equals(graph)) && fold::run(graph, roots);
+        let folded = passes.fold && (round == 0 || fold::may_fold_equals(graph)) && fold::run(graph, roots);
         check(graph, "fold");
-        if passes.fold && round == 0 {
-            folded |= signs::run(graph, roots);
-            check(graph, "signs");
-        }
         if !folded && round > 0 {
             break;
         }
@@ -119,6 +119,9 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
             break;
         }
     }
+    if passes.signs {
+        run_signs(graph, roots, Products::Joined, passes);
+    }
     if passes.regroup {
         regroup::run(graph, roots);
         check(graph, "regroup");
@@ -126,6 +129,27 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     if passes.dce {
         dce::run(graph, roots);
         check(graph, "dce");
+    }
+}
+
+/// Leaves out negations, and what that leaves without users or makes equal.
+pub(crate) fn run_signs(graph: &mut Graph, roots: &mut [NodeId], products: Products, passes: Passes) {
+    if !signs::may_change(graph) {
+        return;
+    }
+    // Whoever is not needed any more must not need a negation.
+    if passes.dce {
+        dce::run(graph, roots);
+    }
+    if signs::run(graph, roots, products) {
+        check(graph, "signs");
+        if passes.dce {
+            dce::run(graph, roots);
+        }
+        if passes.cse {
+            cse::run(graph, roots);
+        }
+        check(graph, "what follows signs");
     }
 }
 

@@ -11,19 +11,33 @@
 //! added to others. A product or quotient is negated without rounding, a difference is the sum with the negative, so all results have the
 //! same bits, also zeros and infinities. (That −x − y be −(x + y) is not so: where they cancel, the zeros have other signs.)
 //!
-//! A negation is left out where all that read it, directly or by way of products that nothing else reads, can do without it; so the pass
-//! only ever removes operations. Two walks: one from the end to learn that, one from the beginning to change the nodes.
+//! A negation is left out where all who read it, directly or by way of products, can do without it; then nothing is added for it. Two
+//! walks: one from the end to learn that, one from the beginning to change the nodes.
 
 use super::Aliases;
-use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef};
-use crate::ops::{ABS, ADD, DIV, MUL, NEG, SQUARE, SUB};
+use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, SiteMap};
+use crate::ops::{ABS, ADD, ADD_ALONG_AXIS, DIV, MUL, NEG, SQUARE, SUB};
 
-/// Leaves out negations; those left out stay, without users. Returns whether there were any.
-pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId]) -> bool {
-    if !graph.may_have(|op, _, _| op.is(&NEG)) {
-        return false;
-    }
-    let vanishes = vanishing(graph, roots);
+/// What becomes of the sum of two products of which one is negated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// It stays a sum: machine code joins one of the products to it, but neither of two to their difference, for equal products must have
+    /// the difference 0.
+    Joined,
+    /// It becomes their difference, for it is not joined with either.
+    Apart,
+}
+
+/// Whether there is anything to leave out.
+pub(super) fn may_change(graph: &Graph) -> bool {
+    graph.may_have(|op, _, _| op.is(&NEG))
+}
+
+/// Leaves out negations; those left out stay, without users. Returns whether there were any. What has no user counts as one: it should
+/// have been dropped before.
+pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId], products: Products) -> bool {
+    let roles = roles(graph);
+    let vanishes = vanishing(graph, &roles, roots, products);
     // Which nodes have the negative of what they are meant to.
     let mut negated = vec![false; graph.index_bound()];
     let (mut aliases, mut changed) = (Aliases::default(), false);
@@ -35,16 +49,16 @@ pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId]) -> bool {
             _ => [false; 2],
         };
         aliases.redirect(graph, id);
-        match Role::of(graph.op(id)) {
+        match roles[id.index()] {
             Role::Negation if vanishes[id.index()] || signs[0] => {
                 negated[id.index()] = !signs[0];
                 aliases.set(id, graph.inputs(id)[0]);
                 changed = true;
             }
-            Role::Product => negated[id.index()] = signs[0] != signs[1],
-            Role::Sum | Role::Difference if signs != [false; 2] => {
+            Role::Product | Role::Quotient => negated[id.index()] = signs[0] != signs[1],
+            role @ (Role::Sum | Role::Difference) if signs != [false; 2] => {
                 let &[a, b] = graph.inputs(id) else { unreachable!("sums have two operands") };
-                let (op, inputs) = sum(Role::of(graph.op(id)), signs, a, b);
+                let (op, inputs) = sum(role, signs, a, b);
                 graph.replace(id, op, Inputs::from_slice(&inputs), Attrs::None);
             }
             _ => {}
@@ -65,15 +79,19 @@ fn sum(role: Role, signs: [bool; 2], a: NodeId, b: NodeId) -> (&'static OpDef, [
 }
 
 /// What an operation does to the signs of its operands.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Negation,
-    /// Or a quotient.
     Product,
+    Quotient,
     Sum,
     Difference,
+    /// The same of x as of −x, and a product.
+    Square,
     /// The same of x as of −x.
-    Even,
+    Size,
+    /// Becomes one with what is added to it, but not with what is subtracted.
+    Along,
     Other,
 }
 
@@ -82,39 +100,58 @@ impl Role {
         let roles = [
             (&NEG, Role::Negation),
             (&MUL, Role::Product),
-            (&DIV, Role::Product),
+            (&DIV, Role::Quotient),
             (&ADD, Role::Sum),
             (&SUB, Role::Difference),
-            (&SQUARE, Role::Even),
-            (&ABS, Role::Even),
+            (&SQUARE, Role::Square),
+            (&ABS, Role::Size),
+            (&ADD_ALONG_AXIS, Role::Along),
         ];
         roles.iter().find(|(other, _)| op.is(other)).map_or(Role::Other, |&(_, role)| role)
     }
 }
 
+/// The roles of all nodes, as a table by [`NodeId::index`].
+fn roles(graph: &Graph) -> Vec<Role> {
+    let mut of_site = SiteMap::default();
+    let mut roles = vec![Role::Other; graph.index_bound()];
+    for &id in graph.order() {
+        roles[id.index()] = of_site.get(graph, id, || Role::of(graph.op(id)));
+    }
+    roles
+}
+
 /// Which nodes may have the negative of what they are meant to, as a table by [`NodeId::index`]: those of which all who read them know
 /// what to do.
-fn vanishing(graph: &Graph, roots: &[NodeId]) -> Vec<bool> {
-    // Which nodes may be negative by way of products.
+fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products) -> Vec<bool> {
+    // Which nodes may be negative by way of products; roots, and what was given a name, keep their values.
     let mut may_be = vec![false; graph.index_bound()];
+    let mut is_root = vec![false; graph.index_bound()];
+    roots.iter().for_each(|root| is_root[root.index()] = true);
     for &id in graph.order() {
-        may_be[id.index()] = match Role::of(graph.op(id)) {
+        let may = match roles[id.index()] {
             Role::Negation => true,
-            Role::Product => graph.inputs(id).iter().any(|input| may_be[input.index()]),
+            Role::Product | Role::Quotient => graph.inputs(id).iter().any(|input| may_be[input.index()]),
             _ => false,
         };
+        may_be[id.index()] = may && !is_root[id.index()] && graph.name(id).is_none();
     }
     let mut vanishes = may_be.clone();
-    roots.iter().for_each(|root| vanishes[root.index()] = false);
     for &id in graph.order().iter().rev() {
-        // What was given a name keeps its value.
-        vanishes[id.index()] &= graph.name(id).is_none();
         let inputs = graph.inputs(id);
-        match (Role::of(graph.op(id)), inputs) {
-            (Role::Negation | Role::Even, _) => {}
-            (Role::Product, _) if vanishes[id.index()] => {}
-            // The second operand is subtracted instead; the first one only if the second keeps its sign.
-            (Role::Sum, &[a, b]) => vanishes[a.index()] &= !may_be[b.index()],
+        match (roles[id.index()], inputs) {
+            (Role::Negation | Role::Square | Role::Size, _) => {}
+            (Role::Product | Role::Quotient, _) if vanishes[id.index()] => {}
+            (Role::Sum, &[a, b]) => {
+                let keeps = |id: NodeId, beside: NodeId| match (roles[beside.index()], roles[id.index()]) {
+                    (Role::Along, _) => true,
+                    (Role::Product | Role::Square, Role::Product) => products == Products::Joined,
+                    _ => false,
+                };
+                // One of them keeps its sign: the first, if the second may be subtracted.
+                vanishes[b.index()] &= !keeps(b, a);
+                vanishes[a.index()] &= !keeps(a, b) && !may_be[b.index()];
+            }
             (Role::Difference, &[a, _]) => vanishes[a.index()] = false,
             _ => inputs.iter().for_each(|input| vanishes[input.index()] = false),
         }
@@ -127,13 +164,14 @@ fn vanishing(graph: &Graph, roots: &[NodeId]) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::ir::{Tape, Var};
+    use crate::{CompileOptions, Passes, Tier};
 
     /// The graph of a formula of three numbers once negations are left out, and how many there are in it.
-    fn signed(formula: impl Fn([Var; 3]) -> Var) -> (String, usize) {
+    fn signed(products: Products, formula: impl Fn([Var; 3]) -> Var) -> (String, usize) {
         let tape = Tape::new();
         let y = formula([tape.input(0.0), tape.input(0.0), tape.input(0.0)]);
         let (mut graph, mut roots) = (tape.graph(), [y.id()]);
-        run(&mut graph, &mut roots);
+        run(&mut graph, &mut roots, products);
         super::super::dce::run(&mut graph, &roots);
         crate::ir::verify(&graph).unwrap();
         let negations = graph.order().iter().filter(|&&id| graph.op(id).is(&NEG)).count();
@@ -142,7 +180,7 @@ mod tests {
 
     /// The same of what is left when inputs are taken out, one operation a line.
     fn operations(formula: impl Fn([Var; 3]) -> Var) -> Vec<String> {
-        let (text, _) = signed(formula);
+        let (text, _) = signed(Products::Apart, formula);
         let name =
             |line: &str| line.split(" = ").nth(1).map(|rest| rest.split(" : ").next().unwrap_or(rest).to_owned());
         text.lines().filter(|line| !line.contains("input")).filter_map(name).collect()
@@ -164,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_negation_stays_where_its_value_is_read() {
-        let negations = |formula: fn([Var; 3]) -> Var| signed(formula).1;
+        let negations = |formula: fn([Var; 3]) -> Var| signed(Products::Apart, formula).1;
         // The root, a function, a form that would change the sign of a zero, a name.
         assert_eq!(negations(|[a, b, _]| (-a) * b), 1);
         assert_eq!(negations(|[a, b, c]| c + ((-a) * b).exp()), 1);
@@ -178,7 +216,45 @@ mod tests {
             let n = -a;
             c + n * b + n.exp()
         };
-        assert_eq!(signed(shared).1, 1);
+        assert_eq!(signed(Products::Apart, shared).1, 1);
+    }
+
+    #[test]
+    fn a_sum_of_two_products_stays_one_where_they_are_joined_to_it() {
+        let negations = |products, formula: fn([Var; 3]) -> Var| signed(products, formula).1;
+        let formulas: [fn([Var; 3]) -> Var; 2] = [|[a, b, c]| c * b + (-a) * b, |[a, b, c]| (-a) * b + c.square()];
+        for formula in formulas {
+            assert_eq!(negations(Products::Joined, formula), 1);
+            assert_eq!(negations(Products::Apart, formula), 0);
+        }
+        assert_eq!(negations(Products::Joined, |[a, b, c]| c.exp() + (-a) * b), 0);
+        assert_eq!(negations(Products::Joined, |[a, b, c]| c * b + (-a) / b), 0);
+    }
+
+    #[test]
+    fn equal_negations_are_one_before_they_are_left_out() {
+        // Recorded twice: left out of the first product alone, the second would be another one.
+        let tape = Tape::new();
+        let [a, b, c] = [0.5, 0.25, 2.0].map(|x| tape.input(x));
+        let y = c + (-a) * b + ((-a) * b).exp();
+        let operations = |signs: bool| {
+            let (mut graph, mut roots) = (tape.graph(), [y.id()]);
+            super::super::run(&mut graph, &mut roots, Passes { signs, ..Passes::default() });
+            graph.len()
+        };
+        assert!(operations(true) <= operations(false));
+    }
+
+    #[test]
+    fn what_nobody_needs_any_more_keeps_no_negation() {
+        // The exponential is read by an arm that is never taken.
+        let tape = Tape::new();
+        let [a, b, c] = [0.5, 0.25, 2.0].map(|x| tape.input(x));
+        let product = (-a) * b;
+        let y = c + product + tape.constant(0.0).select(product.exp(), c);
+        let (mut graph, mut roots) = (tape.graph(), [y.id()]);
+        super::super::run(&mut graph, &mut roots, Passes::default());
+        assert!(!graph.to_string().contains("neg"), "{graph}");
     }
 
     #[test]
@@ -197,13 +273,12 @@ mod tests {
             let tape = Tape::new();
             let x = [tape.input(0.0), tape.input(0.0), tape.input(0.0)];
             let y = formula(x);
-            let compiled = |fold: bool| {
-                let passes = crate::Passes { fold, ..crate::Passes::none() };
-                let options = crate::CompileOptions::default().passes(passes).tier(crate::Tier::Interpreter);
+            let compiled = |signs: bool| {
+                let options = CompileOptions::default().passes(Passes { signs, ..Passes::none() }).tier(Tier::Template);
                 tape.compile_with::<f64>(&[y], &options).unwrap()
             };
-            let (plain, folded) = (compiled(false), compiled(true));
-            let (mut one, mut other) = (plain.state(), folded.state());
+            let (plain, signed) = (compiled(false), compiled(true));
+            let (mut one, mut other) = (plain.state(), signed.state());
             for i in 0..values.len().pow(3) {
                 for (k, &x) in x.iter().enumerate() {
                     let value = values[i / values.len().pow(k.try_into().unwrap()) % values.len()];
@@ -211,7 +286,7 @@ mod tests {
                     other.set(x, &[value]).unwrap();
                 }
                 plain.replay(&mut one).unwrap();
-                folded.replay(&mut other).unwrap();
+                signed.replay(&mut other).unwrap();
                 let (a, b) = (one.item(y), other.item(y));
                 assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{i}: {a} {b}");
             }

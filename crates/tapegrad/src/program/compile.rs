@@ -1,13 +1,14 @@
 //! `Tape::compile`, and the program it gives.
 
 use super::extract::Extract;
+use super::lanes;
 use super::layout::Layout;
 use super::options::CompileOptions;
 use super::step::{GuardCheck, Move, Step};
 use super::tier::Lanes;
 use crate::error::CompileError;
 use crate::ir::{DType, NodeId, Reading, Tape, Var};
-use crate::pass;
+use crate::pass::{self, Passes, Products};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -152,12 +153,21 @@ impl Tape {
             let assigns = if options.assigns { &r.assigns[..] } else { &[] };
             Ok(Extract::new(&r.graph, ids, assigns, &r.guards, &r.gradients))
         })?;
-        pass::run(&mut extract.graph, &mut extract.roots, options.passes);
-        extract.compact();
         let generators = options.generators();
+        let signs = options.passes.signs && !generators.is_interpreted();
+        pass::run(&mut extract.graph, &mut extract.roots, Passes { signs, ..options.passes });
+        extract.compact();
+        // Code of scalars joins no products to sums.
+        let apart = |mut extract: Extract| {
+            if signs && lanes::is_scalar(&extract.graph) {
+                pass::run_signs(&mut extract.graph, &mut extract.roots, Products::Apart, options.passes);
+            }
+            extract
+        };
         // The code with registers chosen ahead knows no vectors across a formula.
         if generators.lanes == Lanes::Large
-            && let Some(program) = extract.lower_packed_scalars(self.key(), ids, generators)?
+            && extract.may_be_packed::<T>()
+            && let Some(program) = apart(extract.clone()).lower_packed_scalars(self.key(), ids, generators)?
         {
             return Ok(program);
         }
@@ -166,6 +176,6 @@ impl Tape {
         {
             return Ok(program);
         }
-        extract.lower(self.key(), ids, generators)
+        apart(extract).lower(self.key(), ids, generators)
     }
 }

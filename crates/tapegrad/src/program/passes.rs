@@ -41,7 +41,7 @@ const TEMPORARY: usize = 2048;
 const MOST_INSTRUCTIONS: usize = 200;
 
 /// Numbers that never change, by their places.
-type Constants = hashbrown::HashMap<usize, f64>;
+type Constants = HashMap<usize, f64>;
 
 /// A group being translated.
 struct Draft {

@@ -15,17 +15,19 @@ use std::sync::Arc;
 use tapegrad_jit::{CompileError, MOST_ELEMENTS, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, Scalars};
 
 impl Extract {
+    /// Whether it may be [lowered to packed scalars](Extract::lower_packed_scalars).
+    pub(super) fn may_be_packed<T: Reading>(&self) -> bool {
+        !T::is_f32() && tapegrad_jit::supported() && is_scalar(&self.graph)
+    }
+
     /// The program as scalar code, if most of that is repetition, which scalar code computes four at a time.
     pub(super) fn lower_packed_scalars<T: Reading>(
-        &self,
+        self,
         tape: TapeKey,
         users: &[NodeId],
         generators: Generators,
     ) -> Result<Option<Program<T>>, error::CompileError> {
-        if T::is_f32() || !tapegrad_jit::supported() || !is_scalar(&self.graph) {
-            return Ok(None);
-        }
-        let program = self.clone().lower::<T>(tape, users, generators)?;
+        let program = self.lower::<T>(tape, users, generators)?;
         let packed = program.0.steps.iter().any(|step| match step {
             Step::Fused(Fused { scalars: Some(scalars), .. }) => scalars.code.mostly_packed(),
             _ => false,

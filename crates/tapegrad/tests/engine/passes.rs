@@ -184,6 +184,8 @@ static PROGRAMS: &[Program] = programs! {
     |x, y, _| x.relu().relu() + y.abs().abs() * x.floor().floor() - y.sign() + x.stop_gradient() * y;
     |x, y, _| (x * y).sin() + (y * x).sin() + (x + y).cos() * (y + x).cos() + x.equal(y) + y.equal(x) + x.not_equal(y);
     |x, y, _| x.softplus() * y.sigmoid() + x.tanh() / y.tan() + x.expm(y);
+    |x, y, _| { let n = -x; y + n * y - (n / y) * (-y) + x * (n * y) + (n * x).square() - ((n - y) * n).abs() };
+    |x, y, _| { let (n, p) = (-x, (-x) * y); (n * y + p.exp()) * (p - n) + (-(x * -y) + -(y / -x)) - (n * x + -y * p) };
 };
 
 /// A function of two operands of which each is used twice, for sharing.

@@ -91,7 +91,7 @@ fn laws(recipe: &Recipe) -> Result<Tally, TestCaseError> {
     let outputs = derivatives.all();
     let references = Oracle::new(&case).references(&case, &outputs);
     // The choice of passes goes through all of them.
-    let choice = Passes::all_combinations().nth((recipe.seed % 32) as usize).expect("there are thirty-two");
+    let choice = Passes::all_combinations().nth((recipe.seed % 64) as usize).expect("there are sixty-four");
     for passes in [Passes::default(), choice] {
         tally.numbers += tier::<Interpreter>(&case, passes, (&values, &value_references), (&outputs, &references))?;
         tally.numbers += tier::<MachineCode>(&case, passes, (&values, &value_references), (&outputs, &references))?;
