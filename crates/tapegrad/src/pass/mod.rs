@@ -53,8 +53,8 @@ pub struct Passes {
     /// Sums of sixteen and more single numbers, recorded one addition soon after the other, become sixteen sums side by side that are joined
     /// in pairs.
     pub regroup: bool,
-    /// Negations that products carry into sums are left out. (Not of programs that are interpreted: the interpreter joins a product to a sum,
-    /// but not to a difference.)
+    /// Negations that products carry into sums are left out. (Only of programs that become machine code by [`Tier::Auto`](crate::Tier::Auto) or
+    /// [`Tier::Optimised`](crate::Tier::Optimised), and of maps.)
     pub signs: bool,
 }
 
@@ -132,24 +132,14 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
 }
 
-/// Leaves out negations, and what that leaves without users or makes equal.
+/// Leaves out negations. (What that makes equal is not sought for: looking takes longer than the code of it takes to make.)
 pub(crate) fn run_signs(graph: &mut Graph, roots: &mut [NodeId], products: Products, passes: Passes) {
-    if !signs::may_change(graph) {
-        return;
-    }
-    // Whoever is not needed any more must not need a negation.
-    if passes.dce {
-        dce::run(graph, roots);
-    }
-    if signs::run(graph, roots, products) {
+    if signs::may_change(graph) && signs::run(graph, roots, products) {
         check(graph, "signs");
         if passes.dce {
             dce::run(graph, roots);
         }
-        if passes.cse {
-            cse::run(graph, roots);
-        }
-        check(graph, "what follows signs");
+        check(graph, "dce");
     }
 }
 

@@ -33,8 +33,7 @@ pub(super) fn may_change(graph: &Graph) -> bool {
     graph.may_have(|op, _, _| op.is(&NEG))
 }
 
-/// Leaves out negations; those left out stay, without users. Returns whether there were any. What has no user counts as one: it should
-/// have been dropped before.
+/// Leaves out negations; those left out stay, without users. Returns whether there were any.
 pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId], products: Products) -> bool {
     let roles = roles(graph);
     let vanishes = vanishing(graph, &roles, roots, products);
@@ -137,8 +136,14 @@ fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products
         may_be[id.index()] = may && !is_root[id.index()] && graph.name(id).is_none();
     }
     let mut vanishes = may_be.clone();
+    // Whoever is not needed does not need a sign either.
+    let mut needed = is_root;
     for &id in graph.order().iter().rev() {
+        if !needed[id.index()] {
+            continue;
+        }
         let inputs = graph.inputs(id);
+        inputs.iter().for_each(|input| needed[input.index()] = true);
         match (roles[id.index()], inputs) {
             (Role::Negation | Role::Square | Role::Size, _) => {}
             (Role::Product | Role::Quotient, _) if vanishes[id.index()] => {}
@@ -163,8 +168,9 @@ fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ir::{Tape, Var};
-    use crate::{CompileOptions, Passes, Tier};
+    use crate::Passes;
+    use crate::eval::eval_graph;
+    use crate::ir::{LeafValue, Tape, Tensor, Var};
 
     /// The graph of a formula of three numbers once negations are left out, and how many there are in it.
     fn signed(products: Products, formula: impl Fn([Var; 3]) -> Var) -> (String, usize) {
@@ -264,31 +270,27 @@ mod tests {
             |[a, b, c]| c + (-a) * b,
             |[a, b, c]| (-a) / b + c,
             |[a, b, c]| c - -(a * -b) / c,
-            |[a, b, c]| (-a) * c + (-b) * c,
-            |[a, b, c]| (-a) * b - c,
+            |[a, b, c]| (-a) * c + (-b) / c,
+            |[a, b, c]| (-a) * b - -c,
             |[a, b, c]| -(-a * b) + -(c / -a),
             |[a, b, c]| (-(a - b) * c).square() - (-(a * -c)).abs() * -b,
         ];
-        for formula in formulas {
+        for (formula, products) in formulas.iter().flat_map(|f| [(f, Products::Joined), (f, Products::Apart)]) {
             let tape = Tape::new();
             let x = [tape.input(0.0), tape.input(0.0), tape.input(0.0)];
             let y = formula(x);
-            let compiled = |signs: bool| {
-                let options = CompileOptions::default().passes(Passes { signs, ..Passes::none() }).tier(Tier::Template);
-                tape.compile_with::<f64>(&[y], &options).unwrap()
-            };
-            let (plain, signed) = (compiled(false), compiled(true));
-            let (mut one, mut other) = (plain.state(), signed.state());
+            let graph = tape.graph();
+            let (mut signed, mut roots) = (graph.clone(), [y.id()]);
+            assert!(run(&mut signed, &mut roots, products), "{graph}");
             for i in 0..values.len().pow(3) {
-                for (k, &x) in x.iter().enumerate() {
-                    let value = values[i / values.len().pow(k.try_into().unwrap()) % values.len()];
-                    one.set(x, &[value]).unwrap();
-                    other.set(x, &[value]).unwrap();
-                }
-                plain.replay(&mut one).unwrap();
-                signed.replay(&mut other).unwrap();
-                let (a, b) = (one.item(y), other.item(y));
-                assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{i}: {a} {b}");
+                let value = |k: u32| values[i / values.len().pow(k) % values.len()];
+                let given = (0..).zip(x).map(|(k, x)| (x.id(), LeafValue::Real(Tensor::from(value(k))))).collect();
+                let number = |graph: &Graph, root| match eval_graph(graph, &[root], &given).remove(0) {
+                    LeafValue::Real(t) => t.data()[0],
+                    LeafValue::Index(_) => unreachable!("a formula of real numbers"),
+                };
+                let (a, b) = (number(&graph, y.id()), number(&signed, roots[0]));
+                assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{a} {b}\n{graph}\n{signed}");
             }
         }
     }

@@ -154,13 +154,15 @@ impl Tape {
             Ok(Extract::new(&r.graph, ids, assigns, &r.guards, &r.gradients))
         })?;
         let generators = options.generators();
-        let signs = options.passes.signs && !generators.is_interpreted();
-        pass::run(&mut extract.graph, &mut extract.roots, Passes { signs, ..options.passes });
+        // The interpreter joins a product to a sum, but not to a difference; and template code is made sooner than negations are found.
+        let signs = options.passes.signs && generators.lanes != Lanes::Never && tapegrad_jit::supported();
+        let passes = Passes { signs, ..options.passes };
+        pass::run(&mut extract.graph, &mut extract.roots, passes);
         extract.compact();
         // Code of scalars joins no products to sums.
         let apart = |mut extract: Extract| {
             if signs && lanes::is_scalar(&extract.graph) {
-                pass::run_signs(&mut extract.graph, &mut extract.roots, Products::Apart, options.passes);
+                pass::run_signs(&mut extract.graph, &mut extract.roots, Products::Apart, passes);
             }
             extract
         };

@@ -56,13 +56,6 @@ pub(super) struct Generators {
     pub(super) effort: Effort,
 }
 
-impl Generators {
-    /// Whether nothing becomes machine code, for that was chosen or the CPU has no generator.
-    pub(super) fn is_interpreted(self) -> bool {
-        self == Tier::Interpreter.generators(None) || !tapegrad_jit::supported()
-    }
-}
-
 /// Which programs become lane code as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lanes {
