@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use tapegrad::eval::eval_graph;
 use tapegrad::ir::{Graph, LeafValue, NodeId};
 use tapegrad::pass::{Passes, run};
-use tapegrad::{Indices, Tape, Tensor, Var};
+use tapegrad::{CompileOptions, Indices, Tape, Tensor, Tier, Var};
 
 // ---------------------------------------------------------------------------------------------------------- golden text
 
@@ -279,6 +279,39 @@ fn fold_cse_and_dce_keep_values_and_gradients_to_the_bit() {
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn leaving_out_negations_makes_no_program_longer() {
+    // In the derivatives of products of vectors, each negated cotangent is in several sums of two products.
+    let formulas: [fn(&[Var]) -> Var; 3] = [
+        |x| {
+            let cross = |i: usize, j: usize| x[i] * x[3 + j] - x[j] * x[3 + i];
+            cross(1, 2).sin() + cross(2, 0).exp() + cross(0, 1).cos()
+        },
+        |x| (x[0] * x[1] - x[2] * x[3]).sin() * (x[0] * x[3] + x[2] * x[1]).cos(),
+        |x| {
+            (1..6)
+                .map(|i| (x[i] - x[i - 1].square()).square() * 100.0 + (1.0 - x[i - 1]).square())
+                .reduce(|a, b| a + b)
+                .unwrap()
+        },
+    ];
+    for formula in formulas {
+        let tape = Tape::new();
+        let x: Vec<Var> = (0..6).map(|i| tape.input(0.1 * f64::from(i) + 0.3)).collect();
+        let y = formula(&x);
+        let mut of = vec![y];
+        of.extend(tape.grad(y, &x));
+        for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto] {
+            let instructions = |signs| {
+                let options = CompileOptions::default().passes(Passes { signs, ..Passes::default() }).tier(tier);
+                tape.compile_with::<f64>(&of, &options).unwrap().instructions()
+            };
+            let (with, without) = (instructions(true), instructions(false));
+            assert!(with <= without, "{tier:?}: {with} for {without}\n{}", tape.graph());
         }
     }
 }
