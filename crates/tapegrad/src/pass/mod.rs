@@ -10,8 +10,8 @@
 //! |---|---|
 //! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
-//! | `signs` | nothing: negations that products carry into sums are left out (machine code that joins products to sums may join others then, and round otherwise) |
 //! | `cse` | nothing: equal computations are done once |
+//! | `signs` | nothing: negations that products carry into sums are left out (machine code that joins products to sums may join others then, and round otherwise) |
 //! | `regroup` | rounding: the terms of a long sum are added up in sixteen parts, with a smaller bound of the error |
 //! | `dce` | nothing: what no root needs is dropped |
 //!
@@ -53,8 +53,8 @@ pub struct Passes {
     /// Sums of sixteen and more single numbers, recorded one addition soon after the other, become sixteen sums side by side that are joined
     /// in pairs.
     pub regroup: bool,
-    /// Negations that products carry into sums are left out. (Only of programs that become machine code by [`Tier::Auto`](crate::Tier::Auto) or
-    /// [`Tier::Optimised`](crate::Tier::Optimised), and of maps.)
+    /// Negations that products carry into sums are left out. (Of maps, and of programs for [`Tier::Auto`](crate::Tier::Auto) and
+    /// [`Tier::Optimised`](crate::Tier::Optimised) where the CPU has a code generator; others keep theirs.)
     pub signs: bool,
 }
 

@@ -15,8 +15,11 @@
 //! walks: one from the end to learn that, one from the beginning to change the nodes.
 
 use super::Aliases;
-use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, SiteMap};
+use crate::ir::{Attrs, Graph, Inputs, Kernel, NodeId, OpDef, SiteMap};
 use crate::ops::{ABS, ADD, ADD_ALONG_AXIS, DIV, MUL, NEG, SQUARE, SUB};
+
+/// So many nodes are looked at to find out what something is a copy of.
+const MOST_COPIES: usize = 16;
 
 /// What becomes of the sum of two products of which one is negated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +39,16 @@ pub(super) fn may_change(graph: &Graph) -> bool {
 /// Leaves out negations; those left out stay, without users. Returns whether there were any.
 pub(super) fn run(graph: &mut Graph, roots: &mut [NodeId], products: Products) -> bool {
     let roles = roles(graph);
-    let vanishes = vanishing(graph, &roles, roots, products);
+    let Vanishing { vanishes, needed } = vanishing(graph, &roles, roots, products);
     // Which nodes have the negative of what they are meant to.
     let mut negated = vec![false; graph.index_bound()];
     let (mut aliases, mut changed) = (Aliases::default(), false);
     for position in 0..graph.order().len() {
         let id = graph.order()[position];
+        // Nobody was asked for their sake, so they may meet any sign.
+        if !needed[id.index()] {
+            continue;
+        }
         let signs: [bool; 2] = match *graph.inputs(id) {
             [a] => [negated[a.index()], false],
             [a, b] => [negated[a.index()], negated[b.index()]],
@@ -89,6 +96,8 @@ enum Role {
     Square,
     /// The same of x as of −x.
     Size,
+    /// Moves elements.
+    Layout,
     /// Becomes one with what is added to it, but not with what is subtracted.
     Along,
     Other,
@@ -106,7 +115,11 @@ impl Role {
             (&ABS, Role::Size),
             (&ADD_ALONG_AXIS, Role::Along),
         ];
-        roles.iter().find(|(other, _)| op.is(other)).map_or(Role::Other, |&(_, role)| role)
+        let otherwise = match op.kernel {
+            Kernel::Permute | Kernel::Reshape | Kernel::Broadcast | Kernel::Slice => Role::Layout,
+            _ => Role::Other,
+        };
+        roles.iter().find(|(other, _)| op.is(other)).map_or(otherwise, |&(_, role)| role)
     }
 }
 
@@ -120,9 +133,15 @@ fn roles(graph: &Graph) -> Vec<Role> {
     roles
 }
 
-/// Which nodes may have the negative of what they are meant to, as a table by [`NodeId::index`]: those of which all who read them know
-/// what to do.
-fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products) -> Vec<bool> {
+/// Tables by [`NodeId::index`].
+struct Vanishing {
+    /// Which nodes may have the negative of what they are meant to: those of which all who are needed and read them know what to do.
+    vanishes: Vec<bool>,
+    /// Which nodes the roots are computed from.
+    needed: Vec<bool>,
+}
+
+fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products) -> Vanishing {
     // Which nodes may be negative by way of products; roots, and what was given a name, keep their values.
     let mut may_be = vec![false; graph.index_bound()];
     let mut is_root = vec![false; graph.index_bound()];
@@ -136,7 +155,6 @@ fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products
         may_be[id.index()] = may && !is_root[id.index()] && graph.name(id).is_none();
     }
     let mut vanishes = may_be.clone();
-    // Whoever is not needed does not need a sign either.
     let mut needed = is_root;
     for &id in graph.order().iter().rev() {
         if !needed[id.index()] {
@@ -148,7 +166,7 @@ fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products
             (Role::Negation | Role::Square | Role::Size, _) => {}
             (Role::Product | Role::Quotient, _) if vanishes[id.index()] => {}
             (Role::Sum, &[a, b]) => {
-                let keeps = |id: NodeId, beside: NodeId| match (roles[beside.index()], roles[id.index()]) {
+                let keeps = |id: NodeId, beside: NodeId| match (source(graph, roles, beside), roles[id.index()]) {
                     (Role::Along, _) => true,
                     (Role::Product | Role::Square, Role::Product) => products == Products::Joined,
                     _ => false,
@@ -161,7 +179,18 @@ fn vanishing(graph: &Graph, roles: &[Role], roots: &[NodeId], products: Products
             _ => inputs.iter().for_each(|input| vanishes[input.index()] = false),
         }
     }
-    vanishes
+    Vanishing { vanishes, needed }
+}
+
+/// The role of what a node is a copy of, or a negation that may vanish.
+fn source(graph: &Graph, roles: &[Role], mut id: NodeId) -> Role {
+    for _ in 0..MOST_COPIES {
+        match roles[id.index()] {
+            Role::Negation | Role::Layout => id = graph.inputs(id)[0],
+            role => return role,
+        }
+    }
+    Role::Other
 }
 
 #[cfg(test)]
@@ -234,6 +263,7 @@ mod tests {
             assert_eq!(negations(Products::Apart, formula), 0);
         }
         assert_eq!(negations(Products::Joined, |[a, b, c]| c.exp() + (-a) * b), 0);
+        assert_eq!(negations(Products::Joined, |[a, b, c]| (c * a).reshape([1]).reshape([]) + (-a) * b), 1);
         assert_eq!(negations(Products::Joined, |[a, b, c]| c * b + (-a) / b), 0);
     }
 
@@ -261,6 +291,26 @@ mod tests {
         let (mut graph, mut roots) = (tape.graph(), [y.id()]);
         super::super::run(&mut graph, &mut roots, Passes::default());
         assert!(!graph.to_string().contains("neg"), "{graph}");
+    }
+
+    #[test]
+    fn sums_that_nobody_needs_may_meet_any_sign() {
+        let tape = Tape::new();
+        let [a, b, c] = [0.5, 0.25, 2.0].map(|x| tape.input(x));
+        let n = -a;
+        let y = c + n * b;
+        let _dead = [n - c, n + n, (n * b) + (-c)];
+        let (mut graph, mut roots) = (tape.graph(), [y.id()]);
+        super::super::run(&mut graph, &mut roots, Passes { dce: false, ..Passes::default() });
+        assert_eq!(eval_graph(&graph, &roots, &std::collections::HashMap::new()).len(), 1);
+        // The logarithm becomes a softplus of what it was made of; its operand is left without users, and nothing is folded.
+        let s = a.sigmoid();
+        let n = -s;
+        let (y, l) = (c + n * b, (n - tape.constant(-1.0)).ln());
+        let program = tape.compile::<f64>(&[y, l]).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert!((state.item(y) - y.item()).abs() < 1e-15 && (state.item(l) - l.item()).abs() < 1e-15);
     }
 
     #[test]
