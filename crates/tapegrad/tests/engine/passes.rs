@@ -308,7 +308,7 @@ fn leaving_out_negations_makes_no_program_longer() {
         for tier in [Tier::Interpreter, Tier::Template, Tier::Optimised, Tier::Auto] {
             let instructions = |signs| {
                 let options = CompileOptions::default().passes(Passes { signs, ..Passes::default() }).tier(tier);
-                tape.compile_with::<f64>(&of, &options).unwrap().instructions()
+                tape.compile_with::<f64>(&of, &options).expect("small").instructions()
             };
             let (with, without) = (instructions(true), instructions(false));
             assert!(with <= without, "{tier:?}: {with} for {without}\n{}", tape.graph());
