@@ -296,7 +296,7 @@ fn leaving_out_negations_makes_no_program_longer() {
             (1..6)
                 .map(|i| (x[i] - x[i - 1].square()).square() * 100.0 + (1.0 - x[i - 1]).square())
                 .reduce(|a, b| a + b)
-                .unwrap()
+                .expect("five terms")
         },
     ];
     for formula in formulas {
