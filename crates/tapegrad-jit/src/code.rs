@@ -132,7 +132,7 @@ type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *
 impl Code {
     pub(crate) fn new(memory: Memory, pool: Vec<u64>, source: &Source, scratch: usize) -> Self {
         let stores = || source.blocks.iter().flat_map(|block| &block.code).filter(|inst| inst.op == Op::StoreRow);
-        let stored: std::collections::HashSet<usize> = stores().map(|inst| inst.a as usize).collect();
+        let stored: hashbrown::HashSet<usize> = stores().map(|inst| inst.a as usize).collect();
         let written = source.columns.iter().map(|column| stored.contains(&column.start)).collect();
         let Source { elem, arena, columns, .. } = source;
         Code { memory, pool: lines(&pool), elem: *elem, arena: *arena, scratch, columns: columns.clone(), written }

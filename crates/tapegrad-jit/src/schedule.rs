@@ -321,7 +321,7 @@ impl Waits {
         waits
     }
 
-    pub(crate) fn of(&self, at: usize) -> &[V] {
+    fn of(&self, at: usize) -> &[V] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.of[start as usize..self.ends[at] as usize]
     }

@@ -132,7 +132,7 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
 }
 
-/// Leaves out negations. (What that makes equal is not sought for: looking takes longer than the code of it takes to make.)
+/// Leaves out negations. (What that makes equal is not looked for again.)
 pub(crate) fn run_signs(graph: &mut Graph, roots: &mut [NodeId], products: Products, passes: Passes) {
     if signs::may_change(graph) && signs::run(graph, roots, products) {
         check(graph, "signs");
