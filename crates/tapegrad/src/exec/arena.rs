@@ -1,44 +1,19 @@
 //! Numbers that begin at a cache line, so that no vector of an aligned tensor straddles two.
 
 use crate::ir::Reading;
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-use std::marker::PhantomData;
+use crate::num::pages::ask_for_large_pages;
 use std::ops::{Deref, DerefMut};
 
-/// A cache line.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-struct Line([u64; 8]);
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// A slice of numbers that begins at a cache line.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Arena<T> {
-    lines: Vec<Line>,
+    /// The numbers, between others that fill up the first line.
+    padded: Vec<T>,
+    start: usize,
     len: usize,
-    elements: PhantomData<T>,
-}
-
-/// How many lines so many numbers take.
-fn lines<T>(len: usize) -> usize {
-    (len * size_of::<T>()).div_ceil(size_of::<Line>())
-}
-
-/// Lines of zeros as the system hands them out. A vector filled with them would be written once more: in a large network
-/// that takes as long as a tenth of a step.
-fn zeros(count: usize) -> Vec<Line> {
-    if count == 0 {
-        return Vec::new();
-    }
-    let layout = Layout::array::<Line>(count).expect("an arena fits into memory");
-    // SAFETY: the layout is that of `count` lines, of which there is one at least; a vector of as many frees it as such; all
-    // bits being zero is a line.
-    unsafe {
-        let memory = alloc_zeroed(layout);
-        if memory.is_null() {
-            handle_alloc_error(layout);
-        }
-        Vec::from_raw_parts(memory.cast(), count, count)
-    }
 }
 
 impl<T: Reading> Arena<T> {
@@ -47,35 +22,48 @@ impl<T: Reading> Arena<T> {
     /// # Panics
     /// If that is longer.
     pub(super) fn new(len: usize, image: &[T]) -> Self {
-        let mut arena = Arena { lines: zeros(lines::<T>(len)), len, elements: PhantomData };
+        // Zeros as the system hands them out, which it does for types that are aligned no more strictly than numbers: to write them once
+        // more would take as long as a tenth of a step of a large network.
+        let mut padded = vec![T::ZERO; len + LINE / size_of::<T>()];
+        ask_for_large_pages(&mut padded);
+        let start = padded.as_ptr().align_offset(LINE);
+        let mut arena = Arena { padded, start, len };
         arena[..image.len()].copy_from_slice(image);
         arena
     }
 
     /// Cuts the end off, or appends zeros.
     pub(super) fn resize(&mut self, len: usize) {
-        let old = self.len.min(len);
-        self.lines.resize(lines::<T>(len), Line::default());
-        self.len = len;
-        self[old..].fill(T::ZERO);
+        if len != self.len {
+            *self = Arena::new(len, &self[..self.len.min(len)]);
+        }
     }
 }
 
-impl<T: Reading> Deref for Arena<T> {
+impl<T: Clone> Clone for Arena<T> {
+    fn clone(&self) -> Self {
+        let mut padded = Vec::<T>::with_capacity(self.padded.len());
+        ask_for_large_pages(padded.spare_capacity_mut());
+        let start = padded.as_ptr().align_offset(LINE);
+        // What stands before the first line is of no account.
+        padded.extend_from_slice(&self.padded[..start]);
+        padded.extend_from_slice(self);
+        Arena { padded, start, len: self.len }
+    }
+}
+
+impl<T> Deref for Arena<T> {
     type Target = [T];
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: the lines have room for `len` numbers, all bits of them are initialised, and every pattern of bits is a
-        // number: `Reading` is implemented for f32 and f64 alone. Lines are aligned more strictly.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.padded[self.start..][..self.len]
     }
 }
 
-impl<T: Reading> DerefMut for Arena<T> {
+impl<T> DerefMut for Arena<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.padded[self.start..][..self.len]
     }
 }
 
@@ -94,6 +82,8 @@ mod tests {
             arena.resize(len + 20);
             let want: Vec<f32> = (0..len + 20).map(|i| if i < len / 2 { 1.0 } else { 0.0 }).collect();
             assert_eq!(&arena[..], want);
+            let copy = arena.clone();
+            assert_eq!((&copy[..], copy.as_ptr().align_offset(64)), (&arena[..], 0));
         }
     }
 

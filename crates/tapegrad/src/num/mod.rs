@@ -30,6 +30,7 @@ mod formula;
 mod guarded;
 mod lanes;
 mod lower;
+pub(crate) mod pages;
 mod pairs;
 mod special;
 

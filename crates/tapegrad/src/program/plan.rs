@@ -11,6 +11,7 @@ use super::step::{GuardCheck, Move};
 use super::view::{Strides, View};
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
+use crate::num::pages::ask_for_large_pages;
 use hashbrown::HashMap;
 use std::cell::Cell;
 use std::ops::Range;
@@ -151,6 +152,7 @@ impl<'a> Plan<'a> {
         let len = self.pinned.iter().map(|&(start, id)| start + self.graph.shape(id).numel()).max().unwrap_or(0);
         let literals = self.literals.values().map(|&o| o as usize + 1).max().unwrap_or(0);
         let mut image = vec![T::ZERO; len.max(literals)];
+        ask_for_large_pages(&mut image);
         for (&bits, &offset) in &self.literals {
             image[offset as usize] = T::from_f64(f64::from_bits(bits));
         }
