@@ -8,7 +8,7 @@
 //!
 //! | pass | what it may change |
 //! |---|---|
-//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
+//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; rounding: quotients by the sum of a softmax become products; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
 //! | `cse` | nothing: equal computations are done once |
 //! | `signs` | nothing: negations that products carry into sums are left out (machine code that joins products to sums may join others then, and round otherwise) |
@@ -34,7 +34,7 @@ mod rewrite;
 mod signs;
 
 pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
-pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_unstable_for};
+pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_quotients, rewrite_unstable_for};
 pub(crate) use signs::Products;
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
@@ -99,6 +99,7 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
     if passes.rewrite {
         rewrite(graph, roots);
+        rewrite_quotients(graph, roots);
         check(graph, "rewrite");
     }
     for round in 0..ROUNDS {

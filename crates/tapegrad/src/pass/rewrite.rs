@@ -11,6 +11,7 @@
 mod exponential;
 mod picked;
 mod power;
+mod quotient;
 mod softmax;
 
 use super::insert::Insertion;
@@ -18,7 +19,7 @@ use super::kind::{Kind, Kinds};
 use super::pattern;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
-use crate::ops::NEG;
+use crate::ops::{DIV, NEG, RECIP};
 
 /// The kinds of what is at the root of some rule's pattern.
 const ROOTS: Kind = UNSTABLE.or(Kind::PRODUCT);
@@ -28,6 +29,20 @@ const UNSTABLE: Kind = Kind::FORM.or(Kind::SUM);
 /// Rewrites what `roots` are computed from. Returns whether anything changed.
 pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
     walk(graph, (roots, ROOTS), &[], None)
+}
+
+/// Rewrites quotients by the sum of a softmax that `roots` are computed from, when all else has been rewritten.
+pub(crate) fn rewrite_quotients(graph: &mut Graph, roots: &[NodeId]) {
+    let divides = |(position, &id): (usize, &NodeId)| {
+        let (op, group) = (graph.op(id), graph.shape(id).numel() > 1);
+        (group && (op.is(&DIV) || op.is(&RECIP))).then_some(position)
+    };
+    let found: Vec<usize> = graph.order().iter().enumerate().filter_map(divides).collect();
+    if !found.is_empty() {
+        visit(graph, roots, Vec::new(), None, found, |rewriter, id| {
+            rewriter.quotient(id);
+        });
+    }
 }
 
 /// Rewrites what `roots` are computed from, on a tape that is about to be differentiated by `wrt`: no form of which a
@@ -72,18 +87,32 @@ fn walk(
     if found.is_empty() {
         return false;
     }
+    visit(graph, roots, opaque, rewritten, found, |rewriter, id| {
+        // One form may be the beginning of another (x^-1 is 1/x, which may be a sigmoid); no chain is longer.
+        for _ in 0..3 {
+            if !rewriter.apply(id) {
+                break;
+            }
+        }
+    })
+}
+
+/// Has nodes at these positions of the order rewritten, where `roots` are computed from them. Returns whether anything changed.
+fn visit(
+    graph: &mut Graph,
+    roots: &[NodeId],
+    opaque: Vec<bool>,
+    rewritten: Option<&mut Rewritten>,
+    positions: Vec<usize>,
+    rewrite: impl Fn(&mut Rewriter<'_>, NodeId),
+) -> bool {
     let needed = graph.ancestors(roots.iter().copied());
     let insertion = Insertion::new(graph);
     let mut rewriter = Rewriter { graph, opaque, insertion, rewritten, changed: false };
-    for position in found {
+    for position in positions {
         let Some(id) = rewriter.insertion.go_to(rewriter.graph, position) else { break };
         if needed[id.index()] {
-            // One form may be the beginning of another (x^-1 is 1/x, which may be a sigmoid); no chain is longer.
-            for _ in 0..3 {
-                if !rewriter.apply(id) {
-                    break;
-                }
-            }
+            rewrite(&mut rewriter, id);
         }
     }
     let Rewriter { graph, insertion, changed, .. } = rewriter;

@@ -15,12 +15,12 @@ use crate::ops::{ADD, BROADCAST_TO, DIV, EQUAL, EXP, LN, MAX_OVER, RESHAPE, SELE
 use smallvec::SmallVec;
 
 /// Reshapes and broadcasts, outermost first.
-type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
+pub(super) type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
 
 /// A sum of exponentials as found in a graph.
 pub(super) struct ExpSum {
-    layout: Layout,
-    sum: NodeId,
+    pub(super) layout: Layout,
+    pub(super) sum: NodeId,
     exponent: NodeId,
 }
 
@@ -81,7 +81,7 @@ impl Rewriter<'_> {
 
     /// Whether an exponent is a difference from the maximum of what is summed already, or from 0 where that is not finite. (The maximum of
     /// another group, or of other numbers, may be far away from these.)
-    fn is_shifted(&self, found: &ExpSum) -> bool {
+    pub(super) fn is_shifted(&self, found: &ExpSum) -> bool {
         let graph = &*self.graph;
         let Some([x, mut shift]) = binary(graph, found.exponent, &SUB) else { return false };
         let Attrs::Axes(summed) = graph.attrs(found.sum) else { unreachable!("sums are recorded with axes") };
@@ -147,7 +147,7 @@ impl Rewriter<'_> {
     }
 
     /// The value with reshapes and broadcasts applied to it, innermost (last) first.
-    fn lay_out(&mut self, mut x: NodeId, layout: &Layout) -> NodeId {
+    pub(super) fn lay_out(&mut self, mut x: NodeId, layout: &Layout) -> NodeId {
         for (op, attrs) in layout.iter().rev() {
             x = self.make(op, &[x], attrs.clone());
         }
