@@ -28,8 +28,9 @@ const LOW: usize = 3;
 /// The first-level table of pages should know all rows of a panel of C.
 const PAGES: usize = 48 * 4096;
 
-/// From so many columns on A is packed: of products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512) with
-/// 128 columns nearly all take less time over A where it lies, 0.95 in the median, with 256 0.98, with 512 as many take more.
+/// From so many columns on A is packed. Products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512; without those
+/// of [`IN_ONE_SET`]) take 0.95 of the time over A where it lies if there are 128 columns, 0.98 with 256, 1.00 with 512 and 1.02 with 1024, in
+/// the geometric mean; one of 512 takes 1.12, one of 1024 1.25.
 const WORTH_PACKING: usize = 384;
 
 /// Lines so many bytes apart fall into one set of the first-level cache.

@@ -217,19 +217,14 @@ impl Compiler<'_> {
         self.asm.jump_back(Jump::Below, top);
     }
 
-    /// The longest vectors, if a line has so many elements; but of 512 bits only where nothing is reduced, for there are no masks of
-    /// lanes for them.
-    fn shape(&self, reduces: bool) -> Shape {
-        let line = self.source.line;
-        let (usual, long) = (Cpu::Avx2.lanes(self.elem), self.cpu.lanes(self.elem));
-        let lanes = if line >= long && !reduces {
-            long
-        } else if line >= usual {
-            usual
-        } else {
-            SHORTEST_LINE
-        };
-        Shape { elem: self.elem, lanes }
+    /// The longest vectors, if a line has so many elements; and those of the end of a line, which are not as long where something is
+    /// reduced: there are no masks of lanes for these, and nothing that exchanges their halves.
+    fn shapes(&self, reduces: bool) -> (Shape, Shape) {
+        let (line, elem) = (self.source.line, self.elem);
+        let (usual, long) = (Cpu::Avx2.lanes(elem), self.cpu.lanes(elem));
+        let last = if line >= usual { usual } else { SHORTEST_LINE };
+        let lanes = if line >= long { long } else { last };
+        (Shape { elem, lanes }, Shape { elem, lanes: if reduces { last } else { lanes } })
     }
 
     fn piece(&mut self, code: &[Inst], shape: Shape, piece: Piece, scratch: i32) {
@@ -241,32 +236,46 @@ impl Compiler<'_> {
         let Bases { row, temporary: within, .. } = AROUND.bases;
         let line = self.source.line;
         let reductions = code.iter().filter(|inst| inst.op.reduces()).count();
-        let shape = self.shape(reductions > 0);
+        let (shape, last) = self.shapes(reductions > 0);
         let side = side_by_side(code.len());
-        let (whole, rest) = (line / shape.lanes, line % shape.lanes);
+        let whole = line / shape.lanes;
         let turn = (TURN / (side * code.len().max(1))).clamp(1, MOST_VECTORS / side) * side;
-        if line.div_ceil(shape.lanes) * code.len() <= STRAIGHT || whole < 2 * turn {
+        let straight = line.div_ceil(shape.lanes) * code.len() <= STRAIGHT || whole < 2 * turn;
+        let turns = if straight { 0 } else { whole / turn };
+        // A long vector of a reduction is two at the end.
+        let totals = side * shape.lanes / last.lanes;
+        let resumes = reductions > 0 && (turns > 0 || shape != last);
+        let kept = if resumes { reductions * totals * Pool::BYTES } else { 0 };
+        let scratch = i32::try_from(kept).expect("few reductions");
+
+        if straight {
             self.asm.zero(within);
-            let each_line = self.first_line();
-            self.piece(code, shape, Piece { whole, rest, side, resumes: false, ends: true }, 0);
-            self.next_line(line, each_line);
-            return;
         }
-        let scratch = i32::try_from(reductions * side * Pool::BYTES).expect("few reductions");
-        let (turns, left) = (whole / turn, whole % turn);
         let each_line = self.first_line();
-        if reductions > 0 {
+        if resumes {
             let starts = Expander::new(shape, self.pool).starts(code, side);
             self.emit(&starts, shape, scratch);
         }
-        self.asm.zero(within);
-        let top = self.asm.bytes.len();
-        self.piece(code, shape, Piece { whole: turn, rest: 0, side, resumes: true, ends: false }, scratch);
-        let (step, end) = (self.bytes(turn * shape.lanes), self.bytes(turns * turn * shape.lanes));
-        [row, within].into_iter().for_each(|r| self.asm.add_imm(r, step));
-        self.asm.cmp_imm(within, end);
-        self.asm.jump_back(Jump::Below, top);
-        self.piece(code, shape, Piece { whole: left, rest, side, resumes: true, ends: true }, scratch);
+        let piece = Piece { first: 0, whole: turn, rest: 0, side, totals: side, resumes, ends: false };
+        if turns > 0 {
+            self.asm.zero(within);
+            let top = self.asm.bytes.len();
+            self.piece(code, shape, piece, scratch);
+            let (step, end) = (self.bytes(turn * shape.lanes), self.bytes(turns * turn * shape.lanes));
+            [row, within].into_iter().for_each(|r| self.asm.add_imm(r, step));
+            self.asm.cmp_imm(within, end);
+            self.asm.jump_back(Jump::Below, top);
+        }
+        let (left, rest) = (whole - turns * turn, line % shape.lanes);
+        if shape == last {
+            self.piece(code, shape, Piece { whole: left, rest, ends: true, ..piece }, scratch);
+        } else {
+            if left > 0 {
+                self.piece(code, shape, Piece { whole: left, ..piece }, scratch);
+            }
+            let (first, whole, rest) = (left * shape.lanes, rest / last.lanes, rest % last.lanes);
+            self.piece(code, last, Piece { first, whole, rest, totals, ends: true, ..piece }, scratch);
+        }
         self.next_line(line - turns * turn * shape.lanes, each_line);
     }
 
@@ -436,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disassembler_knows_all_of_it_and_long_vectors_are_where_nothing_is_reduced() {
+    fn a_disassembler_knows_all_of_it_and_long_vectors_are_where_a_line_has_one() {
         for line in [4, 5, 8, 15, 16, 40, 61, 1000] {
             for (cpu, elem) in [Cpu::Avx2, Cpu::Avx512].into_iter().flat_map(|cpu| [(cpu, Elem::F32), (cpu, Elem::F64)])
             {

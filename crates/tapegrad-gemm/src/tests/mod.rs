@@ -249,6 +249,22 @@ fn shapes_larger_than_every_block_match_the_naive_product() {
     }
 }
 
+/// Blocks of A are packed for many columns, and for fewer where steps of A are a multiple of 4 KiB apart.
+#[test]
+#[cfg_attr(miri, ignore = "slow")]
+fn products_with_packed_blocks_of_a_match_the_naive_product() {
+    let mut rng = Random(16);
+    for (shape, layout) in [
+        ((300, 400, 700), Layout::RowMajor),
+        ((301, 390, 301), Layout::ColMajor),
+        ((290, 384, 523), Layout::Spread),
+        ((1024, 100, 70), Layout::ColMajor),
+    ] {
+        let (b, scales) = (rng.pick(&[Layout::RowMajor, Layout::ColMajor]), rng.pick(&SCALES));
+        check_both(&mut rng, shape, [layout, b, Layout::RowMajor], scales);
+    }
+}
+
 #[test]
 fn alpha_multiplies_the_sum_and_not_an_operand_that_it_would_carry_out_of_range() {
     let mut rng = Random(8);

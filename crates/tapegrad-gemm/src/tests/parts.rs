@@ -67,6 +67,8 @@ fn a_product_has_the_same_bits_in_any_number_of_parts() {
             (5, 40, 300),
             (11, 9, 20),
             (14, 33, 65),
+            // A is packed for the whole, and not for each part.
+            (140, 400, 90),
         ]
     };
     for &shape in shapes {

@@ -33,12 +33,16 @@ impl Apart {
 /// Which elements of a line a piece of code is for, from the current one on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
+    /// The first of them.
+    pub(crate) first: usize,
     /// Whole vectors.
     pub(crate) whole: usize,
     /// Elements left over behind them: there is one more vector, which ends where they do.
     pub(crate) rest: usize,
     /// Vectors side by side.
     pub(crate) side: usize,
+    /// Vectors in which a reduction is spread out, at least as many.
+    pub(crate) totals: usize,
     /// Whether reductions go on from what stands in scratch memory.
     pub(crate) resumes: bool,
     /// Whether they end here, or are left in scratch memory.
@@ -54,42 +58,37 @@ struct Vector {
     done: usize,
 }
 
-/// Where a reduction goes on in scratch memory.
-fn kept(at: usize) -> Place {
-    Place::Scratch(i32::try_from(at * Pool::BYTES).expect("few reductions"))
-}
-
 impl Expander<'_> {
     /// Expands code over the elements of a line for some of them.
     pub(crate) fn elements(mut self, code: &[Inst], piece: Piece, apart: Apart) -> Vec<Micro> {
-        let Piece { whole, rest, side, .. } = piece;
+        let Piece { first, whole, rest, side, totals: spread, .. } = piece;
         let elem = self.shape.elem.bytes();
         let bytes = |elements: usize| i32::try_from(elements * elem).expect("checked: a line is below 2^30 bytes");
         let lanes = self.shape.lanes;
-        let mut vectors: Vec<Vector> = (0..whole).map(|u| Vector { skip: bytes(u * lanes), done: 0 }).collect();
+        let mut vectors: Vec<Vector> = (0..whole).map(|u| Vector { skip: bytes(first + u * lanes), done: 0 }).collect();
         if rest > 0 {
-            vectors.push(Vector { skip: bytes(whole * lanes + rest) - bytes(lanes), done: lanes - rest });
+            vectors.push(Vector { skip: bytes(first + whole * lanes + rest) - bytes(lanes), done: lanes - rest });
         }
         let reductions: Vec<&Inst> = code.iter().filter(|inst| inst.op.reduces()).collect();
         // Those of one reduction follow each other.
-        let mut totals: Vec<Option<V>> = vec![None; reductions.len() * side];
+        let mut totals: Vec<Option<V>> = vec![None; reductions.len() * spread];
         if piece.resumes {
             for (at, total) in totals.iter_mut().enumerate() {
-                *total = Some(self.push(Micro::Mem(kept(at))));
+                *total = Some(self.push(Micro::Mem(self.kept(at))));
             }
         }
         for group in vectors.chunks(side) {
-            self.group(code, group, &mut totals, side, apart);
+            self.group(code, group, &mut totals, spread, apart);
         }
         if !piece.ends {
             for (at, total) in totals.iter().enumerate() {
                 if let Some(value) = *total {
-                    self.push(Micro::Store { to: kept(at), value });
+                    self.push(Micro::Store { to: self.kept(at), value });
                 }
             }
             return self.code;
         }
-        for (inst, totals) in reductions.iter().zip(totals.chunks(side)) {
+        for (inst, totals) in reductions.iter().zip(totals.chunks(spread)) {
             let mut row: Vec<V> = totals.iter().flatten().copied().collect();
             while row.len() > 1 {
                 let mut met = Vec::with_capacity(row.len().div_ceil(2));
@@ -114,14 +113,19 @@ impl Expander<'_> {
         for (at, inst) in code.iter().filter(|inst| inst.op.reduces()).enumerate() {
             let value = self.number(if inst.op == Op::Largest { f64::NEG_INFINITY } else { 0.0 });
             for position in 0..side {
-                self.push(Micro::Store { to: kept(at * side + position), value });
+                self.push(Micro::Store { to: self.kept(at * side + position), value });
             }
         }
         self.code
     }
 
+    /// Where a vector of a reduction goes on in scratch memory.
+    fn kept(&self, at: usize) -> Place {
+        Place::Scratch(i32::try_from(at * self.shape.bytes().max(Pool::BYTES)).expect("few reductions"))
+    }
+
     /// Vectors side by side.
-    fn group(&mut self, code: &[Inst], vectors: &[Vector], totals: &mut [Option<V>], side: usize, apart: Apart) {
+    fn group(&mut self, code: &[Inst], vectors: &[Vector], totals: &mut [Option<V>], spread: usize, apart: Apart) {
         let mut values: Vec<Vec<V>> = vec![Vec::with_capacity(code.len()); vectors.len()];
         let mut masked: HashMap<V, V> = HashMap::new();
         let mut reduction = 0;
@@ -144,7 +148,7 @@ impl Expander<'_> {
                         self.push(Micro::Store { to, value: values[inst.b as usize] })
                     }
                     Op::Sum | Op::SumProduct | Op::Largest => {
-                        let total = &mut totals[reduction * side + position];
+                        let total = &mut totals[reduction * spread + position];
                         let mut term = |s: &mut Self, value: u32| {
                             let v = values[value as usize];
                             // What was handled before does no harm as the largest.

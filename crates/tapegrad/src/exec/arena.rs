@@ -7,10 +7,15 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
+/// Numbers of which one is the first of a line, wherever they begin.
+const fn padding<T>() -> usize {
+    LINE / size_of::<T>()
+}
+
 /// A slice of numbers that begins at a cache line.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
-    /// The numbers, between others that fill up the first line.
+    /// The numbers, between others: [`padding`] more in all, at least.
     padded: Vec<T>,
     start: usize,
     len: usize,
@@ -24,7 +29,7 @@ impl<T: Reading> Arena<T> {
     pub(super) fn new(len: usize, image: &[T]) -> Self {
         // Zeros as the system hands them out, which it does for types that are aligned no more strictly than numbers: to write them once
         // more would take as long as a tenth of a step of a large network.
-        let mut padded = vec![T::ZERO; len + LINE / size_of::<T>()];
+        let mut padded = vec![T::ZERO; len + padding::<T>()];
         ask_for_large_pages(&mut padded);
         let start = padded.as_ptr().align_offset(LINE);
         let mut arena = Arena { padded, start, len };
@@ -34,20 +39,23 @@ impl<T: Reading> Arena<T> {
 
     /// Cuts the end off, or appends zeros.
     pub(super) fn resize(&mut self, len: usize) {
-        if len != self.len {
-            *self = Arena::new(len, &self[..self.len.min(len)]);
+        if len > self.len {
+            *self = Arena::new(len, self);
         }
+        self.len = len;
     }
 }
 
 impl<T: Clone> Clone for Arena<T> {
     fn clone(&self) -> Self {
-        let mut padded = Vec::<T>::with_capacity(self.padded.len());
+        let room = self.len + padding::<T>();
+        let mut padded = Vec::<T>::with_capacity(room);
         ask_for_large_pages(padded.spare_capacity_mut());
         let start = padded.as_ptr().align_offset(LINE);
-        // What stands before the first line is of no account.
+        // What stands around the numbers is of no account, but it must be there for the next clone.
         padded.extend_from_slice(&self.padded[..start]);
         padded.extend_from_slice(self);
+        padded.extend_from_slice(&self.padded[..room - padded.len()]);
         Arena { padded, start, len: self.len }
     }
 }
@@ -82,9 +90,31 @@ mod tests {
             arena.resize(len + 20);
             let want: Vec<f32> = (0..len + 20).map(|i| if i < len / 2 { 1.0 } else { 0.0 }).collect();
             assert_eq!(&arena[..], want);
-            let copy = arena.clone();
-            assert_eq!((&copy[..], copy.as_ptr().align_offset(64)), (&arena[..], 0));
         }
+    }
+
+    /// Copies of copies, with memory of other sizes given out in between, so that they begin in different places of a line.
+    fn check_copies<T: Reading>(len: usize) {
+        let image: Vec<T> = (0..len).map(|i| T::from_f64(i as f64)).collect();
+        let (mut arena, mut others) = (Arena::new(len, &image), Vec::new());
+        for round in 0..50 {
+            others.push(vec![0u8; 1 + 24 * (round % 7)]);
+            let copy = arena.clone();
+            assert_eq!((&copy[..], copy.as_ptr().align_offset(64)), (&image[..], 0), "{len}, round {round}");
+            others.push(vec![0u8; 40]);
+            arena = copy;
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_copy_begins_at_a_cache_line_with_the_same_numbers() {
+        for len in 0..=20 {
+            check_copies::<f32>(len);
+            check_copies::<f64>(len);
+        }
+        // In large pages, where there are any.
+        let many = Arena::new(1 << 20, &[1.0, 2.0]).clone();
+        assert_eq!((many.len(), &many[..3], many[many.len() - 1]), (1 << 20, &[1.0, 2.0, 0.0][..], 0.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!
 //! | pass | what it may change |
 //! |---|---|
-//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; rounding: quotients by the sum of a softmax become products; nothing: of a log-softmax only what is picked is worked out |
+//! | `rewrite` | rounding: a form that overflows or cancels becomes the one that does not, never the other way round; nothing: of a log-softmax only what is picked is worked out |
 //! | `fold` | nothing in `f64`: what it computes beforehand or leaves out is equal bit for bit, also for NaN, −0 and ∞ (constants of `f32` programs are computed in `f64`) |
 //! | `cse` | nothing: equal computations are done once |
 //! | `signs` | nothing: negations that products carry into sums are left out (machine code that joins products to sums may join others then, and round otherwise) |
@@ -19,6 +19,8 @@
 //!
 //! Every pass is a walk along the order with tables indexed by [`NodeId::index`]: linear time, no recursion over the graph. Most nodes
 //! match no rule, which a look at a few bits tells (`kind`), known by what nodes have in common.
+//! Of a program that is compiled, `run_quotients` comes last: a softmax divides once for each of its sums and multiplies (rounding, one unit in
+//! the last place more at most).
 //! `rewrite` also runs on the live tape before it is differentiated, because the derivative of a stable form is stable
 //! and that of the other is not. Imports `ir`, `ops`, `eval`, `num` and `error`; never `program` or `exec`.
 
@@ -34,15 +36,16 @@ mod rewrite;
 mod signs;
 
 pub(crate) use bypass::{around, behind, bypassed, dependent, derived};
-pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_quotients, rewrite_unstable_for};
+pub(crate) use rewrite::{may_be_inner, rewrite, rewrite_for, rewrite_unstable_for};
 pub(crate) use signs::Products;
 
 use crate::ir::{Graph, Inputs, NodeId, Tape, verify};
+use rewrite::rewrite_quotients;
 
 /// Which passes to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// Forms that overflow or cancel become stable ones.
+    /// Forms that overflow or cancel become stable ones; and in compiled programs, a softmax divides once for each of its sums.
     pub rewrite: bool,
     /// Constants are computed beforehand; operations that change nothing are left out.
     pub fold: bool,
@@ -99,7 +102,6 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     }
     if passes.rewrite {
         rewrite(graph, roots);
-        rewrite_quotients(graph, roots);
         check(graph, "rewrite");
     }
     for round in 0..ROUNDS {
@@ -130,6 +132,22 @@ pub fn run(graph: &mut Graph, roots: &mut [NodeId], passes: Passes) {
     if passes.dce {
         dce::run(graph, roots);
         check(graph, "dce");
+    }
+}
+
+/// Rewrites quotients by the sum of a softmax, but for those that one of `exact` depends on: what is compared must come out as it was
+/// recorded.
+pub(crate) fn run_quotients(graph: &mut Graph, roots: &mut [NodeId], exact: &[NodeId], passes: Passes) {
+    if passes.rewrite && rewrite_quotients(graph, roots, exact) {
+        check(graph, "quotients");
+        if passes.cse {
+            cse::run(graph, roots);
+            check(graph, "cse");
+        }
+        if passes.dce {
+            dce::run(graph, roots);
+            check(graph, "dce");
+        }
     }
 }
 

@@ -31,18 +31,19 @@ pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
     walk(graph, (roots, ROOTS), &[], None)
 }
 
-/// Rewrites quotients by the sum of a softmax that `roots` are computed from, when all else has been rewritten.
-pub(crate) fn rewrite_quotients(graph: &mut Graph, roots: &[NodeId]) {
-    let divides = |(position, &id): (usize, &NodeId)| {
-        let (op, group) = (graph.op(id), graph.shape(id).numel() > 1);
-        (group && (op.is(&DIV) || op.is(&RECIP))).then_some(position)
-    };
-    let found: Vec<usize> = graph.order().iter().enumerate().filter_map(divides).collect();
-    if !found.is_empty() {
-        visit(graph, roots, Vec::new(), None, found, |rewriter, id| {
-            rewriter.quotient(id);
-        });
+/// Rewrites quotients by the sum of a softmax, when all else has been rewritten, for the `roots`; but not those from which one of
+/// `exact` is computed. Returns whether anything changed.
+pub(crate) fn rewrite_quotients(graph: &mut Graph, roots: &[NodeId], exact: &[NodeId]) -> bool {
+    let divides = |id: NodeId| graph.op(id).is(&DIV) || graph.op(id).is(&RECIP);
+    let mut found: Vec<usize> = (0..graph.len()).filter(|&at| divides(graph.order()[at])).collect();
+    if !found.is_empty() && !exact.is_empty() {
+        let exact = graph.ancestors(exact.iter().copied());
+        found.retain(|&at| !exact[graph.order()[at].index()]);
     }
+    !found.is_empty()
+        && visit(graph, roots, Vec::new(), None, found, |rewriter, id| {
+            rewriter.quotient(id);
+        })
 }
 
 /// Rewrites what `roots` are computed from, on a tape that is about to be differentiated by `wrt`: no form of which a

@@ -157,7 +157,7 @@ impl Tape {
         // The interpreter joins a product to a sum, but not to a difference; and template code is made sooner than negations are found.
         let signs = options.passes.signs && generators.lanes != Lanes::Never && tapegrad_jit::supported();
         let passes = Passes { signs, ..options.passes };
-        pass::run(&mut extract.graph, &mut extract.roots, passes);
+        extract.run_passes(passes);
         extract.compact();
         // Code of scalars joins no products to sums.
         let apart = |mut extract: Extract| {

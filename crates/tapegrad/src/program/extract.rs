@@ -18,6 +18,7 @@ use super::verify;
 use crate::error::CompileError;
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, Reading, registry};
+use crate::pass::{self, Passes};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -75,6 +76,14 @@ impl Extract {
             compared: Vec::new(),
             gradients,
         }
+    }
+
+    /// Runs the passes, as long as outputs, new values of parameters, sides of comparisons and leaves are the roots, one after the other.
+    pub(super) fn run_passes(&mut self, passes: Passes) {
+        pass::run(&mut self.graph, &mut self.roots, passes);
+        let sides = self.outputs + self.assigned.len()..self.roots.len() - self.leaves.len();
+        let compared = self.roots[sides].to_vec();
+        pass::run_quotients(&mut self.graph, &mut self.roots, &compared, passes);
     }
 
     /// Moves what passes have left into a graph of its own, where that is much less than there was: all tables by node that

@@ -13,7 +13,7 @@ use super::schedule::BEFORE;
 use super::tier::Tier;
 use super::verify;
 use crate::ir::{NodeId, Tape, Tensor, Var};
-use crate::pass::{self, Passes};
+use crate::pass::Passes;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// SplitMix64.
@@ -74,7 +74,7 @@ fn compile(
 ) -> (Inner<f64>, Vec<Meant>) {
     let ids: Vec<NodeId> = outputs.iter().map(|v| v.id()).collect();
     let mut extract = tape.with(|r| Extract::new(&r.graph, &ids, &r.assigns, &r.guards, &r.gradients));
-    pass::run(&mut extract.graph, &mut extract.roots, Passes::default());
+    extract.run_passes(Passes::default());
     extract.lower_packed(tape.key(), &ids, Tier::Interpreter.generators(None), pack).expect("these programs are small")
 }
 

@@ -12,7 +12,6 @@ use super::tier::Lanes;
 use crate::error::CompileError;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{DType, NodeId, Reading, Tape, Var};
-use crate::pass;
 use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::Location;
@@ -166,7 +165,7 @@ impl Tape {
             let titles: Vec<String> = all().map(|&id| r.graph.title(id)).collect();
             Ok((Extract::new(&r.graph, &ids, &[], &r.guards, &r.gradients), sizes, titles))
         })?;
-        pass::run(&mut extract.graph, &mut extract.roots, options.passes);
+        extract.run_passes(options.passes);
         let compiled = extract.roots.split_off(extract.roots.len() - extract.leaves.len());
         let of_user = |id: &NodeId| extract.leaves.iter().position(|leaf| leaf == id);
         let leaves: HashSet<NodeId> = mapped.iter().filter_map(of_user).map(|place| compiled[place]).collect();

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tapegrad::{Element, Program, ReplayError, State, Tape, Tensor, Value, Var};
+use tapegrad::{CompileOptions, Element, Program, ReplayError, State, Tape, Tensor, Tier, Value, Var};
 
 /// The message of a refused replay, with the place in this file checked and cut to `LLINE`.
 fn refused<T: Element>(program: &Program<T>, state: &mut State<T>) -> String {
@@ -328,6 +328,23 @@ fn a_sum_on_a_threshold_stays_on_it() {
         let y = if x[0] * x[0] + x[1] * x[1] >= 1.0 { x[0] } else { x[1] };
         let program: Program<f64> = tape.compile(&[y]).unwrap();
         program.replay(&mut program.state()).unwrap();
+    }
+}
+
+#[test]
+fn a_softmax_that_is_compared_divides_as_it_was_recorded() {
+    // Quotients by the same sum add up to 1 or not, products with its reciprocal to other sums.
+    for logits in (0..200).map(|i| [i % 7, (i / 7) % 5, i / 35].map(f64::from)) {
+        let tape = Tape::new();
+        let x = tape.input([logits]);
+        let p = x.softmax(1);
+        let total = p.sum();
+        let y = if total >= 1.0 { p * 2.0 } else { p * 3.0 };
+        for tier in [Tier::Interpreter, Tier::Auto] {
+            let options = CompileOptions::default().tier(tier);
+            let program = tape.compile_with::<f64>(&[y], &options).expect("small");
+            program.replay(&mut program.state()).expect("the branch that was recorded");
+        }
     }
 }
 

@@ -8,14 +8,14 @@
 //!
 //! Between the sum and its user may stand reshapes and broadcasts, which commute with the logarithm.
 
-use super::super::pattern::{binary, unary};
+use super::super::pattern::{binary, unary, uniform};
 use super::Rewriter;
 use crate::ir::{Attrs, NodeId, OpDef, Shape};
 use crate::ops::{ADD, BROADCAST_TO, DIV, EQUAL, EXP, LN, MAX_OVER, RESHAPE, SELECT, STOP_GRADIENT, SUB, SUM};
 use smallvec::SmallVec;
 
 /// Reshapes and broadcasts, outermost first.
-pub(super) type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
+type Layout = SmallVec<[(&'static OpDef, Attrs); 3]>;
 
 /// A sum of exponentials as found in a graph.
 pub(super) struct ExpSum {
@@ -35,13 +35,17 @@ impl Rewriter<'_> {
             return false;
         }
         let [ln, shift, _] = self.shifted_ln_sum(&found);
-        let mut layout = found.layout;
-        if layout.is_empty() {
+        if found.layout.is_empty() {
             return self.replace(id, &ADD, &[ln, shift], Attrs::None);
         }
-        let (outermost, attrs) = layout.remove(0);
         let sum = self.make(&ADD, &[ln, shift], Attrs::None);
-        let inner = self.lay_out(sum, &layout);
+        self.replace_laid_out(id, sum, found.layout)
+    }
+
+    /// Rewrites the node as a value with reshapes and broadcasts applied to it, one at least.
+    pub(super) fn replace_laid_out(&mut self, id: NodeId, x: NodeId, mut layout: Layout) -> bool {
+        let (outermost, attrs) = layout.remove(0);
+        let inner = self.lay_out(x, &layout);
         self.replace(id, outermost, &[inner], attrs)
     }
 
@@ -100,9 +104,9 @@ impl Rewriter<'_> {
                 Some(input) if node.op.is(&BROADCAST_TO) && in_place(input) => input,
                 Some(finite) if node.op.is(&SELECT) => {
                     let largest = node.inputs[1];
-                    let difference =
-                        binary(graph, finite, &EQUAL).and_then(|[difference, _]| binary(graph, difference, &SUB));
-                    if difference != Some([largest; 2]) {
+                    // Otherwise it may be another number than the largest, however far away.
+                    let Some([difference, zero]) = binary(graph, finite, &EQUAL) else { return false };
+                    if uniform(graph, zero) != Some(0.0) || binary(graph, difference, &SUB) != Some([largest; 2]) {
                         return false;
                     }
                     largest
