@@ -242,7 +242,8 @@ impl Compiler<'_> {
         let turn = (TURN / (side * code.len().max(1))).clamp(1, MOST_VECTORS / side) * side;
         let straight = line.div_ceil(shape.lanes) * code.len() <= STRAIGHT || whole < 2 * turn;
         let turns = if straight { 0 } else { whole / turn };
-        // A long vector of a reduction is two at the end.
+        // Of fewer long vectors no more are kept of what is reduced; each is two at the end.
+        let side = if shape == last || turns > 0 { side } else { side.min(whole) };
         let totals = side * shape.lanes / last.lanes;
         let resumes = reductions > 0 && (turns > 0 || shape != last);
         let kept = if resumes { reductions * totals * Pool::BYTES } else { 0 };

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Groups follow each other in the code, so no more values are alive than one of them needs, but for the reductions: each has a
-//! value for every position in a group, and these meet in the end.
+//! value for every position in a group (two at the end of a line that began with vectors of twice the length), and these meet in the end.
 
 use super::{Expander, Kind, Micro, Place, Pool, UNORDERED, V};
 use crate::ir::{Inst, Op};

@@ -288,7 +288,7 @@ fn draw_arena<T: Float>(draw: &mut Draw, source: &LinesSource) -> (Vec<T>, Vec<u
 }
 
 fn lengths() -> impl Iterator<Item = usize> {
-    (SHORTEST_LINE..=40).chain([61, 64, 100, 214, 1000])
+    (SHORTEST_LINE..=40).chain([61, 64, 100, 214, 512, 515, 1000, 1024, 1027])
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Passes {
 /// How often folding and merging take turns at most. Each turn is linear; nearly all graphs are done after two.
 const ROUNDS: usize = 4;
 
-/// Runs the passes on a graph that will not be differentiated any more. The `roots` are what must keep its value; those
+/// Runs the passes on a graph that will not be differentiated any more; what a compiled softmax makes of its quotients is not among them. The `roots` are what must keep its value; those
 /// that turn out equal to another node become that node.
 ///
 /// Nodes other than the roots and what they are computed from may disappear, also inputs and parameters.

@@ -19,7 +19,7 @@ use super::kind::{Kind, Kinds};
 use super::pattern;
 use crate::ir::leaf::{INPUT, PARAM};
 use crate::ir::{Attrs, Graph, Inputs, NodeId, OpDef, Rewritten};
-use crate::ops::{DIV, NEG, RECIP};
+use crate::ops::{BROADCAST_TO, DIV, NEG, RECIP, RESHAPE};
 
 /// The kinds of what is at the root of some rule's pattern.
 const ROOTS: Kind = UNSTABLE.or(Kind::PRODUCT);
@@ -34,7 +34,12 @@ pub(crate) fn rewrite(graph: &mut Graph, roots: &[NodeId]) -> bool {
 /// Rewrites quotients by the sum of a softmax, when all else has been rewritten, for the `roots`; but not those from which one of
 /// `exact` is computed. Returns whether anything changed.
 pub(crate) fn rewrite_quotients(graph: &mut Graph, roots: &[NodeId], exact: &[NodeId]) -> bool {
-    let divides = |id: NodeId| graph.op(id).is(&DIV) || graph.op(id).is(&RECIP);
+    // By a sum that is brought to several elements, or to another shape.
+    let divides = |id: NodeId| {
+        let divides = graph.op(id).is(&DIV) || graph.op(id).is(&RECIP);
+        let divisor = graph.inputs(id).last().filter(|_| divides);
+        divisor.is_some_and(|&divisor| [&BROADCAST_TO, &RESHAPE].iter().any(|op| graph.op(divisor).is(op)))
+    };
     let mut found: Vec<usize> = (0..graph.len()).filter(|&at| divides(graph.order()[at])).collect();
     if !found.is_empty() && !exact.is_empty() {
         let exact = graph.ancestors(exact.iter().copied());
