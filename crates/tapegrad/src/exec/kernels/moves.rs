@@ -39,11 +39,13 @@ fn transposed(m: &Move) -> Option<Transposed> {
     let of = |strides: &[usize]| if strides[j] == 1 { Some((i, j)) } else { (strides[i] == 1).then_some((j, i)) };
     let ((row, column), (to_row, _)) = (of(&m.from_strides)?, of(&m.to_strides)?);
     let (rows, columns) = (m.dims[row], m.dims[column]);
+    if rows < LEAST || columns < LEAST {
+        return None;
+    }
     let (from_step, to_step) = (m.from_strides[row], m.to_strides[column]);
     let ends = (m.from + (rows - 1) * from_step + columns, m.to + (columns - 1) * to_step + rows);
     let apart = ends.0 <= m.to || ends.1 <= m.from;
-    let large = rows >= LEAST && columns >= LEAST;
-    (to_row == column && to_step >= rows && apart && large).then_some(Transposed { rows, columns, from_step, to_step })
+    (to_row == column && to_step >= rows && apart).then_some(Transposed { rows, columns, from_step, to_step })
 }
 
 /// A strided copy.
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn copies_of_matrices_move_what_copies_of_elements_move() {
         let mut transposes = 0;
-        for (dims, gap, forward) in [[3, 9], [4, 4], [5, 17], [33, 6], [4, 1]]
+        for (dims, gap, forward) in [[3, 9], [4, 4], [5, 17], [33, 6], [4, 1], [0, 9], [9, 0]]
             .into_iter()
             .flat_map(|dims| [0, 3].map(|gap| (dims, gap)))
             .flat_map(|(dims, gap)| [true, false].map(|forward| (dims, gap, forward)))
