@@ -305,3 +305,16 @@ fn what_cancels_by_design_is_not_rearranged() {
         assert!((found / 1e200 - 3f64.sqrt()).abs() < 1e-14, "{tier:?}: {found}");
     }
 }
+
+#[test]
+fn what_has_columns_but_no_rows_is_brought_nowhere() {
+    for shape in [[0, 8], [8, 5]] {
+        let tape = Tape::new();
+        let x = tape.input(Tensor::from_fn(shape, |i| i as f64));
+        let (y, sum) = (x.softmax(1), x.sum());
+        for (outputs, name) in [(vec![y, sum], "f64"), (vec![sum, y], "other order")] {
+            compare::<f64>(&tape, &outputs, 1e-15, name);
+            compare::<f32>(&tape, &outputs, 1e-6, name);
+        }
+    }
+}
