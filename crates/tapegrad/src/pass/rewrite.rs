@@ -3,6 +3,8 @@
 //! A node is changed **in place**, so its key, its type and its users stay; what the new form needs besides is inserted
 //! into the order just before it. So this pass runs on private copies and on the live tape alike.
 //!
+//! (One rule, `quotient`, is for speed alone and for private copies only; it is not applied by this walk, but after all passes.)
+//!
 //! On a live tape two things matter that do not matter elsewhere. A new form no longer depends on the values in the middle
 //! of the old one: `ln(1 - s)` with `s = σ(z)` becomes `-softplus(z)`, which knows nothing of `s`. If `s` is what is being
 //! differentiated by, the form must stay as it is, and an earlier rewrite of it must have been undone: hence `wrt` and
