@@ -4,8 +4,8 @@
 //!  for each NC columns          a block of B, packed for the L3 cache:   KC x NC
 //!    for each KC steps of k
 //!      for each MC rows         a block of A, for the L2 cache:          MC x KC
-//!        for each NR columns    a panel of B, for the L1 cache:          KC x NR
-//!          panel                a tile of C, in registers:               MR x NR
+//!        for each few vectors   a panel of B, for the L1 cache:          KC x (WIDE * N)
+//!          panel                a tile of C, in registers:               sums for MR rows of two vectors
 //! ```
 //!
 //! A panel of B is packed when its first block of A meets it. Where one block has all rows, it is not needed again, and the
@@ -13,7 +13,7 @@
 
 use super::number::Number;
 use super::pack::{SLACK, Slices};
-use super::panel::{Ahead, Panel, Tiles};
+use super::panel::{Ahead, Panel, Tiles, may_pack};
 use super::plan::{FAR, IN_L1, LINE, even};
 use super::vector::{Kernel, Vector};
 use super::{Job, Strided};
@@ -37,10 +37,10 @@ const WORTH_PACKING: usize = 384;
 const IN_ONE_SET: usize = 4096;
 
 /// The most vectors of a panel.
-const WIDEST: usize = 3;
+const WIDEST: usize = 4;
 
 /// Elements of scratch for a product, or any part of it, over blocks of `kc` steps along `k`: blocks have at most so many rows, and columns
-/// filled up to at most three vectors.
+/// filled up to whole panels.
 pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, kc: usize) -> usize {
     let (rows, columns) = (m.next_multiple_of(V::MR).min(V::MC), n.min(V::NC) + WIDEST * V::N);
     (rows + columns) * kc + LINE + 2 * SLACK
@@ -66,12 +66,13 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
         let mc = even(job.m, if low { 8 * V::MR } else { V::MC }, V::MR);
         let pack_a = packs_a::<V>(job, mc, kc);
         let b_width = match job.n.div_ceil(V::N) {
-            1 => V::N,
-            3 => WIDEST * V::N,
+            few @ 1..=3 => few * V::N,
             // A low tile must be wide, so that it need not wait for its own sums.
-            _ if job.m <= LOW => WIDEST * V::N,
-            _ => V::NR,
+            _ if job.m <= LOW => V::WIDE.max(3) * V::N,
+            _ => V::WIDE * V::N,
         };
+        // As many sums in twice as many vectors.
+        let slice = if b_width > 2 * V::N { V::MR / 2 } else { V::MR };
         // Where all rows are in one block, packed B is one panel.
         let once = mc >= job.m;
         let nc = if once { job.n } else { even(job.n, V::NC, b_width) };
@@ -108,7 +109,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                             a: job.a.offset(job.a_at.offset(i, p)),
                             a_row: job.a_at.row_stride,
                             a_step: job.a_at.col_stride,
-                            sliced: pack_a,
+                            slice: if pack_a { slice } else { 0 },
                             b: b.src,
                             b_step: job.b_at.row_stride,
                             packs_to: ptr::null_mut(),
@@ -122,7 +123,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                             let (line_stride, k_stride) = (job.a_at.row_stride, job.a_at.col_stride);
                             let src = block.a;
                             V::run(Slices {
-                                width: V::MR,
+                                width: slice,
                                 lines: mc,
                                 k: kc,
                                 src,
@@ -130,7 +131,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                                 k_stride,
                                 dst: packed_a,
                             });
-                            (block.a, block.a_row, block.a_step) = (packed_a, kc as isize, V::MR as isize);
+                            (block.a, block.a_row, block.a_step) = (packed_a, kc as isize, slice as isize);
                         }
                         panels::<V>(&block, if i == 0 { Source::Packing { once } } else { Source::Packed }, &b);
                     }
@@ -156,7 +157,7 @@ enum Source {
 /// As [`Blocked`].
 #[inline(always)]
 unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::Elem>) {
-    let near = block.sliced || (block.a_row == 1 && block.a_step != 1);
+    let near = block.slice > 0 || (block.a_row == 1 && block.a_step != 1);
     let mut panel = Panel { ..*block };
     let width = b.width;
     let mut j = 0;
@@ -170,7 +171,7 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::
                 Source::Packing { once } => {
                     let src = b.src.offset(j as isize * b.line_stride);
                     let dst = if once { b.dst } else { b.dst.add(j * b.k) };
-                    if b.line_stride == 1 && panel.width == V::NR {
+                    if b.line_stride == 1 && panel.width == width && may_pack::<V>(width / V::N) {
                         (panel.b, panel.b_step, panel.packs_to) = (src, b.k_stride, dst);
                     } else {
                         V::run(Slices { lines: panel.width, src, dst, ..b.same() });
@@ -184,6 +185,8 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::
                 Source::Packed => (panel.b, panel.b_step) = (b.dst.add(j * b.k), width as isize),
             }
             match (panel.width.div_ceil(V::N), near) {
+                (4, true) if const { V::WIDE == 4 } => V::run(Tiles::<_, 4, true>(&panel)),
+                (4, false) if const { V::WIDE == 4 } => V::run(Tiles::<_, 4, false>(&panel)),
                 (3, true) => V::run(Tiles::<_, 3, true>(&panel)),
                 (3, false) => V::run(Tiles::<_, 3, false>(&panel)),
                 (2, true) => V::run(Tiles::<_, 2, true>(&panel)),

@@ -1,6 +1,6 @@
 //! The register tile, and its walk down one panel of columns.
 //!
-//! A tile holds a few rows of C, each one to three vectors wide, in registers while it runs along the whole of `k`: per
+//! A tile holds a few rows of C, each one to four vectors wide, in registers while it runs along the whole of `k`: per
 //! step it loads one row of B, broadcasts an element of A per row, and adds the products to the sums.
 //!
 //! ```text
@@ -37,12 +37,12 @@ pub(super) struct Panel<T> {
     pub(super) a_row: isize,
     /// From one step along `k` to the next.
     pub(super) a_step: isize,
-    /// Whether A is packed in slices of `MR` rows: tiles are then these slices.
-    pub(super) sliced: bool,
+    /// Rows of a slice of packed A, which is a tile then; 0 where A is read where it lies.
+    pub(super) slice: usize,
     pub(super) b: *const T,
     /// From one row of B to the next; within a row elements are neighbours.
     pub(super) b_step: isize,
-    /// Where B is to be packed by the first tile, if not null; only for whole panels of two vectors.
+    /// Where B is to be packed by the first tile, if not null; only for whole panels of two or four vectors.
     pub(super) packs_to: *mut T,
     /// What is read next.
     pub(super) ahead: Ahead<T>,
@@ -79,10 +79,10 @@ impl<V: Vector, const NV: usize, const NEAR: bool> Kernel<V> for Tiles<'_, V::El
     #[inline(always)]
     unsafe fn run(self) {
         let p = self.0;
-        let most = if p.sliced { V::MR } else { most_rows::<V, NV>() };
+        let most = if p.slice > 0 { p.slice } else { most_rows::<V, NV>() };
         // Tiles of as equal heights as can be: a low one waits for its own sums. Slices are as high as they are.
         let count = p.m.div_ceil(most);
-        let groups = if p.sliced {
+        let groups = if p.slice > 0 {
             [(most, p.m / most), (p.m % most, 1)]
         } else {
             let (low, higher) = (p.m / count, p.m % count);
@@ -144,10 +144,10 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool>(
             let c = p.c.offset(p.c_at.offset(walk.row, 0));
             let packs = walk.row == 0 && !p.packs_to.is_null();
             let spills = walk.row + R <= p.spilling;
-            if const { NV == 2 && R <= V::MR } {
+            if const { may_pack::<V>(NV) && R <= V::MR } {
                 if packs {
                     tile::<V, R, NV, NEAR, true>(p, a, walk.b, walk.b_step, c, spills);
-                    (walk.b, walk.b_step) = (p.packs_to, V::NR as isize);
+                    (walk.b, walk.b_step) = (p.packs_to, (NV * V::N) as isize);
                 } else {
                     tile::<V, R, NV, NEAR, false>(p, a, walk.b, walk.b_step, c, spills);
                 }
@@ -167,6 +167,11 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool>(
         }
         walk.row += R;
     }
+}
+
+/// Whether the first tile of a panel of so many vectors may pack it.
+pub(super) const fn may_pack<V: Vector>(vectors: usize) -> bool {
+    vectors == 2 || vectors == V::WIDE
 }
 
 /// Rows of the highest tile where A is not sliced: as many sums as a tile of `MR` rows and two vectors, or somewhat less.
@@ -214,9 +219,12 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
         let mut copy = p.packs_to;
         if NEAR {
             // Operands come from cache in order here, C does not.
-            if p.sliced {
+            if p.slice > 0 {
                 for i in 0..R {
-                    V::prefetch(c.offset(p.c_at.offset(i, 0)));
+                    let row = c.offset(p.c_at.offset(i, 0));
+                    for line in 0..(NV * size_of::<V>()).div_ceil(CACHE_LINE) {
+                        V::prefetch(row.wrapping_add(line * CACHE_LINE / size_of::<V::Elem>()));
+                    }
                 }
             }
             while left >= UNROLL {
@@ -247,26 +255,26 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             return;
         }
         let (alpha, beta) = (V::splat(p.alpha), V::splat(p.beta));
-        if p.beta == V::Elem::ZERO && p.alpha == V::Elem::ONE {
-            for (i, sums) in sums.iter().enumerate() {
-                for (v, &sum) in sums.iter().enumerate() {
-                    sum.store(c.offset(i as isize * p.c_at.row_stride).add(v * V::N));
+        // A loop for each, with little in it: one that is not unrolled would keep the sums in memory.
+        macro_rules! update {
+            (|$sum:ident, $to:ident| $out:expr) => {
+                for (i, sums) in sums.iter().enumerate() {
+                    let row = c.offset(i as isize * p.c_at.row_stride);
+                    for (v, &$sum) in sums.iter().enumerate() {
+                        let $to = row.add(v * V::N);
+                        $out.store($to);
+                    }
                 }
-            }
-            return;
+            };
         }
-        let keep = p.beta != V::Elem::ZERO;
-        let adds = p.beta == V::Elem::ONE;
-        for (i, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                let to = c.offset(i as isize * p.c_at.row_stride).add(v * V::N);
-                if adds {
-                    sum.mul_add(alpha, V::load(to)).store(to);
-                } else {
-                    let out = sum.mul(alpha);
-                    if keep { V::load(to).mul_add(beta, out).store(to) } else { out.store(to) }
-                }
-            }
+        if p.beta == V::Elem::ONE {
+            update!(|sum, to| sum.mul_add(alpha, V::load(to)));
+        } else if p.beta != V::Elem::ZERO {
+            update!(|sum, to| V::load(to).mul_add(beta, sum.mul(alpha)));
+        } else if p.alpha != V::Elem::ONE {
+            update!(|sum, _to| sum.mul(alpha));
+        } else {
+            update!(|sum, _to| sum);
         }
     }
 }

@@ -22,9 +22,11 @@ pub(super) trait Vector: Copy {
     const MR: usize;
     /// Rows of a register tile one vector wide: enough independent sums to hide the latency of an FMA.
     const TALL: usize;
-    /// Columns of a register tile.
+    /// Vectors of a panel of B where there are many columns: two, or four where registers hold half as many rows of these.
+    const WIDE: usize = 2;
+    /// Columns of a register tile of two vectors.
     const NR: usize = 2 * Self::N;
-    /// Length of a packed block along `k`: a panel of B, `KC x NR`, should take half of the L1 cache.
+    /// Length of a packed block along `k`: a panel of B, `KC` steps of `WIDE` vectors, should leave a part of the L1 cache free.
     const KC: usize;
     /// Rows of a packed block of A, which should take a part of the L2 cache.
     const MC: usize;

@@ -490,10 +490,11 @@ impl Vector for F32x16 {
     type Mask = __mmask16;
     type Packer = F32x8;
     const N: usize = 16;
-    const MR: usize = 8;
+    const MR: usize = 12;
     const TALL: usize = 12;
-    const KC: usize = 256;
-    const MC: usize = 192;
+    const WIDE: usize = 4;
+    const KC: usize = 192;
+    const MC: usize = 264;
     const NC: usize = 1024;
     plain!(
         "avx512f,avx2,fma",
@@ -533,10 +534,11 @@ impl Vector for F64x8 {
     type Mask = __mmask8;
     type Packer = F64x4;
     const N: usize = 8;
-    const MR: usize = 8;
+    const MR: usize = 12;
     const TALL: usize = 12;
-    const KC: usize = 256;
-    const MC: usize = 96;
+    const WIDE: usize = 4;
+    const KC: usize = 128;
+    const MC: usize = 264;
     const NC: usize = 1024;
     plain!(
         "avx512f,avx2,fma",

@@ -262,6 +262,9 @@ fn products_with_packed_blocks_of_a_match_the_naive_product() {
         ((301, 390, 301), Layout::ColMajor),
         ((290, 384, 523), Layout::Spread),
         ((1024, 100, 70), Layout::Columns),
+        // What is left of the columns after whole panels of four vectors takes two of them, or three.
+        ((277, 408, 197), Layout::ColMajor),
+        ((277, 428, 197), Layout::ColMajor),
     ] {
         let b = rng.pick(&[Layout::RowMajor, Layout::ColMajor]);
         check_both(&mut rng, shape, [layout, b, Layout::RowMajor], (-0.5, 1.0));
