@@ -1,6 +1,7 @@
 //! Runs whose columns stand where the caller has them, and go on from one run to the next.
 
 use crate::code::{Code, Number, Scratch};
+use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch};
 use std::marker::PhantomData;
 
 /// Rows that a column stands in for.
@@ -28,6 +29,14 @@ pub struct Elsewhere<'a, T> {
     left: usize,
     columns: PhantomData<&'a mut [T]>,
 }
+
+/// From so many columns on their rows are asked for before a run: each has but a few lines, which come too late where they are used, for the
+/// CPU foresees what follows in a column, and not the next column. A log-sum-exp of 1000 numbers with its gradient, at 1000 and 2000 points, took
+/// 1.3 to 1.5 times as long without (two virtual cores of an Intel Xeon, 2 MiB of L2 cache).
+const MANY: usize = 32;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// How code with such columns is called.
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *const u8, table: *const *mut u8);
@@ -75,6 +84,9 @@ impl<'a, T: Number> Elsewhere<'a, T> {
                 }
             }
         }
+        if self.table.len() >= MANY {
+            self.ask_for_rows();
+        }
         // SAFETY: as for [`Code::run`]. A column is read and written from where the table says on, and no further than it is long
         // (the verifier has checked it): in the arena, or in memory that is borrowed for as long as this value lives,
         // exclusively if it is written, and that has rows for the runs that are left.
@@ -86,5 +98,22 @@ impl<'a, T: Number> Elsewhere<'a, T> {
             *at = at.wrapping_add(step);
         }
         self.left -= 1;
+    }
+
+    /// Asks for the rows of the next run, from all columns at once.
+    fn ask_for_rows(&self) {
+        for (number, (&at, &step)) in self.table.iter().zip(&self.steps).enumerate() {
+            for line in (0..step * size_of::<T>()).step_by(LINE) {
+                let line = at.cast::<i8>().wrapping_add(line);
+                // SAFETY: asking for memory neither reads nor writes it, wherever it is.
+                unsafe {
+                    if self.code.writes(number) {
+                        _mm_prefetch::<_MM_HINT_ET0>(line);
+                    } else {
+                        _mm_prefetch::<_MM_HINT_T1>(line);
+                    }
+                }
+            }
+        }
     }
 }
