@@ -28,13 +28,16 @@ const LOW: usize = 3;
 /// The first-level table of pages should know all rows of a panel of C.
 const PAGES: usize = 48 * 4096;
 
-/// From so many columns on A is packed. Products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512; without those
+/// From so many columns on A is packed. (Measured with tiles of eight rows and blocks of 256 steps.) Products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512; without those
 /// of [`IN_ONE_SET`]) take 0.95 of the time over A where it lies if there are 128 columns, 0.98 with 256, 1.00 with 512 and 1.02 with 1024, in
 /// the geometric mean; one of 512 takes 1.12, one of 1024 1.25.
 const WORTH_PACKING: usize = 384;
 
 /// Lines so many bytes apart fall into one set of the first-level cache.
 const IN_ONE_SET: usize = 4096;
+
+/// Rows of a block then, or a few more.
+const LOW_BLOCK: usize = 48;
 
 /// The most vectors of a panel.
 const WIDEST: usize = 4;
@@ -63,7 +66,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
         let Blocked { job, kc, scratch } = self;
         let pages = job.m * job.c_at.row_stride.unsigned_abs() * size_of::<V::Elem>();
         let low = kc <= SHORT_K && pages > PAGES;
-        let mc = even(job.m, if low { 8 * V::MR } else { V::MC }, V::MR);
+        let mc = even(job.m, if low { LOW_BLOCK.next_multiple_of(V::MR) } else { V::MC }, V::MR);
         let pack_a = packs_a::<V>(job, mc, kc);
         let b_width = match job.n.div_ceil(V::N) {
             few @ 1..=3 => few * V::N,
@@ -191,8 +194,9 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::
                 (3, false) => V::run(Tiles::<_, 3, false>(&panel)),
                 (2, true) => V::run(Tiles::<_, 2, true>(&panel)),
                 (2, false) => V::run(Tiles::<_, 2, false>(&panel)),
-                (_, true) => V::run(Tiles::<_, 1, true>(&panel)),
-                (_, false) => V::run(Tiles::<_, 1, false>(&panel)),
+                (1, true) => V::run(Tiles::<_, 1, true>(&panel)),
+                (1, false) => V::run(Tiles::<_, 1, false>(&panel)),
+                _ => unreachable!("panels have up to four vectors"),
             }
         }
         j += width;

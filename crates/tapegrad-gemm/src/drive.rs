@@ -80,7 +80,9 @@ impl<T: Copy> Job<T> {
             job.c = self.c.wrapping_offset(self.c_at.offset(range.start, 0));
             job.m = range.len();
         } else {
-            let range = part.range(self.n, V::NR);
+            // Whole panels, of which there should be some for each.
+            let unit = if self.n < 8 * V::NR { V::NR } else { V::WIDE * V::N };
+            let range = part.range(self.n, unit);
             job.b = self.b.wrapping_offset(self.b_at.offset(0, range.start));
             job.c = self.c.wrapping_offset(self.c_at.offset(0, range.start));
             job.n = range.len();

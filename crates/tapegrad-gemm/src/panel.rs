@@ -144,7 +144,7 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool>(
             let c = p.c.offset(p.c_at.offset(walk.row, 0));
             let packs = walk.row == 0 && !p.packs_to.is_null();
             let spills = walk.row + R <= p.spilling;
-            if const { may_pack::<V>(NV) && R <= V::MR } {
+            if const { may_pack::<V>(NV) } {
                 if packs {
                     tile::<V, R, NV, NEAR, true>(p, a, walk.b, walk.b_step, c, spills);
                     (walk.b, walk.b_step) = (p.packs_to, (NV * V::N) as isize);
@@ -179,7 +179,7 @@ const fn most_rows<V: Vector, const NV: usize>() -> usize {
     match NV {
         1 => V::TALL,
         2 => V::MR,
-        // Sums, three vectors of B, an element of A and a mask in sixteen registers.
+        // Sums, three vectors of B, an element of A and a mask in sixteen registers; or as many sums in four.
         _ => V::MR / 2,
     }
 }

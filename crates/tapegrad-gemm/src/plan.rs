@@ -19,6 +19,9 @@ const IN_L2: usize = 512 * 1024;
 /// Rows at least this many bytes apart fight for the same places of the cache.
 pub(super) const FAR: usize = 1024;
 
+/// Rows in multiples of which products are measured that read B in place: tiles have fewer there, whatever they have over packed B.
+const EIGHT_ROWS: usize = 8;
+
 /// Products of at most so many multiplications are small.
 const SMALL: usize = 1 << 20;
 
@@ -381,18 +384,15 @@ fn fits_in_place<V: Vector>(layout: &Layout) -> bool {
     let bytes = |count: usize| count * size_of::<V::Elem>();
     let a_fits = a_at.col_stride == 1 || bytes(m * k) <= 2 * IN_L1;
     // With few rows, packing B costs more than its better order saves; with some more, unless its rows are far apart, or it has so many
-    // that a tile finds none of them in the L1 cache (64 x 784 x 128 in `f32` on a CPU with AVX-512: 107 µs in place, 82 packed).
+    // that a tile of long vectors finds none of them in the L1 cache (64 x 784 x 128 in `f32`: 107 µs in place, 82 packed).
     let far = bytes(b_at.row_stride.unsigned_abs()) >= FAR;
-    let long = bytes(k * V::NR) > 2 * IN_L1;
-    let few = m
-        <= V::MR
-            * if long {
-                1
-            } else if far {
-                2
-            } else {
-                12
-            };
+    let long = V::WIDE > 2 && bytes(k * V::NR) > 2 * IN_L1;
+    let times = match (long, far) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 12,
+    };
+    let few = m <= times * V::MR.min(EIGHT_ROWS);
     let b_fits = m <= 2 || bytes(k * n) <= if few { IN_L2 } else { IN_L1 };
     b_at.col_stride == 1 && a_fits && b_fits
 }

@@ -26,7 +26,8 @@ pub(super) trait Vector: Copy {
     const WIDE: usize = 2;
     /// Columns of a register tile of two vectors.
     const NR: usize = 2 * Self::N;
-    /// Length of a packed block along `k`: a panel of B, `KC` steps of `WIDE` vectors, should leave a part of the L1 cache free.
+    /// Length of a packed block along `k`: a panel of B, `KC` steps of `WIDE` vectors, is read by every tile
+    /// of rows, from the L1 cache or as much of it as there is room for.
     const KC: usize;
     /// Rows of a packed block of A, which should take a part of the L2 cache.
     const MC: usize;

@@ -1,7 +1,7 @@
 //! Runs whose columns stand where the caller has them, and go on from one run to the next.
 
 use crate::code::{Code, Number, Scratch};
-use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::marker::PhantomData;
 
 /// Rows that a column stands in for.
@@ -25,15 +25,19 @@ pub struct Elsewhere<'a, T> {
     steps: Vec<usize>,
     /// Whether any is in the arena.
     some_here: bool,
+    /// Whether the rows of a run are asked for before it.
+    asks: bool,
     /// Runs that there are rows for.
     left: usize,
     columns: PhantomData<&'a mut [T]>,
 }
 
-/// From so many columns on their rows are asked for before a run: each has but a few lines, which come too late where they are used, for the
-/// CPU foresees what follows in a column, and not the next column. A log-sum-exp of 1000 numbers with its gradient, at 1000 and 2000 points, took
-/// 1.3 to 1.5 times as long without (two virtual cores of an Intel Xeon, 2 MiB of L2 cache).
+/// From so many columns elsewhere on, their rows are asked for before a run: each has but a few lines, which come too late where they are used,
+/// for the CPU foresees what follows in a column, and not the next column.
 const MANY: usize = 32;
+
+/// More bytes than this do not wait in a second-level cache until they are used.
+const AT_HAND: usize = 1 << 20;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -65,7 +69,9 @@ impl<'a, T: Number> Elsewhere<'a, T> {
             (table[number], steps[number]) = (start, rows);
         }
         let some_here = steps.contains(&0);
-        Elsewhere { code, table, steps, some_here, left: runs, columns: PhantomData }
+        let bytes = steps.iter().sum::<usize>() * size_of::<T>();
+        let asks = steps.iter().filter(|&&step| step > 0).count() >= MANY && bytes <= AT_HAND;
+        Elsewhere { code, table, steps, some_here, asks, left: runs, columns: PhantomData }
     }
 
     /// Runs the program once.
@@ -84,7 +90,7 @@ impl<'a, T: Number> Elsewhere<'a, T> {
                 }
             }
         }
-        if self.table.len() >= MANY {
+        if self.asks {
             self.ask_for_rows();
         }
         // SAFETY: as for [`Code::run`]. A column is read and written from where the table says on, and no further than it is long
@@ -100,19 +106,13 @@ impl<'a, T: Number> Elsewhere<'a, T> {
         self.left -= 1;
     }
 
-    /// Asks for the rows of the next run, from all columns at once.
+    /// Asks for the rows of the next run, from all columns at once, into the second-level cache.
     fn ask_for_rows(&self) {
-        for (number, (&at, &step)) in self.table.iter().zip(&self.steps).enumerate() {
-            for line in (0..step * size_of::<T>()).step_by(LINE) {
-                let line = at.cast::<i8>().wrapping_add(line);
+        for (&at, &step) in self.table.iter().zip(&self.steps).filter(|&(_, &step)| step > 0) {
+            let before = at.addr() % LINE;
+            for line in (0..before + step * size_of::<T>()).step_by(LINE) {
                 // SAFETY: asking for memory neither reads nor writes it, wherever it is.
-                unsafe {
-                    if self.code.writes(number) {
-                        _mm_prefetch::<_MM_HINT_ET0>(line);
-                    } else {
-                        _mm_prefetch::<_MM_HINT_T1>(line);
-                    }
-                }
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_byte_sub(before).wrapping_byte_add(line).cast()) };
             }
         }
     }
