@@ -22,22 +22,22 @@ use std::ptr;
 /// With at most this many steps along `k`, C is the traffic, and blocks are kept low so that its pages stay at hand.
 const SHORT_K: usize = 64;
 
+/// Rows of a low block, or a few more: a whole number of tiles.
+const LOW_BLOCK: usize = 48;
+
 /// Rows that make a low tile.
 const LOW: usize = 3;
 
 /// The first-level table of pages should know all rows of a panel of C.
 const PAGES: usize = 48 * 4096;
 
-/// From so many columns on A is packed. (Measured with tiles of eight rows and blocks of 256 steps.) Products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512; without those
-/// of [`IN_ONE_SET`]) take 0.95 of the time over A where it lies if there are 128 columns, 0.98 with 256, 1.00 with 512 and 1.02 with 1024, in
+/// From so many columns on A is packed. Products of 64 to 1024 rows and 128 to 1024 steps (Zen 4, both types, AVX2 and AVX-512, with blocks of
+/// 256 steps and tiles of two vectors; without those of [`IN_ONE_SET`]) take 0.95 of the time over A where it lies if there are 128 columns, 0.98 with 256, 1.00 with 512 and 1.02 with 1024, in
 /// the geometric mean; one of 512 takes 1.12, one of 1024 1.25.
 const WORTH_PACKING: usize = 384;
 
 /// Lines so many bytes apart fall into one set of the first-level cache.
 const IN_ONE_SET: usize = 4096;
-
-/// Rows of a block then, or a few more.
-const LOW_BLOCK: usize = 48;
 
 /// The most vectors of a panel.
 const WIDEST: usize = 4;
