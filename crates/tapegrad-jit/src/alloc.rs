@@ -337,7 +337,7 @@ impl Allocator<'_> {
         let vex = self.shape.of(kind);
         let from = self.operand(a, kind, self.after[at][0], at);
         self.used(at, 0, a);
-        if kind.needs_register() {
+        if kind.is_shift() {
             let dst = self.result(at);
             self.asm.vex(vex, Shape::shift(kind), dst, from, Some(imm));
             return;

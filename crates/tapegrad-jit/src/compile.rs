@@ -165,7 +165,7 @@ impl Compiler {
 
     fn scalars(&mut self, block: &Block) {
         let shape = self.shape(1);
-        let code = Expander::new(shape, &mut self.pool).scalars(block);
+        let code = Expander::new(self.cpu, shape, &mut self.pool).scalars(block);
         let code = if self.alone { pair(code, shape) } else { code };
         self.emit(&schedule(&code, shape), shape, 0);
     }
@@ -179,7 +179,7 @@ impl Compiler {
     /// Ends a block with its sums, and goes on with what of the blocks `left` is straight code of the same shape.
     fn reduce(&mut self, expanded: Expanded, shape: Shape, block: &Block, scratch: i32, left: &mut VecDeque<&Block>) {
         let sums: Vec<(V, u32)> = expanded.sums.into_iter().zip(block.sums()).collect();
-        let mut code = Expander::reduce(expanded.code, shape, &mut self.pool, &sums);
+        let mut code = Expander::reduce(self.cpu, expanded.code, shape, &mut self.pool, &sums);
         let mut overtaken: Vec<&Block> = Vec::new();
         for _ in 0..left.len().min(MOST_JOINED) {
             let next = left.pop_front().expect("counted");
@@ -188,7 +188,7 @@ impl Compiler {
                 .and_then(|rows| self.straight(next, rows))
                 .filter(|range| range.shape == shape && next.sums().next().is_none() && may_overtake(next, &overtaken));
             let joined = straight.and_then(|range| {
-                let next = Expander::new(shape, &mut self.pool).rows(&next.code, range.rows);
+                let next = Expander::new(self.cpu, shape, &mut self.pool).rows(&next.code, range.rows);
                 join(&code, &next.code, shape)
             });
             match joined {
@@ -243,7 +243,7 @@ impl Compiler {
             self.written = lanes;
         }
         if let Some(Straight { shape, rows }) = straight {
-            let expanded = Expander::new(shape, &mut self.pool).rows(&block.code, rows);
+            let expanded = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, rows);
             self.reduce(expanded, shape, block, 0, following);
             return;
         }
@@ -261,7 +261,7 @@ impl Compiler {
         // The last vector is left over if it is not full.
         let done = rows / turn * turn;
         let range = Rows { vectors: side, first: 0, looped: true, last: looped.lanes, sums_apart: Some(apart) };
-        let body = Expander::new(looped, &mut self.pool).rows(&block.code, range);
+        let body = Expander::new(self.cpu, looped, &mut self.pool).rows(&block.code, range);
         self.asm.zero(self.bases.row);
         let start = self.asm.bytes.len();
         self.emit(&schedule_turn(&body.code, looped).unwrap_or(body.code), looped, scratch);
@@ -273,11 +273,11 @@ impl Compiler {
         if left > 0 {
             let last = rows - done - (left - 1) * lanes;
             let range = Rows { vectors: left, first: done, looped: false, last, sums_apart: Some(apart) };
-            let rest = Expander::new(shape, &mut self.pool).rows(&block.code, range);
+            let rest = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, range);
             self.emit(&rest.code, shape, scratch);
         }
         if sums > 0 {
-            let sums = Expander::new(shape, &mut self.pool).scratch_sums(sums, apart);
+            let sums = Expander::new(self.cpu, shape, &mut self.pool).scratch_sums(sums, apart);
             self.reduce(sums, shape, block, scratch, following);
         }
     }

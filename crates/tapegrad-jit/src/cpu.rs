@@ -25,7 +25,7 @@ pub fn longest_vector(elem: Elem) -> usize {
 pub(crate) enum Cpu {
     /// AVX2 and FMA.
     Avx2,
-    /// AVX-512F and AVX-512DQ besides: loops over rows and elements take vectors twice as long.
+    /// AVX-512F, AVX-512DQ and AVX-512VL besides: loops over rows and elements take vectors twice as long.
     Avx512,
 }
 
@@ -35,7 +35,9 @@ impl Cpu {
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
             return None;
         }
-        let long = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+        let long = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
         Some(if long { Cpu::Avx512 } else { Cpu::Avx2 })
     }
 

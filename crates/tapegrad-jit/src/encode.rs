@@ -205,7 +205,7 @@ impl Assembler {
 
     /// The same for all of them.
     fn any_vex(&mut self, v: Vex, reg: u8, second: u8, rm: Rm, imm: Option<u8>) {
-        if v.width == Width::W512 {
+        if v.width == Width::W512 || v.is_scale() {
             return self.wide(v, reg, second, rm, imm, 0);
         }
         debug_assert!(!matches!(rm, Rm::Each(_)), "only vectors of 512 bits read one number for all lanes");

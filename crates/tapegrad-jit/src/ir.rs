@@ -9,6 +9,10 @@
 //!
 //! A value is the number of the instruction that defines it, within its block; blocks hand values on through the arena.
 
+mod scalar;
+
+pub use scalar::{Effort, PairFunction, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, TileFunction};
+
 use std::ops::Range;
 
 /// The element type of a program.
@@ -94,6 +98,9 @@ pub enum Op {
     PickNegative,
     /// The bits of `a` plus the low bits of `b` moved to where the exponent is.
     AddExponent,
+    /// `(a + b) · 2^c` for whole `c` from -252 to 255 (in double precision -2044 to 2047), and sums that are 0 or between ½ and 2 in size:
+    /// the sum is rounded, and a subnormal result once more.
+    LdexpSum,
     /// For positive normal `a = m · 2^e` with m in [√½, √2): e.
     Exponent,
     /// For positive normal `a = m · 2^e` with m in [√½, √2): m.
@@ -145,16 +152,16 @@ impl Op {
     /// How many of the operands are values, and whether they begin at `b`.
     pub(crate) fn values(self) -> (usize, usize) {
         use Op::{
-            Abs, Along, Call1, Const, Each, Exp, ExpM1, Exponent, Floor, Held, Largest, Ln, Ln1p, MulAdd, MulSub, Neg,
-            NegMulAdd, Number, OrCall2, Pick, PickNegative, Row, Scalar, Significand, Sqrt, Store, StoreHeld,
-            StoreNumber, StoreRow, Sum, Tan, Tanh, Temporary,
+            Abs, Along, Call1, Const, Each, Exp, ExpM1, Exponent, Floor, Held, Largest, LdexpSum, Ln, Ln1p, MulAdd,
+            MulSub, Neg, NegMulAdd, Number, OrCall2, Pick, PickNegative, Row, Scalar, Significand, Sqrt, Store,
+            StoreHeld, StoreNumber, StoreRow, Sum, Tan, Tanh, Temporary,
         };
         match self {
             Const | Scalar | Row | Temporary | Each | Along | Held | Number => (0, 0),
             Store | StoreRow | StoreHeld | StoreNumber => (1, 2),
             Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Call1(_)
             | Sum | Largest => (0, 1),
-            MulAdd | MulSub | NegMulAdd | Pick | PickNegative | OrCall2(_) => (0, 3),
+            MulAdd | MulSub | NegMulAdd | Pick | PickNegative | LdexpSum | OrCall2(_) => (0, 3),
             _ => (0, 2),
         }
     }
@@ -372,113 +379,4 @@ pub struct Source {
     pub functions: &'static [Function],
     /// The blocks.
     pub blocks: Vec<Block>,
-}
-
-/// What an instruction of [`ScalarSource`] does with numbers at places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalarOp {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a * b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// `-a`
-    Neg,
-    /// `1 / a`
-    Recip,
-    /// `a * a`
-    Square,
-    /// The square root.
-    Sqrt,
-    /// The absolute value.
-    Abs,
-    /// 1 where `a < b`, else 0.
-    Less,
-    /// 1 where `a <= b`, else 0.
-    LessEqual,
-    /// 1 where `a == b`, else 0.
-    Equal,
-    /// `b` where `a` is not zero, else `c`.
-    Select,
-    /// `a`
-    Copy,
-    /// A call of a function of [`ScalarSource::functions`]; operands beyond `arity` are whatever they are.
-    Call {
-        /// Which.
-        function: u16,
-        /// How many operands it looks at, 1 to 3.
-        arity: u8,
-    },
-}
-
-/// A function that is no instruction.
-#[derive(Clone, Copy, Debug)]
-pub struct ScalarFunction<T> {
-    /// The function.
-    pub one: fn(T, T, T) -> T,
-    /// The same, with the same bits, for many numbers at a time: called where the function is called several times in a row, on operands that do not
-    /// depend on each other.
-    pub many: Option<TileFunction<T>>,
-    /// Another function that may be computed with this one, of one number, by its place in the list; and what computes both, with the same bits.
-    pub twin: Option<(u16, PairFunction<T>)>,
-}
-
-/// Two functions of one number.
-pub type PairFunction<T> = fn(T) -> (T, T);
-
-/// `out[i] = f(a[i], b[i], c[i])`, all slices of one length.
-pub type TileFunction<T> = fn(out: &mut [T], operands: [&[T]; 3]);
-
-/// One instruction: places of the arena, in elements.
-#[derive(Clone, Copy, Debug)]
-pub struct ScalarInst {
-    /// What it does.
-    pub op: ScalarOp,
-    /// Where the result goes; it may be one of the operands.
-    pub dst: u32,
-    /// `a`, `b` and `c`.
-    pub args: [u32; 3],
-}
-
-// There are millions of them.
-const _: () = assert!(size_of::<ScalarInst>() == 20);
-
-impl ScalarInst {
-    /// The places it reads.
-    #[must_use]
-    pub fn operands(&self) -> &[u32] {
-        use ScalarOp::{Abs, Call, Copy, Neg, Recip, Select, Sqrt, Square};
-        let count = match self.op {
-            Neg | Recip | Square | Sqrt | Abs | Copy => 1,
-            Select => 3,
-            Call { arity, .. } => arity.clamp(1, 3).into(),
-            _ => 2,
-        };
-        &self.args[..count]
-    }
-}
-
-/// How much time code may take to make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// Little: what is made runs a few hundred times.
-    Quick,
-    /// Three to eight times as much, for code that runs up to three times as fast.
-    Thorough,
-}
-
-/// Straight code over scalars, of any length.
-#[derive(Clone, Copy, Debug)]
-pub struct ScalarSource<'a, T> {
-    /// Elements of the arena.
-    pub arena: usize,
-    /// Places from here on are temporary: what stands there in the end is nobody's concern.
-    pub kept: usize,
-    /// The instructions.
-    pub code: &'a [ScalarInst],
-    /// What they call.
-    pub functions: &'a [ScalarFunction<T>],
 }

@@ -228,7 +228,7 @@ impl Compiler<'_> {
     }
 
     fn piece(&mut self, code: &[Inst], shape: Shape, piece: Piece, scratch: i32) {
-        let code = Expander::new(shape, self.pool).elements(code, piece, self.apart);
+        let code = Expander::new(self.cpu, shape, self.pool).elements(code, piece, self.apart);
         self.emit(&code, shape, scratch);
     }
 
@@ -254,7 +254,7 @@ impl Compiler<'_> {
         }
         let each_line = self.first_line();
         if resumes {
-            let starts = Expander::new(shape, self.pool).starts(code, side);
+            let starts = Expander::new(self.cpu, shape, self.pool).starts(code, side);
             self.emit(&starts, shape, scratch);
         }
         let piece = Piece { first: 0, whole: turn, rest: 0, side, totals: side, resumes, ends: false };
@@ -287,7 +287,7 @@ impl Compiler<'_> {
         let shape = Shape { elem: self.elem, lanes };
         self.asm.mov(line, BLOCK);
         let top = self.asm.bytes.len();
-        let code = Expander::new(shape, self.pool).numbers(code, self.apart, side);
+        let code = Expander::new(self.cpu, shape, self.pool).numbers(code, self.apart, side);
         self.emit(&code, shape, 0);
         let step = self.bytes(LANES);
         self.asm.add_imm(line, step);

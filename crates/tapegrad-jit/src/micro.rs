@@ -4,12 +4,14 @@
 //! anyway (columns, scalars, constants) are not loaded by an instruction of their own: the allocator decides whether they
 //! become a register or a memory operand.
 
+mod bits;
 mod lines;
 mod pool;
 
 pub(crate) use lines::{Apart, Piece};
 pub(crate) use pool::Pool;
 
+use crate::cpu::Cpu;
 use crate::ir::{Block, Elem, Inst, Op};
 use hashbrown::HashMap;
 
@@ -94,6 +96,8 @@ pub(crate) enum Kind {
     IntToFloat,
     /// Immediate: the predicate. All bits of a lane are set where it holds.
     Compare,
+    /// `a * 2^b` for whole `b`. Only with AVX-512.
+    Scale,
     /// `a*b + c`, `a*b - c`, `c - a*b`
     MulAdd,
     MulSub,
@@ -181,6 +185,7 @@ pub(crate) struct Expanded {
 }
 
 pub(crate) struct Expander<'a> {
+    cpu: Cpu,
     shape: Shape,
     pool: &'a mut Pool,
     code: Vec<Micro>,
@@ -211,8 +216,8 @@ const LESS_EQUAL: u8 = 0x12;
 const FLOOR: u8 = 0x09;
 
 impl<'a> Expander<'a> {
-    pub(crate) fn new(shape: Shape, pool: &'a mut Pool) -> Self {
-        Expander { shape, pool, code: Vec::new(), memory: HashMap::new(), masks: HashMap::new() }
+    pub(crate) fn new(cpu: Cpu, shape: Shape, pool: &'a mut Pool) -> Self {
+        Expander { cpu, shape, pool, code: Vec::new(), memory: HashMap::new(), masks: HashMap::new() }
     }
 
     fn push(&mut self, micro: Micro) -> V {
@@ -270,44 +275,6 @@ impl<'a> Expander<'a> {
         self.three(Kind::Blend, b_is_nan, a, m)
     }
 
-    fn mantissa_bits(&self) -> u8 {
-        if self.shape.elem == Elem::F32 { 23 } else { 52 }
-    }
-
-    /// The bits of √½: subtracted from those of a number, they leave its exponent, rounded so that the significand is in
-    /// [√½, √2).
-    fn split_bits(&self) -> u64 {
-        bits(self.shape.elem, std::f64::consts::FRAC_1_SQRT_2)
-    }
-
-    fn exponent(&mut self, x: V) -> V {
-        let split = self.split_bits();
-        if self.shape.elem == Elem::F32 {
-            let split = self.constant(split);
-            let above = self.two(Kind::IntSub, x, split);
-            let whole = self.one(Kind::ShiftRightSigned, 23, above);
-            return self.one(Kind::IntToFloat, 0, whole);
-        }
-        // There is no conversion of 64-bit integers: the bits of 2^52 with a small number in them are 2^52 plus it.
-        const BIAS: u64 = 1023;
-        let raise = self.constant((BIAS << 52).wrapping_sub(split));
-        let above = self.two(Kind::IntAdd, x, raise);
-        let whole = self.one(Kind::ShiftRight, 52, above);
-        let magic = self.number(4_503_599_627_370_496.0);
-        let float = self.two(Kind::Or, whole, magic);
-        let offset = self.number(4_503_599_627_370_496.0 + 1023.0);
-        self.two(Kind::Sub, float, offset)
-    }
-
-    fn significand(&mut self, x: V) -> V {
-        let (split, low) = (self.split_bits(), (1u64 << self.mantissa_bits()) - 1);
-        let split = self.constant(split);
-        let high = self.constant(if self.shape.elem == Elem::F32 { !low & 0xFFFF_FFFF } else { !low });
-        let above = self.two(Kind::IntSub, x, split);
-        let exponent = self.two(Kind::And, above, high);
-        self.two(Kind::IntSub, x, exponent)
-    }
-
     fn sign_bit(&self) -> u64 {
         if self.shape.elem == Elem::F32 { 1 << 31 } else { 1 << 63 }
     }
@@ -356,6 +323,7 @@ impl<'a> Expander<'a> {
                 }
                 self.two(Kind::IntAdd, a, moved)
             }
+            Op::LdexpSum => self.ldexp_sum(a, b, c),
             Op::Exponent => self.exponent(a),
             Op::Significand => self.significand(a),
             // A function of one operand is given the same twice.
@@ -456,8 +424,14 @@ impl<'a> Expander<'a> {
 
     /// Adds up the lanes of all sums and stores them to their places, those that follow each other together: from the front to the
     /// back, for whole vectors are stored, and what follows a group is overwritten until its own sums are.
-    pub(crate) fn reduce(code: Vec<Micro>, shape: Shape, pool: &'a mut Pool, sums: &[(V, u32)]) -> Vec<Micro> {
-        let mut e = Expander { shape, pool, code, memory: HashMap::new(), masks: HashMap::new() };
+    pub(crate) fn reduce(
+        cpu: Cpu,
+        code: Vec<Micro>,
+        shape: Shape,
+        pool: &'a mut Pool,
+        sums: &[(V, u32)],
+    ) -> Vec<Micro> {
+        let mut e = Expander { code, ..Expander::new(cpu, shape, pool) };
         let bytes = i32::try_from(shape.elem.bytes()).expect("4 or 8");
         let mut sums = sums.to_vec();
         sums.sort_by_key(|&(_, place)| place);

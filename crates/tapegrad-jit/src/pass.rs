@@ -128,7 +128,7 @@ fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool
     for (index, &(vectors, shape)) in turns.iter().enumerate() {
         let step = bytes(vectors * shape.lanes);
         let rows = Rows { vectors, first: 0, looped: true, last: shape.lanes, sums_apart: None };
-        let body = Expander::new(shape, pool).rows(&source.code, rows).code;
+        let body = Expander::new(cpu, shape, pool).rows(&source.code, rows).code;
         // All vectors must be whole, but for the last one.
         let whole = if index + 1 < turns.len() { step } else { 1 };
         asm.add_imm(R8, -whole);

@@ -44,7 +44,7 @@ fn cost(micro: &Micro) -> (usize, bool) {
         Micro::Call { .. } => (40, true),
         Micro::OrCall { .. } => (1, false),
         Micro::Do { kind, .. } | Micro::Pair { kind, .. } => match kind {
-            Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd | Kind::Mul => (4, true),
+            Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd | Kind::Mul | Kind::Scale => (4, true),
             Kind::Add | Kind::Sub => (4, false),
             Kind::Div | Kind::Sqrt => (12, true),
             Kind::Round | Kind::IntToFloat | Kind::Lower | Kind::Upper => (3, false),

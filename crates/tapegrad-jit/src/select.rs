@@ -133,6 +133,10 @@ impl Shape {
                 let opcode = 0x08 | u8::from(double) | if self.lanes == 1 { 2 } else { 0 };
                 self.vex(Prefix::P66, Map::M0F3A, opcode)
             }
+            Kind::Scale => {
+                let opcode = if self.lanes == 1 { 0x2D } else { 0x2C };
+                Vex { wide: double, ..self.vex(Prefix::P66, Map::M0F38, opcode) }
+            }
             Kind::MulAdd | Kind::MulSub | Kind::NegMulAdd => unreachable!("chosen by `fused`"),
         }
     }
@@ -193,8 +197,13 @@ impl Kind {
         )
     }
 
-    /// Whether the last operand must be in a register: shifts by an immediate.
-    pub(crate) fn needs_register(self) -> bool {
+    /// Whether it is a shift by an immediate.
+    pub(crate) fn is_shift(self) -> bool {
         matches!(self, Kind::ShiftLeft | Kind::ShiftRight | Kind::ShiftRightSigned)
+    }
+
+    /// Whether the last operand must be in a register: of shifts, and of what has the long prefix in short vectors, too.
+    pub(crate) fn needs_register(self) -> bool {
+        self.is_shift() || self == Kind::Scale
     }
 }

@@ -26,7 +26,8 @@ impl Assembler {
         let not = |bit: bool, at: u32| u64::from(!bit) << at;
         let registers = not(bit(reg, 3), 7) | not(x, 6) | not(b, 5) | not(bit(reg, 4), 4) | v.map as u64;
         let operation = (u64::from(v.wide) << 7) | (u64::from(!second & 15) << 3) | 4 | v.prefix as u64;
-        let masked = 0x40 | (u64::from(each) << 4) | not(bit(second, 4), 3) | u64::from(mask);
+        debug_assert!(v.width == Width::W512 || matches!(rm, Rm::Reg(_)), "distances count vectors of 512 bits");
+        let masked = ((v.width as u64) << 5) | (u64::from(each) << 4) | not(bit(second, 4), 3) | u64::from(mask);
         let mut inst = Bytes::default();
         inst.push(0x62 | (registers << 8) | (operation << 16) | (masked << 24) | (u64::from(v.opcode) << 32), 5);
         self.append(inst);
@@ -102,6 +103,12 @@ fn number_bytes(wide: bool) -> i32 {
 }
 
 impl Vex {
+    /// Whether it is [`Kind::Scale`], which has the long prefix for short vectors, too. (The short one would make it another
+    /// instruction, which nobody here uses.)
+    pub(super) fn is_scale(self) -> bool {
+        self.map == Map::M0F38 && matches!(self.opcode, 0x2C | 0x2D)
+    }
+
     /// Whether it loads one number into all lanes.
     fn is_broadcast(self) -> bool {
         self.map == Map::M0F38 && matches!(self.opcode, 0x18 | 0x19)
@@ -170,6 +177,7 @@ mod tests {
             Xor: EVEX_Vxorps_zmm_k1z_zmm_zmmm512b32, EVEX_Vxorpd_zmm_k1z_zmm_zmmm512b64;
             IntAdd: EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32, EVEX_Vpaddq_zmm_k1z_zmm_zmmm512b64;
             IntSub: EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32, EVEX_Vpsubq_zmm_k1z_zmm_zmmm512b64;
+            Scale: EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er, EVEX_Vscalefpd_zmm_k1z_zmm_zmmm512b64_er;
             Blend: EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32, EVEX_Vblendmpd_zmm_k1z_zmm_zmmm512b64;
         }
         let fused = |kind: Kind, form: Form| move |shape: Shape| shape.fused(kind, form);
@@ -211,6 +219,26 @@ mod tests {
                         assert_eq!(inst.memory_index(), index.map_or(Register::None, general));
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn powers_of_two_scale_short_vectors_and_single_numbers() {
+        let shapes = [
+            (Elem::F32, 8, Code::EVEX_Vscalefps_ymm_k1z_ymm_ymmm256b32, Register::YMM0),
+            (Elem::F64, 4, Code::EVEX_Vscalefpd_ymm_k1z_ymm_ymmm256b64, Register::YMM0),
+            (Elem::F32, 4, Code::EVEX_Vscalefps_xmm_k1z_xmm_xmmm128b32, Register::XMM0),
+            (Elem::F64, 2, Code::EVEX_Vscalefpd_xmm_k1z_xmm_xmmm128b64, Register::XMM0),
+            (Elem::F32, 1, Code::EVEX_Vscalefss_xmm_k1z_xmm_xmmm32_er, Register::XMM0),
+            (Elem::F64, 1, Code::EVEX_Vscalefsd_xmm_k1z_xmm_xmmm64_er, Register::XMM0),
+        ];
+        for (elem, lanes, code, first) in shapes {
+            let vex = Shape { elem, lanes }.of(Kind::Scale);
+            for registers in [[0, 1, 2], [7, 8, 15], [15, 7, 8]] {
+                let inst = decoded(|asm| asm.vex(vex, registers[0], registers[1], Rm::Reg(registers[2]), None));
+                let read = [inst.op0_register(), inst.op1_register(), inst.op2_register()];
+                assert_eq!((inst.code(), read), (code, registers.map(|number| first + u32::from(number))));
             }
         }
     }

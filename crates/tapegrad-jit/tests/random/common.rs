@@ -62,6 +62,7 @@ macro_rules! float {
                     Op::Pick if a != 0.0 => b,
                     Op::Pick => c,
                     Op::AddExponent => $t::from_bits(a.to_bits().wrapping_add(b.to_bits() << $mantissa)),
+                    Op::LdexpSum => (a + b) * (c as $t).exp2(),
                     Op::Exponent => exponent as $t,
                     Op::Significand => $t::from_bits(a.to_bits().wrapping_sub((exponent << $mantissa).cast_unsigned())),
                     Op::Exp => a.exp(),

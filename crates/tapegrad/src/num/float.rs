@@ -121,6 +121,9 @@ macro_rules! float {
             /// `self * 2^n` for normal results: adds `n`, the integer in the low bits of the mantissa of `k`, to the
             /// exponent. Adding 1.5·2²³ (`f64`: 1.5·2⁵²) to a number rounds it and puts it there.
             fn add_exponent(self, k: Self) -> Self;
+            /// 2^h and 2^(n − h) with h = ⌊n/2⌋, where `self` is n, a whole number: both are normal where 2^n need not be, for n from
+            /// −252 to 255 (`f64`: −2044 to 2047).
+            fn halved_power_of_two(self) -> [Self; 2];
             /// The `e` for which `self` is `significand · 2^e`, for positive normal numbers.
             fn exponent(self) -> Self;
             /// `self / 2^exponent`, between √½ and √2, for positive normal numbers.
@@ -184,6 +187,13 @@ macro_rules! float {
             #[inline(always)]
             fn add_exponent(self, k: Self) -> Self {
                 $t::from_bits(self.to_bits().wrapping_add(k.to_bits() << $mantissa))
+            }
+            #[inline(always)]
+            fn halved_power_of_two(self) -> [Self; 2] {
+                // The low bits are n and twice the bias, and both halves have it once.
+                let both = (self + (1.5 * ((1 as $bits) << $mantissa) as $t + (2 * $bias) as $t)).to_bits();
+                let half = both >> 1;
+                [$t::from_bits(half << $mantissa), $t::from_bits(both.wrapping_sub(half) << $mantissa)]
             }
             #[inline(always)]
             fn exponent(self) -> Self {

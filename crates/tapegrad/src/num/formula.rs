@@ -58,6 +58,8 @@ macro_rules! prims {
             pick_negative,
             /// [`Float::add_exponent`]
             add_exponent,
+            /// `(a + b) * 2^c` for whole `c`: the sum is rounded, and a subnormal result once more
+            ldexp_sum,
             /// [`Float::exponent`]
             exponent,
             /// [`Float::significand`]
@@ -78,7 +80,7 @@ macro_rules! prims {
             pub fn arity(self) -> usize {
                 match self {
                     Prim::neg | Prim::exponent | Prim::significand $(| Prim::$e)* $(| Prim::$l)* $(| Prim::$f)* $(| Prim::$u)* $(| Prim::$s)* => 1,
-                    Prim::pick | Prim::pick_negative | Prim::mul_add => 3,
+                    Prim::pick | Prim::pick_negative | Prim::mul_add | Prim::ldexp_sum => 3,
                     _ => 2,
                 }
             }
@@ -104,6 +106,7 @@ macro_rules! prims {
                     Prim::at_most => a.at_most(b),
                     Prim::pick_negative => a.pick_negative(b, c),
                     Prim::add_exponent => a.add_exponent(b),
+                    Prim::ldexp_sum => a.ldexp_sum(b, c),
                     Prim::exponent => a.exponent(),
                     Prim::significand => a.significand(),
                     $(Prim::$e => a.$e(),)*

@@ -212,6 +212,11 @@ impl<T: Float, const W: usize, const FMA: bool> Machine for Lanes<T, W, FMA> {
         self.zip(k, Float::add_exponent)
     }
     #[inline(always)]
+    fn ldexp_sum(self, other: Self, n: Self) -> Self {
+        let first = n.map(|n| Float::halved_power_of_two(n)[0]);
+        self.mul_add(first, other * first) * n.map(|n| Float::halved_power_of_two(n)[1])
+    }
+    #[inline(always)]
     fn exponent(self) -> Self {
         self.map(Float::exponent)
     }

@@ -25,6 +25,9 @@ impl Machine for Traced {
     fn add_exponent(self, k: Self) -> Self {
         Traced::record(Prim::add_exponent, [self, k, k])
     }
+    fn ldexp_sum(self, other: Self, n: Self) -> Self {
+        Traced::record(Prim::ldexp_sum, [self, other, n])
+    }
     fn exponent(self) -> Self {
         Traced::record(Prim::exponent, [self; 3])
     }

@@ -1,6 +1,6 @@
 //! e^x and e^x − 1.
 
-use super::{Machine, cubic, power_of_two, reduce, rounder};
+use super::{Machine, cubic, ln_2, power_of_two, reduce, reduce_to_high};
 use crate::num::Float;
 
 /// Of (e^r − 1 − r) / r² for |r| ≤ ½·ln 2, in double precision.
@@ -10,33 +10,34 @@ pub(super) const SERIES: ([f64; 4], [f64; 4], [f64; 2]) = (
     [2.763_026_288_074_421e-7, 2.500_004_818_965_274_2e-8],
 );
 
-/// e^x, to 0.8 ULP.
+/// e^x, to 0.8 ULP (`f32`: 1.1).
 ///
-/// With x = n·ln 2 + r the result is (e^r · 2^h) · 2^(n − h), where h is about half of n: the first product is always a normal
-/// number, and the second one overflows to ∞ or becomes subnormal as it should. |r| ≤ ½·ln 2.
+/// With x = n·ln 2 + r, |r| ≤ ½·ln 2, the result is e^r·2^n. The last sum of e^r and the product with 2^n are one operation, since 2^n need
+/// not be a normal number: the result overflows to ∞ or becomes subnormal as it should.
 #[inline(always)]
 pub(crate) fn exp<T: Float, M: Machine>(x: M) -> M {
     let [least, most] = if T::is_f32() { [-105.0, 89.0] } else { [-746.0, 710.0] };
     let x = x.at_least(x.lit(least)).at_most(x.lit(most));
-    let (k, [high, low]) = reduce::<T, M>(x, 1.0);
+    let (_, n, high) = reduce_to_high::<T, M>(x, 1.0);
+    let less = n.lit(-ln_2::<T>()[1]);
+    if T::is_f32() {
+        let r = n.mul_add(less, high);
+        let r2 = r * r;
+        let c = [0.499_999_94, 0.166_665_21, 0.041_668_39, 8.368_745e-3];
+        let series = (r2 * r2).mul_add(r.lit(1.381_454_4e-3), cubic(r, r2, c));
+        return r2.mul_add(series, r).ldexp_sum(r.lit(1.0), n);
+    }
+    let low = n * less;
     let r = high + low;
     let r2 = r * r;
     let r4 = r2 * r2;
     // e^r is 1 + high + rest. The first two are added before the rest is known, and what rounding takes from them goes there.
     let whole = high + 1.0;
     let low = low + (high - (whole - 1.0));
-    let rest = if T::is_f32() {
-        let c = [0.499_999_94, 0.166_665_21, 0.041_668_39, 8.368_745e-3];
-        (r4 * r2).mul_add(r.lit(1.381_454_4e-3), r2.mul_add(cubic(r, r2, c), low))
-    } else {
-        let (c, d, [e0, e1]) = SERIES;
-        let tail = r4.mul_add(r.mul_add(r.lit(e1), r.lit(e0)), cubic(r, r2, d));
-        (r4 * r2).mul_add(tail, r2.mul_add(cubic(r, r2, c), low))
-    };
-    let rounder = k.lit(rounder::<T>());
-    let half = (k - rounder).mul_add(k.lit(0.5), rounder);
-    let (first, second) = (power_of_two(half), power_of_two(k - (half - rounder)));
-    rest.mul_add(first, whole * first) * second
+    let (c, d, [e0, e1]) = SERIES;
+    let tail = r4.mul_add(r.mul_add(r.lit(e1), r.lit(e0)), cubic(r, r2, d));
+    let rest = (r4 * r2).mul_add(tail, r2.mul_add(cubic(r, r2, c), low));
+    rest.ldexp_sum(whole, n)
 }
 
 /// e^x − 1, to 1.7 ULP (`f32`: 1.5), also near 0. Of −0 it is 0.

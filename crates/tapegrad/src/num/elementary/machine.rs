@@ -20,6 +20,9 @@ pub(crate) trait Machine: Num {
     fn pick_negative(self, yes: Self, no: Self) -> Self;
     /// [`Float::add_exponent`]
     fn add_exponent(self, k: Self) -> Self;
+    /// `(self + other)·2^n` for a whole n, half of which is the exponent of a normal number, and sums of moderate size: the sum is
+    /// rounded, and a subnormal result once more.
+    fn ldexp_sum(self, other: Self, n: Self) -> Self;
     /// [`Float::exponent`]
     fn exponent(self) -> Self;
     /// [`Float::significand`]

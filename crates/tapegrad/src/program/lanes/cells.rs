@@ -301,6 +301,7 @@ pub(super) fn op_of(prim: Prim) -> Op {
         Prim::at_most => Op::AtMost,
         Prim::pick_negative => Op::PickNegative,
         Prim::add_exponent => Op::AddExponent,
+        Prim::ldexp_sum => Op::LdexpSum,
         Prim::exponent => Op::Exponent,
         Prim::significand => Op::Significand,
         Prim::logistic

@@ -62,12 +62,12 @@ pub(in super::super) struct CodeList {
 /// How many operands an instruction has.
 pub(in super::super) fn arity(op: Op) -> usize {
     use Op::{
-        Abs, Call1, Exp, ExpM1, Exponent, Floor, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2, Pick, PickNegative,
-        Significand, Sqrt, Tan, Tanh,
+        Abs, Call1, Exp, ExpM1, Exponent, Floor, LdexpSum, Ln, Ln1p, MulAdd, MulSub, Neg, NegMulAdd, OrCall2, Pick,
+        PickNegative, Significand, Sqrt, Tan, Tanh,
     };
     match op {
         Neg | Abs | Sqrt | Floor | Exponent | Significand | Exp | ExpM1 | Ln | Ln1p | Tan | Tanh | Call1(_) => 1,
-        MulAdd | MulSub | NegMulAdd | Pick | PickNegative | OrCall2(_) => 3,
+        MulAdd | MulSub | NegMulAdd | Pick | PickNegative | LdexpSum | OrCall2(_) => 3,
         _ => 2,
     }
 }
