@@ -260,11 +260,26 @@ pub struct PassSource {
     pub temporary: usize,
     /// Elements of each operand in temporary memory; 0 where there are none.
     pub window: usize,
-    /// Whether they are read again from the first after the last; the window is then a multiple of [`CYCLE_UNIT`]. If not,
-    /// no range is longer than the window.
+    /// Whether they are read again from the first after the last; there are then at least [`CYCLE_UNIT`], and the first so many
+    /// stand behind them once more. If not, no range is longer than the window.
     pub cycle: bool,
     /// The instructions: those of a block of rows, without sums and calls.
     pub code: Vec<Inst>,
+}
+
+impl PassSource {
+    /// Elements from one operand in temporary memory to the next, at least.
+    #[must_use]
+    pub fn operand(&self) -> usize {
+        (self.window + if self.cycle { CYCLE_UNIT } else { 0 }).next_multiple_of(LANES)
+    }
+
+    /// Ranges begin at multiples of so many elements: with whole vectors, and at the beginning of a cycle.
+    #[must_use]
+    pub fn unit(&self) -> usize {
+        let turns = LANES >> self.window.trailing_zeros().min(LANES.ilog2());
+        if self.cycle { self.window * turns } else { LANES }
+    }
 }
 
 /// What numbers are picked from.
@@ -346,16 +361,20 @@ impl LinesSource {
         (self.block + LANES).next_multiple_of(KEPT_UNIT)
     }
 
-    /// Elements from one held matrix to the next: not a power of two, so that elements of two matrices seldom meet in the cache.
+    /// Elements from one held matrix to the next: at no multiple of 4 KiB, from which a CPU that reads one matrix and writes the other
+    /// takes what is read for what has just been written, and waits.
     pub(crate) fn held_apart(&self) -> usize {
-        (self.block * self.line + LANES).next_multiple_of(KEPT_UNIT)
+        // In elements of eight bytes; no small multiple of the second is near a multiple of the first.
+        const PAGE: usize = 512;
+        const BEYOND: usize = 11 * KEPT_UNIT;
+        (self.block * self.line + LANES).saturating_sub(BEYOND).next_multiple_of(PAGE) + BEYOND
     }
 }
 
 /// Vectors that one turn of a loop handles side by side, so that their latencies overlap.
 pub(crate) const SIDE_BY_SIDE: usize = 4;
 
-/// A cycle has a multiple of this many elements, so that no turn of a loop goes past its end.
+/// A cycle has at least so many elements, of which no turn of a loop handles more.
 pub const CYCLE_UNIT: usize = SIDE_BY_SIDE * LANES;
 
 /// A function of the program's own, called lane by lane. In `f32` its operands are widened and its result rounded. Functions of

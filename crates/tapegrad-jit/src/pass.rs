@@ -13,8 +13,8 @@ use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::{Line, Number, lines};
 use crate::compile::CompileError;
 use crate::cpu::Cpu;
-use crate::encode::{Assembler, Jump, R8, R9, R11, RAX, RCX, RDI, RDX, RSI};
-use crate::ir::{CYCLE_UNIT, Elem, LANES, PassSource, SIDE_BY_SIDE};
+use crate::encode::{Assembler, Jump, Mem, R8, R9, R11, RAX, RCX, RDI, RDX, RSI};
+use crate::ir::{CYCLE_UNIT, Elem, PassSource, SIDE_BY_SIDE};
 use crate::memory::Memory;
 use crate::micro::{Expander, Pool, Rows, Shape};
 use crate::slow::Slow;
@@ -78,7 +78,7 @@ fn compile_passes_for(cpu: Cpu, elem: Elem, sources: &[PassSource]) -> Result<Pa
             start,
             elements: source.elements,
             temporary: bytes.div_ceil(elem.bytes()),
-            unit: if source.cycle { source.window } else { LANES },
+            unit: source.unit(),
             longest: if source.cycle || source.window == 0 { source.elements } else { source.window },
         });
     }
@@ -120,7 +120,6 @@ fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool
     // No more than a cycle has room for.
     let side = side_by_side(source.code.len()).min(CYCLE_UNIT / shape.lanes);
     asm.zero(R9);
-    asm.zero(R11);
     let mut used = temporary;
     // Several vectors at a time, then one; the padding behind the last element is no longer than a vector of the usual ones.
     let mut turns = vec![(side, shape), (1, shape), (1, usual)];
@@ -139,7 +138,9 @@ fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool
         asm.add_imm(RCX, step);
         asm.add_imm(R9, step);
         if source.cycle {
-            asm.cmp_imm(R9, bytes(source.window));
+            let cycle = bytes(source.window);
+            asm.lea(R11, Mem { base: R9, index: None, disp: -cycle });
+            asm.cmp_imm(R9, cycle);
             asm.move_if_not_below(R9, R11);
         }
         asm.cmp(RCX, R8);
@@ -159,7 +160,13 @@ impl Passes {
         self.entries[pass].temporary
     }
 
-    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`]. Temporary
+    /// At multiples of how many elements a range of a pass begins.
+    #[must_use]
+    pub fn unit(&self, pass: usize) -> usize {
+        self.entries[pass].unit
+    }
+
+    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`](crate::LANES). Temporary
     /// memory is read from the first of the range on, or in a cycle.
     ///
     /// # Safety
@@ -168,7 +175,7 @@ impl Passes {
     ///
     /// # Panics
     /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
-    /// [`LANES`] and of the cycle, or is longer than the window where there is no cycle.
+    /// [`Passes::unit`], or is longer than the window where there is no cycle.
     #[inline]
     pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
         let c = &self.entries[pass];

@@ -106,10 +106,10 @@ pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
 pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     let at = |(at, what): (usize, &str)| Defect(format!("instruction {at} of a pass {what}"));
     check(&source.code, Some(source.elements), source.arena, 0).map_err(at)?;
-    if source.cycle && (source.window == 0 || !source.window.is_multiple_of(CYCLE_UNIT)) {
-        return Err(Defect("a cycle ends within a turn of a loop".to_owned()));
+    if source.cycle && source.window < CYCLE_UNIT {
+        return Err(Defect("a cycle is shorter than a turn of a loop".to_owned()));
     }
-    let reach = source.window.next_multiple_of(LANES);
+    let reach = source.operand();
     for (position, inst) in source.code.iter().enumerate() {
         if matches!(inst.op, Op::Sum | Op::SumProduct) || inst.op.is_call() {
             return Err(at((position, "is a sum or a call")));

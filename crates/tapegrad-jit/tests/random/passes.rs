@@ -10,7 +10,10 @@ fn at(x: usize) -> u32 {
 /// Arena: 16 scalars, 3 tensors to read, tensors to write; two operands in temporary memory, or none.
 fn random(draw: &mut Draw) -> PassSource {
     let elements: usize = [16, 31, 32, 100, 257, 1000][draw.below(6)];
-    let (window, cycle) = [(0, false), (elements, false), (CYCLE_UNIT, true), (3 * CYCLE_UNIT, true)][draw.below(4)];
+    let (window, cycle) =
+        [(0, false), (elements, false), (CYCLE_UNIT, true), (3 * CYCLE_UNIT, true), (37, true), (76, true)]
+            [draw.below(6)];
+    let operand = PassSource { arena: 0, elements, temporary: 0, window, cycle, code: Vec::new() }.operand();
     let padded = elements.next_multiple_of(LANES);
     let length = [6, 10, 40, 150][draw.below(4)];
     let mut code: Vec<Inst> = Vec::new();
@@ -22,7 +25,7 @@ fn random(draw: &mut Draw) -> PassSource {
             _ if code.len() < 3 => (Op::Scalar, [at(draw.below(16)), 0, 0]),
             0 => (Op::Const, [0, 0x4000_0000, 0]),
             1 | 2 => (Op::Row, [at(16 + draw.below(3) * padded), 0, 0]),
-            3 | 4 if window > 0 => (Op::Temporary, [at(draw.below(2) * window.next_multiple_of(LANES)), 0, 0]),
+            3 | 4 if window > 0 => (Op::Temporary, [at(draw.below(2) * operand), 0, 0]),
             5 => {
                 stores += 1;
                 (Op::StoreRow, [at(16 + (2 + stores) * padded), pick(draw), 0])
@@ -35,7 +38,7 @@ fn random(draw: &mut Draw) -> PassSource {
         code.push(Inst { op, a, b, c });
     }
     let arena = 16 + (3 + stores) * padded;
-    PassSource { arena, elements, temporary: 2 * window.next_multiple_of(LANES), window, cycle, code }
+    PassSource { arena, elements, temporary: 2 * operand, window, cycle, code }
 }
 
 /// One element and one instruction at a time.
@@ -69,14 +72,20 @@ fn check<T: Float>(seed: u64) {
     for (index, source) in sources.iter().enumerate() {
         let mut want: Vec<T> = (0..source.arena).map(|_| T::of(draw.number())).collect();
         let mut temporary: Vec<T> = (0..passes.temporary(index)).map(|_| T::of(draw.number())).collect();
+        let operand = source.operand();
+        if source.cycle {
+            for k in [0, operand] {
+                temporary.copy_within(k..k + CYCLE_UNIT, k + source.window);
+            }
+        }
         let mut got = want.clone();
         let mut in_parts = want.clone();
         // SAFETY: both memories have the lengths that the pass asks for, and nobody else uses them.
         unsafe { passes.run(index, got.as_mut_ptr(), temporary.as_mut_ptr(), 0..source.elements) };
         evaluate(source, &mut want, &temporary);
-        let unit = if source.cycle { source.window } else { LANES };
+        let unit = passes.unit(index);
+        assert!(unit.is_multiple_of(LANES) && (!source.cycle || unit.is_multiple_of(source.window)));
         let middle = source.elements / 2 / unit * unit;
-        let operand = source.window.next_multiple_of(LANES);
         for range in [0..middle, middle..source.elements] {
             // Without a cycle, temporary memory has the elements of the range.
             let shift = if source.cycle || operand == 0 { 0 } else { range.start };
@@ -125,7 +134,7 @@ fn passes_that_break_a_rule_are_refused() {
         let found = refused(&source(code));
         assert!(found.contains(message), "{found:?}, not {message:?}");
     }
-    assert!(refused(&PassSource { cycle: true, ..source(vec![row, store]) }).contains("within a turn"));
+    assert!(refused(&PassSource { cycle: true, ..source(vec![row, store]) }).contains("shorter than a turn"));
 }
 
 #[test]

@@ -116,13 +116,13 @@ fn translate<T: Reading>(f: &Fused<T>, constants: &Constants, end: usize, formul
         }
     }
     let (window, cycle) = window(f.numel, t.loads.iter().map(|&l| &f.loads[l]));
-    let padded = window.next_multiple_of(LANES);
-    let loads: Vec<(usize, usize)> = t.loads.iter().enumerate().map(|(k, &load)| (load, k * padded)).collect();
-    let code = t.finish(padded)?;
     // Whole vectors are read, also at the very end.
-    let arena = end + LANES;
-    let temporary = loads.len() * padded;
-    let source = PassSource { arena, elements: f.numel, temporary, window, cycle, code };
+    let (arena, elements) = (end + LANES, f.numel);
+    let mut source = PassSource { arena, elements, temporary: 0, window, cycle, code: Vec::new() };
+    let operand = source.operand();
+    let loads: Vec<(usize, usize)> = t.loads.iter().enumerate().map(|(k, &load)| (load, k * operand)).collect();
+    source.code = t.finish(operand)?;
+    source.temporary = loads.len() * operand;
     Some(Draft { source, loads })
 }
 
@@ -133,9 +133,10 @@ fn window<'a>(numel: usize, loads: impl Iterator<Item = &'a Load> + Clone) -> (u
         return (0, false);
     }
     let period = |l: &Load| (l.strides.first() == Some(&0)).then(|| numel / l.dims[0].max(1));
-    let whole = loads.map(period).try_fold(CYCLE_UNIT, |all, one| Some(lcm(all, one?)));
-    match whole {
-        Some(cycle) if cycle > 0 && 4 * cycle <= numel && cycle * count <= 2 * TEMPORARY => (cycle, true),
+    let whole = loads.map(period).try_fold(1, |all, one| Some(lcm(all, one?)));
+    let cycle = whole.filter(|&whole| whole > 0).map(|whole| CYCLE_UNIT.next_multiple_of(whole));
+    match cycle {
+        Some(cycle) if 4 * cycle <= numel && cycle * count <= 2 * TEMPORARY => (cycle, true),
         _ => ((TEMPORARY / count / CYCLE_UNIT * CYCLE_UNIT).max(CYCLE_UNIT), false),
     }
 }

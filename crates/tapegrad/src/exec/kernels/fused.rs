@@ -4,7 +4,7 @@ use super::scalars::{self, apply};
 use crate::ir::Reading;
 use crate::program::{ADVANCE, Fused, Inst, Load, Opcode, Pass};
 use std::ops::Range;
-use tapegrad_jit::LANES;
+use tapegrad_jit::{CYCLE_UNIT, LANES};
 
 /// Carries out a group.
 pub(super) fn run<T: Reading>(f: &Fused<T>, values: &mut [T], indices: &[u32]) {
@@ -81,6 +81,7 @@ unsafe fn compute_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usiz
 pub(super) fn unit<T>(f: &Fused<T>) -> usize {
     f.pass.as_ref().map_or(f.tile, |pass| match pass.window {
         0 => f.tile.next_multiple_of(LANES),
+        _ if pass.cycle => pass.code.unit(pass.index),
         window => window,
     })
 }
@@ -100,7 +101,7 @@ unsafe fn run_pass<T: Reading>(f: &Fused<T>, pass: &Pass, v: *mut T, elements: R
             }
         };
         if pass.cycle {
-            bring(0, pass.window);
+            bring(0, pass.window + CYCLE_UNIT);
         }
         if pass.cycle || pass.window == 0 {
             pass.code.run(pass.index, v, temporary, elements);
