@@ -1,4 +1,4 @@
-//! The encoder: the few dozen vector instructions that generated code consists of, and a handful of scalar ones. Those of 512 bits
+//! The encoder: the few dozen vector instructions that generated code consists of, and a handful of scalar ones. Those of AVX-512
 //! are in [`wide`].
 //!
 //! Source of the encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2. The tests decode every

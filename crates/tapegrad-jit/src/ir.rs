@@ -98,7 +98,7 @@ pub enum Op {
     PickNegative,
     /// The bits of `a` plus the low bits of `b` moved to where the exponent is.
     AddExponent,
-    /// `(a + b) · 2^c` for whole `c` from -252 to 255 (in double precision -2044 to 2047), and sums that are 0 or between ½ and 2 in size:
+    /// `(a + b) · 2^c` for whole `c` from -252 to 254 (in double precision -2044 to 2046), and sums that are 0 or between ½ and 2 in size:
     /// the sum is rounded, and a subnormal result once more.
     LdexpSum,
     /// For positive normal `a = m · 2^e` with m in [√½, √2): e.
@@ -273,13 +273,6 @@ impl PassSource {
     pub fn operand(&self) -> usize {
         (self.window + if self.cycle { CYCLE_UNIT } else { 0 }).next_multiple_of(LANES)
     }
-
-    /// Ranges begin at multiples of so many elements: with whole vectors, and at the beginning of a cycle.
-    #[must_use]
-    pub fn unit(&self) -> usize {
-        let turns = LANES >> self.window.trailing_zeros().min(LANES.ilog2());
-        if self.cycle { self.window * turns } else { LANES }
-    }
 }
 
 /// What numbers are picked from.
@@ -364,9 +357,9 @@ impl LinesSource {
     /// Elements from one held matrix to the next: at no multiple of 4 KiB, from which a CPU that reads one matrix and writes the other
     /// takes what is read for what has just been written, and waits.
     pub(crate) fn held_apart(&self) -> usize {
-        // In elements of eight bytes; no small multiple of the second is near a multiple of the first.
+        // In elements of eight bytes (of four, a page is twice as many). No small multiple of the second is near a multiple of the first.
         const PAGE: usize = 512;
-        const BEYOND: usize = 11 * KEPT_UNIT;
+        const BEYOND: usize = 12 * KEPT_UNIT;
         (self.block * self.line + LANES).saturating_sub(BEYOND).next_multiple_of(PAGE) + BEYOND
     }
 }
@@ -398,4 +391,23 @@ pub struct Source {
     pub functions: &'static [Function],
     /// The blocks.
     pub blocks: Vec<Block>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_matrices_do_not_overlap_and_are_never_near_a_multiple_of_a_page_apart() {
+        for (block, line) in [(8, 4), (8, 51), (16, 51), (8, 128), (8, 267), (256, 4), (8, 5000)] {
+            let (lines, numbers, held, phases) = (block, 0, 2, Vec::new());
+            let source = LinesSource { arena: 0, indices: 0, lines, line, block, numbers, held, phases };
+            let apart = source.held_apart();
+            assert!(apart >= block * line + LANES && apart <= block * line + LANES + 512, "{block} lines of {line}");
+            for (bytes, k) in [4, 8].into_iter().flat_map(|bytes| (1..6).map(move |k| (bytes, k))) {
+                let beyond = k * apart * bytes % 4096;
+                assert!((256..=4096 - 256).contains(&beyond), "{block} lines of {line}: {beyond} bytes beyond a page");
+            }
+        }
+    }
 }

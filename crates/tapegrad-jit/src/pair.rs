@@ -507,7 +507,8 @@ mod tests {
             let floor = push(Op::Floor, negative, 0, 0);
             let sum = push(Op::NegMulAdd, floor, m, z);
             let most = push(Op::AtMost, sum, c, 0);
-            push(Op::Store, out, most, 0);
+            let scaled = push(Op::LdexpSum, most, c, e);
+            push(Op::Store, out, scaled, 0);
         };
         let run = |places: &[u32]| {
             let mut code = Vec::new();

@@ -14,7 +14,7 @@ use crate::code::{Line, Number, lines};
 use crate::compile::CompileError;
 use crate::cpu::Cpu;
 use crate::encode::{Assembler, Jump, Mem, R8, R9, R11, RAX, RCX, RDI, RDX, RSI};
-use crate::ir::{CYCLE_UNIT, Elem, PassSource, SIDE_BY_SIDE};
+use crate::ir::{CYCLE_UNIT, Elem, LANES, PassSource, SIDE_BY_SIDE};
 use crate::memory::Memory;
 use crate::micro::{Expander, Pool, Rows, Shape};
 use crate::slow::Slow;
@@ -43,8 +43,8 @@ struct Compiled {
     elements: usize,
     /// Elements of temporary memory it needs, spilled values included.
     temporary: usize,
-    /// Ranges begin at multiples of this.
-    unit: usize,
+    /// The length of the cycle, if there is one.
+    cycle: Option<usize>,
     /// And are not longer than this.
     longest: usize,
 }
@@ -55,7 +55,15 @@ impl fmt::Debug for Passes {
     }
 }
 
-type Entry = unsafe extern "sysv64" fn(arena: *mut u8, temporary: *mut u8, pool: *const u8, start: usize, end: isize);
+/// `first` is how far the first of the elements is in temporary memory.
+type Entry = unsafe extern "sysv64" fn(
+    arena: *mut u8,
+    temporary: *mut u8,
+    pool: *const u8,
+    start: usize,
+    end: isize,
+    first: usize,
+);
 
 /// Compiles passes.
 ///
@@ -78,7 +86,7 @@ fn compile_passes_for(cpu: Cpu, elem: Elem, sources: &[PassSource]) -> Result<Pa
             start,
             elements: source.elements,
             temporary: bytes.div_ceil(elem.bytes()),
-            unit: source.unit(),
+            cycle: source.cycle.then_some(source.window),
             longest: if source.cycle || source.window == 0 { source.elements } else { source.window },
         });
     }
@@ -119,7 +127,6 @@ fn function(cpu: Cpu, elem: Elem, source: &PassSource, asm: &mut Assembler, pool
     let temporary = bytes(source.temporary.next_multiple_of(shape.slot() / elem.bytes()));
     // No more than a cycle has room for.
     let side = side_by_side(source.code.len()).min(CYCLE_UNIT / shape.lanes);
-    asm.zero(R9);
     let mut used = temporary;
     // Several vectors at a time, then one; the padding behind the last element is no longer than a vector of the usual ones.
     let mut turns = vec![(side, shape), (1, shape), (1, usual)];
@@ -160,13 +167,7 @@ impl Passes {
         self.entries[pass].temporary
     }
 
-    /// At multiples of how many elements a range of a pass begins.
-    #[must_use]
-    pub fn unit(&self, pass: usize) -> usize {
-        self.entries[pass].unit
-    }
-
-    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`](crate::LANES). Temporary
+    /// Runs a pass over some elements, and over the padding behind the last of them up to a whole vector of [`LANES`]. Temporary
     /// memory is read from the first of the range on, or in a cycle.
     ///
     /// # Safety
@@ -175,13 +176,13 @@ impl Passes {
     ///
     /// # Panics
     /// If the number type is not that of the pass, or the range is no part of its elements, does not begin at a multiple of
-    /// [`Passes::unit`], or is longer than the window where there is no cycle.
+    /// [`LANES`], or is longer than the window where there is no cycle.
     #[inline]
     pub unsafe fn run<T: Number>(&self, pass: usize, arena: *mut T, temporary: *mut T, elements: Range<usize>) {
         let c = &self.entries[pass];
         assert!(
             T::ELEM == self.elem
-                && elements.start.is_multiple_of(c.unit)
+                && elements.start.is_multiple_of(LANES)
                 && elements.start <= elements.end
                 && elements.end <= c.elements
                 && elements.len() <= c.longest,
@@ -197,7 +198,8 @@ impl Passes {
         unsafe {
             let entry: Entry = std::mem::transmute(self.memory.start().add(c.start));
             let end = bytes(elements.end).cast_signed();
-            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end);
+            let first = bytes(c.cycle.map_or(0, |cycle| elements.start % cycle));
+            entry(arena.cast(), temporary.cast(), self.pool.as_ptr().cast(), bytes(elements.start), end, first);
         }
     }
 

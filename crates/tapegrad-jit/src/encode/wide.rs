@@ -1,4 +1,4 @@
-//! Vectors of 512 bits: AVX-512F and AVX-512DQ.
+//! Vectors of 512 bits, and what only their prefix can write of shorter ones and single numbers: AVX-512F, AVX-512DQ and AVX-512VL.
 //!
 //! Their prefix has room for 32 registers, for a number in memory that all lanes read, and for distances in units of what is read.
 //! Comparisons give masks in registers of their own, one bit for each lane. Elsewhere in this crate a mask is a vector, so
@@ -103,7 +103,7 @@ fn number_bytes(wide: bool) -> i32 {
 }
 
 impl Vex {
-    /// Whether it is [`Kind::Scale`], which has the long prefix for short vectors, too. (The short one would make it another
+    /// Whether it is [`Kind::Scale`], which has the long prefix for short vectors and single numbers, too. (The short one would make it another
     /// instruction, which nobody here uses.)
     pub(super) fn is_scale(self) -> bool {
         self.map == Map::M0F38 && matches!(self.opcode, 0x2C | 0x2D)

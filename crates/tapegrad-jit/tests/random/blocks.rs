@@ -96,10 +96,10 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
             6 if rows.is_some() => (Op::SumProduct, [pick(draw), pick(draw), 0]),
             7 if calls => (CALLS[draw.below(CALLS.len())], [pick(draw), pick(draw), pick(draw)]),
             8 => {
-                // These are for positive numbers: the first scalar is one. And this is for a whole one: an exponent is.
+                // These are for positive numbers: the first scalar is one. And this is for moderate sums and a whole one: an exponent is.
                 let whole = defined.iter().rev().find(|&&v| code[v as usize].op == Op::Exponent);
                 match (draw.below(3), whole) {
-                    (0, Some(&whole)) => (Op::LdexpSum, [pick(draw), pick(draw), whole]),
+                    (0, Some(&whole)) => (Op::LdexpSum, [at(draw.below(4)), at(draw.below(4)), whole]),
                     (1, _) => (Op::Significand, [0, 0, 0]),
                     _ => (Op::Exponent, [0, 0, 0]),
                 }

@@ -122,7 +122,7 @@ macro_rules! float {
             /// exponent. Adding 1.5·2²³ (`f64`: 1.5·2⁵²) to a number rounds it and puts it there.
             fn add_exponent(self, k: Self) -> Self;
             /// 2^h and 2^(n − h) with h = ⌊n/2⌋, where `self` is n, a whole number: both are normal where 2^n need not be, for n from
-            /// −252 to 255 (`f64`: −2044 to 2047).
+            /// −252 to 254 (`f64`: −2044 to 2046).
             fn halved_power_of_two(self) -> [Self; 2];
             /// The `e` for which `self` is `significand · 2^e`, for positive normal numbers.
             fn exponent(self) -> Self;

@@ -58,7 +58,8 @@ macro_rules! prims {
             pick_negative,
             /// [`Float::add_exponent`]
             add_exponent,
-            /// `(a + b) * 2^c` for whole `c`: the sum is rounded, and a subnormal result once more
+            /// `(a + b) * 2^c` for whole `c` and moderate sums, see [`Float::halved_power_of_two`]: the sum is rounded, and a subnormal result
+            /// once more
             ldexp_sum,
             /// [`Float::exponent`]
             exponent,

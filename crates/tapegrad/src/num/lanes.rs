@@ -213,8 +213,13 @@ impl<T: Float, const W: usize, const FMA: bool> Machine for Lanes<T, W, FMA> {
     }
     #[inline(always)]
     fn ldexp_sum(self, other: Self, n: Self) -> Self {
-        let first = n.map(|n| Float::halved_power_of_two(n)[0]);
-        self.mul_add(first, other * first) * n.map(|n| Float::halved_power_of_two(n)[1])
+        let mut out = self.0;
+        for ((lane, &other), &n) in out.iter_mut().zip(&other.0).zip(&n.0) {
+            let [first, second] = n.halved_power_of_two();
+            let other = other * first;
+            *lane = if FMA { Float::mul_add(*lane, first, other) } else { *lane * first + other } * second;
+        }
+        Lanes(out)
     }
     #[inline(always)]
     fn exponent(self) -> Self {

@@ -14,7 +14,7 @@
 //! On plain `f64` a formula is read as one lane. The functions `exp`, `exp_m1`, `ln`, `ln_1p`, `tanh`, `logistic`,
 //! `logistic_slope`, `tanh_slope`, `softplus`, `gelu_gate` and `gelu_gate_slope` of lanes are our own, for `f32` and `f64`: they consist of a few
 //! primitives without branches, so that they become SIMD code, and [`Formula::lowered`] writes them out for a back end. They are
-//! exact to 0.8 (`exp`, `ln`) and at most 4.6 units in the last place (slopes: 5.8). `sin`, `cos` (0.8) and `powf` (0.7) are
+//! exact to 0.8 (`ln`; `exp`, but in `f32` to 1.1) and at most 4.6 units in the last place (slopes: 5.8). `sin`, `cos` (0.8) and `powf` (0.7) are
 //! our own for ordinary numbers, and the standard library's for the rest: angles beyond 10⁵, powers of negative numbers and such
 //! that are no normal numbers. The other functions are those of the standard library and the special functions, which are called.
 //! Results do not depend on where an element stands, or on whether a tile or a single number computed it; emitted code has the

@@ -29,7 +29,7 @@ pub(crate) struct Pass {
     pub(crate) scratch: usize,
     /// The loads of the group that are brought to temporary memory, each with where in it.
     pub(crate) loads: Vec<(usize, usize)>,
-    /// Elements of each of them.
+    /// Elements of each of them; those of a cycle are followed by [`CYCLE_UNIT`] more.
     pub(crate) window: usize,
     /// Whether they repeat, so that they are brought there once and not for every window.
     pub(crate) cycle: bool,
@@ -230,13 +230,13 @@ impl<T: Reading> Translation<'_, T> {
         }
     }
 
-    /// The instructions, each operand in temporary memory `window` elements after the one before.
-    fn finish(mut self, window: usize) -> Option<Vec<tapegrad_jit::Inst>> {
+    /// The instructions, each operand in temporary memory `apart` elements after the one before.
+    fn finish(mut self, apart: usize) -> Option<Vec<tapegrad_jit::Inst>> {
         let roots: Vec<Val> = self.stores.iter().map(|&(_, value)| value).collect();
         self.code.fuse_products(&roots);
         let uses = self.code.uses(&roots);
         let kinds: Vec<Kind> = self.code.values.iter().map(|v| v.kind).collect();
-        let mut writer = Writer::new(&kinds, window);
+        let mut writer = Writer::new(&kinds, apart);
         let store = |writer: &mut Writer<'_>, place: u32, v: usize| {
             let value = writer.value(v)?;
             writer.push(tapegrad_jit::Inst { op: Op::StoreRow, a: place, b: value, c: 0 }).map(drop)
@@ -254,5 +254,31 @@ impl<T: Reading> Translation<'_, T> {
         let stores = self.stores.iter().map(|&(place, v)| (place, v as usize));
         stores.filter(|&(place, v)| late(place, v)).try_for_each(|(place, v)| store(&mut writer, place, v))?;
         Some(writer.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::view::Strides;
+
+    #[test]
+    fn rows_that_repeat_are_a_cycle_of_a_turn_at_least() {
+        let row = |rows: usize, columns: usize| Load {
+            offset: 0,
+            dims: Strides::from_slice(&[rows, columns]),
+            strides: Strides::from_slice(&[0, 1]),
+        };
+        let of = |loads: &[Load]| window(loads[0].dims.iter().product(), loads.iter());
+        assert_eq!(of(&[row(43, 85)]), (85, true));
+        assert_eq!(of(&[row(43, 64)]), (64, true));
+        assert_eq!(of(&[row(43, 20)]), (40, true));
+        assert_eq!(of(&[row(43, 85), row(43, 85)]), (85, true));
+        // Three rows are no four cycles, a number for each row does not repeat, and a long row is no less to bring than windows.
+        assert_eq!(of(&[row(3, 85)]), (TEMPORARY, false));
+        let number = Load { strides: Strides::from_slice(&[1, 0]), ..row(43, 85) };
+        assert_eq!(of(&[row(43, 85), number]), (TEMPORARY / 2, false));
+        assert_eq!(of(&[row(43, 5000)]), (TEMPORARY, false));
+        assert!(!of(&[row(43, 0)]).1);
     }
 }

@@ -8,14 +8,14 @@ use tapegrad_jit::{Inst, Op};
 pub(super) struct Writer<'a> {
     kinds: &'a [Kind],
     /// Elements from one operand in temporary memory to the next.
-    window: usize,
+    apart: usize,
     local: Vec<Option<u32>>,
     pub(super) out: Vec<Inst>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(kinds: &'a [Kind], window: usize) -> Self {
-        Writer { kinds, window, local: vec![None; kinds.len()], out: Vec::new() }
+    pub(super) fn new(kinds: &'a [Kind], apart: usize) -> Self {
+        Writer { kinds, apart, local: vec![None; kinds.len()], out: Vec::new() }
     }
 
     /// The number of a value, whose instructions are written if they have not been; nothing if it has none.
@@ -32,7 +32,7 @@ impl<'a> Writer<'a> {
             Kind::Along(place) => (Op::Along, [place, 0, 0]),
             Kind::Held(matrix) => (Op::Held, [matrix, 0, 0]),
             Kind::Number(number) => (Op::Number, [number, 0, 0]),
-            Kind::Temporary(number) => (Op::Temporary, [u32::try_from(number as usize * self.window).ok()?, 0, 0]),
+            Kind::Temporary(number) => (Op::Temporary, [u32::try_from(number as usize * self.apart).ok()?, 0, 0]),
             Kind::Do(op, args) if !op.is_call() => {
                 let mut local = [0; 3];
                 for (to, &arg) in local.iter_mut().zip(&args).take(arity(op)) {

@@ -80,9 +80,8 @@ unsafe fn compute_part<T: Reading>(f: &Fused<T>, v: *mut T, elements: Range<usiz
 /// How many elements, or a multiple, are handled at a time: ranges for threads begin at multiples.
 pub(super) fn unit<T>(f: &Fused<T>) -> usize {
     f.pass.as_ref().map_or(f.tile, |pass| match pass.window {
-        0 => f.tile.next_multiple_of(LANES),
-        _ if pass.cycle => pass.code.unit(pass.index),
-        window => window,
+        window if window > 0 && !pass.cycle => window,
+        _ => f.tile.next_multiple_of(LANES),
     })
 }
 

@@ -8,7 +8,7 @@
 //! `sin`, `cos` and `powf` do not hold everywhere and are in double precision only; [`guarded`](super::guarded) makes them whole.
 //!
 //! The exponential and its kin reduce the argument in the same way: adding a large number rounds it to a whole number n, and
-//! leaves n in the low bits, from where [`Machine::add_exponent`] makes 2^n of it. What remains is found with ln 2 in two
+//! leaves n in the low bits, from where [`Machine::add_exponent`] makes 2^n of it (`exp` itself ends in [`Machine::ldexp_sum`]). What remains is found with ln 2 in two
 //! parts, so that the relative error does not grow with the argument.
 //!
 //! Coefficients are minimax (Remez in 45 digits, each rounded to the element type), but for those that make the first terms

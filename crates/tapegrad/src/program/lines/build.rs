@@ -25,7 +25,7 @@ use tapegrad_jit::{Inst, LANES, LinesSource, Matrix, Op, Phase};
 
 /// Elements of so many instructions are computed again rather than kept.
 const COMPUTED_AGAIN: usize = 3;
-/// Elements of a block of lines: two matrices kept of them, and as much of two or three others, should stay in the first-level cache.
+/// Elements of a block of lines: what is kept of them, and what is read and written beside it, should stay near the first-level cache.
 const BLOCK: usize = 1024;
 const MOST_LINES: usize = 256;
 
