@@ -41,8 +41,8 @@ impl Expander<'_> {
             return self.two(Kind::Scale, sum, n);
         }
         // Two factors, for 2^n need not be a normal number. The sum's low bits are n and twice the bias, and both halves have it once.
-        let (mantissa, bias) = if self.shape.elem == Elem::F32 { (23, 127) } else { (52, 1023) };
-        let rounder = self.number(1.5 * 2.0_f64.powi(mantissa) + f64::from(2 * bias));
+        let bias = if self.shape.elem == Elem::F32 { 127.0 } else { 1023.0 };
+        let rounder = self.number(1.5 * 2.0_f64.powi(self.mantissa_bits().into()) + 2.0 * bias);
         let both = self.two(Kind::Add, n, rounder);
         let half = self.one(Kind::ShiftRight, 1, both);
         let rest = self.two(Kind::IntSub, both, half);
