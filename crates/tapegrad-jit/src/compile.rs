@@ -7,7 +7,7 @@ use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::Code;
 use crate::cpu::Cpu;
 use crate::encode::{Assembler, Jump, R8, R9, R11, R13, R14, R15, RBP, RBX, RCX, RDI, RDX, RSI, Rm};
-use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source};
+use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source, lanes_of};
 use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
 use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
@@ -183,10 +183,9 @@ impl Compiler {
         let mut overtaken: Vec<&Block> = Vec::new();
         for _ in 0..left.len().min(MOST_JOINED) {
             let next = left.pop_front().expect("counted");
-            let straight = next
-                .rows
-                .and_then(|rows| self.straight(next, rows))
-                .filter(|range| range.shape == shape && next.sums().next().is_none() && may_overtake(next, &overtaken));
+            let straight = next.rows.and_then(|rows| self.straight(next, rows)).filter(|range| {
+                range.shape == shape && next.sums().next().is_none() && may_overtake(next, &overtaken, self.elem)
+            });
             let joined = straight.and_then(|range| {
                 let next = Expander::new(self.cpu, shape, &mut self.pool).rows(&next.code, range.rows);
                 join(&code, &next.code, shape)
@@ -203,7 +202,7 @@ impl Compiler {
 
     /// How a block runs as straight code, if it has few enough rows.
     fn straight(&self, block: &Block, rows: usize) -> Option<Straight> {
-        let lanes = lanes(self.elem, rows).min(self.written);
+        let lanes = lanes_of(self.elem, rows).min(self.written);
         let vectors = rows.div_ceil(lanes);
         let last = rows - vectors.saturating_sub(1) * lanes;
         let rows = Rows { vectors, first: 0, looped: false, last, sums_apart: None };
@@ -237,7 +236,7 @@ impl Compiler {
 
     fn rows(&mut self, block: &Block, rows: usize, following: &mut VecDeque<&Block>) {
         let straight = self.straight(block, rows);
-        let lanes = lanes(self.elem, rows).min(self.written);
+        let lanes = lanes_of(self.elem, rows).min(self.written);
         let looped = self.looped(block, rows, lanes);
         if block.sums().next().is_some() {
             self.written = lanes;
@@ -301,16 +300,6 @@ struct Straight {
 /// How many vectors a turn of a block's loop handles.
 fn side_by_side(block: &Block) -> usize {
     (LONG / block.code.len().max(1)).clamp(1, SIDE_BY_SIDE)
-}
-
-/// How many rows stand side by side in a vector.
-fn lanes(elem: Elem, rows: usize) -> usize {
-    match (elem, rows) {
-        (_, 1) => 1,
-        (Elem::F64, 2) => 2,
-        (Elem::F64, _) | (Elem::F32, 2..=4) => 4,
-        (Elem::F32, _) => 8,
-    }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub enum Op {
     /// `arena[c]` = the sum of `a` over the rows.
     Sum,
     /// `arena[c]` = the sum of `a * b` over the rows. Sums whose places follow each other are written together, in whole
-    /// vectors: up to [`LANES`] - 1 places behind the last of them are overwritten.
+    /// vectors: up to [`lanes_of`] minus 1 places behind the last of them are overwritten.
     ///
     /// Over the elements of [`LinesSource`], the result of this and of [`Op::Sum`] is number `c` of the line.
     SumProduct,
@@ -238,11 +238,37 @@ pub struct Block {
     pub code: Vec<Inst>,
 }
 
-/// Row blocks may read, and write, up to this many rows minus one beyond the last: rows there are padding. The vectors of what is left over
-/// behind whole turns of a loop are no longer.
+/// No vector that is read or written beyond the last row, or element, is longer.
 pub const LANES: usize = 8;
 
+/// How many rows stand side by side in a vector, of blocks with so many rows. Such a block reads and writes whole vectors, so up to
+/// this many rows minus one beyond the last: rows there are padding. (Whole turns of a loop may take longer vectors, which end before.)
+#[must_use]
+pub fn lanes_of(elem: Elem, rows: usize) -> usize {
+    match (elem, rows) {
+        (_, 1) => 1,
+        (Elem::F64, 2) => 2,
+        (Elem::F64, _) | (Elem::F32, 2..=4) => 4,
+        (Elem::F32, _) => 8,
+    }
+}
+
 impl Block {
+    /// How many elements of a column it touches, padding included: one of a block without rows.
+    pub(crate) fn column(&self, elem: Elem) -> usize {
+        self.rows.map_or(1, |rows| rows.next_multiple_of(lanes_of(elem, rows)))
+    }
+
+    /// The places that are written with sums: sums whose places follow each other in whole vectors, from the first of them on.
+    pub(crate) fn written_with_sums(&self, elem: Elem) -> Vec<Range<u32>> {
+        let lanes = u32::try_from(lanes_of(elem, self.rows.unwrap_or(1))).expect("a few");
+        let mut places: Vec<u32> = self.sums().collect();
+        places.sort_unstable();
+        let runs = places.chunk_by(|a, b| a + 1 == *b);
+        runs.map(|run| run[0]..run[0].saturating_add((run[run.len() - 1] - run[0] + 1).next_multiple_of(lanes)))
+            .collect()
+    }
+
     /// The places of the sums over rows.
     pub fn sums(&self) -> impl Iterator<Item = u32> {
         self.code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)).map(|i| i.c)

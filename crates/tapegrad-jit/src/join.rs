@@ -3,7 +3,7 @@
 //! The sums of a block of rows are written to memory, and the updates that follow it would read them from there at once:
 //! they would wait for the CPU's store buffer. Joined, they go on from the registers.
 
-use crate::ir::{Block, LANES, Op};
+use crate::ir::{Block, Elem, Op};
 use crate::micro::{Micro, Place, Shape, V};
 use crate::schedule::{bytes, overlap, renumber};
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ pub(crate) fn without_unread(
         return code.to_vec();
     }
     let number = shape.elem.bytes();
-    let read_later: Vec<Range<u32>> = later.iter().flat_map(|block| touched(block)[0].clone()).collect();
+    let read_later: Vec<Range<u32>> = later.iter().flat_map(|block| touched(block, shape.elem)[0].clone()).collect();
     let places: Vec<Place> = code.iter().filter_map(Micro::read).collect();
     let is_read = |to: Place| {
         let (_, from, end) = bytes(to, shape);
@@ -67,10 +67,10 @@ pub(crate) fn without_unread(
 
 /// Whether a block may be run before others that stand before it: none of them writes what it reads or writes, or reads
 /// what it writes.
-pub(crate) fn may_overtake(block: &Block, others: &[&Block]) -> bool {
-    let [reads, writes] = touched(block);
+pub(crate) fn may_overtake(block: &Block, others: &[&Block], elem: Elem) -> bool {
+    let [reads, writes] = touched(block, elem);
     others.iter().all(|other| {
-        let [their_reads, their_writes] = touched(other);
+        let [their_reads, their_writes] = touched(other, elem);
         apart(&reads, &their_writes) && apart(&writes, &their_writes) && apart(&writes, &their_reads)
     })
 }
@@ -80,18 +80,15 @@ fn apart(a: &[Range<u32>], b: &[Range<u32>]) -> bool {
 }
 
 /// The places of the arena that a block reads and those that it writes, with padding.
-fn touched(block: &Block) -> [Vec<Range<u32>>; 2] {
-    let column = block.rows.unwrap_or(1).next_multiple_of(LANES);
-    let column = u32::try_from(column).expect("checked: the arena is below 2^30 bytes");
-    let vector = u32::try_from(LANES).expect("a few");
-    let [mut reads, mut writes] = [Vec::new(), Vec::new()];
+fn touched(block: &Block, elem: Elem) -> [Vec<Range<u32>>; 2] {
+    let column = u32::try_from(block.column(elem)).expect("checked: the arena is below 2^30 bytes");
+    let (mut reads, mut writes) = (Vec::new(), block.written_with_sums(elem));
     for inst in &block.code {
         match inst.op {
             Op::Scalar => reads.push(inst.a..inst.a + 1),
             Op::Row => reads.push(inst.a..inst.a + column),
             Op::Store => writes.push(inst.a..inst.a + 1),
             Op::StoreRow => writes.push(inst.a..inst.a + column),
-            Op::Sum | Op::SumProduct => writes.push(inst.c..inst.c + vector),
             _ => {}
         }
     }
@@ -159,14 +156,18 @@ mod tests {
             };
             Block { rows, code: ops.iter().map(inst).collect() }
         };
-        let update = block(Some(2), &[(Op::Row, 32), (Op::StoreRow, 64)]);
-        let may = |other: &[(Op, u32)]| may_overtake(&update, &[&block(None, other)]);
-        assert!(may(&[(Op::Scalar, 8), (Op::Store, 16)]));
-        // It reads what the other writes, writes what the other reads, and writes what the other writes.
-        assert!(!may(&[(Op::Store, 33)]) && !may(&[(Op::Scalar, 65)]) && !may(&[(Op::Store, 65)]));
-        // Sums are written in whole vectors.
-        assert!(!may(&[(Op::Sum, 26)]) && may(&[(Op::Sum, 24)]));
+        let update = block(Some(3), &[(Op::Row, 32), (Op::StoreRow, 64)]);
+        let may = |rows, other: &[(Op, u32)]| may_overtake(&update, &[&block(rows, other)], Elem::F64);
+        let alone = |other: &[(Op, u32)]| may(None, other);
+        assert!(alone(&[(Op::Scalar, 8), (Op::Store, 16)]));
+        // It reads what the other writes, writes what the other reads, and writes what the other writes; padding counts.
+        assert!(!alone(&[(Op::Store, 35)]) && !alone(&[(Op::Scalar, 67)]) && !alone(&[(Op::Store, 65)]));
+        assert!(alone(&[(Op::Store, 36)]) && alone(&[(Op::Scalar, 68)]));
+        // Sums are written in whole vectors, from the first of those that follow each other on.
+        let sums =
+            |from: u32, count: u32| may(Some(5), &(from..from + count).map(|at| (Op::Sum, at)).collect::<Vec<_>>());
+        assert!(sums(28, 1) && !sums(29, 1) && sums(24, 6) && !sums(25, 5));
         // Both may read.
-        assert!(may(&[(Op::Scalar, 33)]));
+        assert!(alone(&[(Op::Scalar, 33)]));
     }
 }

@@ -93,7 +93,7 @@ pub use cpu::{longest_vector, supported};
 pub use elsewhere::{Column, Elsewhere};
 pub use ir::{
     Block, CYCLE_UNIT, Effort, Elem, Function, Inst, LANES, LinesSource, Matrix, Op, PairFunction, PassSource, Phase,
-    SHORTEST_LINE, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, Source, TileFunction,
+    SHORTEST_LINE, ScalarFunction, ScalarInst, ScalarOp, ScalarSource, Source, TileFunction, lanes_of,
 };
 #[cfg(target_arch = "x86_64")]
 pub use lines::{Lines, compile_lines};

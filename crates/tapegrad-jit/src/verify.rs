@@ -13,7 +13,7 @@ mod lines;
 
 pub use lines::verify_lines;
 
-use crate::ir::{Block, CYCLE_UNIT, Inst, LANES, Op, PassSource, Source};
+use crate::ir::{Block, CYCLE_UNIT, Inst, LANES, Op, PassSource, Source, lanes_of};
 use hashbrown::HashMap;
 use std::fmt;
 
@@ -49,10 +49,13 @@ pub fn verify(source: &Source) -> Result<(), Defect> {
             return Err(Defect(format!("block {number} touches what only lines have")));
         }
         check_size(block.rows.unwrap_or(0))?;
-        check(&block.code, block.rows, source.arena, source.functions.len())
+        let lanes = lanes_of(source.elem, block.rows.unwrap_or(1));
+        check(&block.code, block.rows, lanes, source.arena, source.functions.len())
             .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
-        verify_columns(source, block)
-            .map_err(|(at, what)| Defect(format!("block {number}, instruction {at} {what}")))?;
+        if block.written_with_sums(source.elem).iter().any(|written| written.end as usize > source.arena) {
+            return Err(Defect(format!("block {number}: a sum lies outside the arena")));
+        }
+        verify_columns(source, block).map_err(|what| Defect(format!("block {number}: {what}")))?;
     }
     let mut end = 0;
     for column in &source.columns {
@@ -66,25 +69,34 @@ pub fn verify(source: &Source) -> Result<(), Defect> {
     check_size(source.arena)
 }
 
+const PART_OF_COLUMN: &str = "touches a part of a column that may stand elsewhere";
+
 /// Rule 6, for what a block does.
-fn verify_columns(source: &Source, block: &Block) -> Result<(), (usize, &'static str)> {
+fn verify_columns(source: &Source, block: &Block) -> Result<(), String> {
     if source.columns.is_empty() {
         return Ok(());
     }
-    let rows = block.rows.unwrap_or(0).next_multiple_of(LANES);
+    let rows = block.column(source.elem);
+    // The first column that ends behind the start, if it begins before the end.
+    let touched = |start: usize, end: usize| {
+        let first = source.columns.partition_point(|column| column.end <= start);
+        source.columns.get(first).filter(|column| column.start < end)
+    };
     for (at, inst) in block.code.iter().enumerate() {
         let (start, len) = match inst.op {
             Op::Scalar | Op::Store => (inst.a as usize, 1),
             Op::Row | Op::StoreRow => (inst.a as usize, rows),
-            Op::Sum | Op::SumProduct => (inst.c as usize, LANES),
             _ => continue,
         };
-        let first = source.columns.partition_point(|column| column.end <= start);
-        let Some(column) = source.columns.get(first).filter(|column| column.start < start + len) else { continue };
+        let Some(column) = touched(start, start + len) else { continue };
         let is_row = matches!(inst.op, Op::Row | Op::StoreRow);
         if !(is_row && column.start == start && start + len <= column.end) {
-            return Err((at, "touches a part of a column that may stand elsewhere"));
+            return Err(format!("instruction {at} {PART_OF_COLUMN}"));
         }
+    }
+    let sums = block.written_with_sums(source.elem);
+    if sums.iter().any(|sums| touched(sums.start as usize, sums.end as usize).is_some()) {
+        return Err(format!("a sum {PART_OF_COLUMN}"));
     }
     Ok(())
 }
@@ -105,7 +117,7 @@ pub(crate) fn check_size(elements: usize) -> Result<(), Defect> {
 /// The first defect found.
 pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     let at = |(at, what): (usize, &str)| Defect(format!("instruction {at} of a pass {what}"));
-    check(&source.code, Some(source.elements), source.arena, 0).map_err(at)?;
+    check(&source.code, Some(source.elements), LANES, source.arena, 0).map_err(at)?;
     if source.cycle && source.window < CYCLE_UNIT {
         return Err(Defect("a cycle is shorter than a turn of a loop".to_owned()));
     }
@@ -126,8 +138,15 @@ pub fn verify_pass(source: &PassSource) -> Result<(), Defect> {
     check_size(source.temporary)
 }
 
-fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> Result<(), (usize, &'static str)> {
-    let padded = rows.map(|rows| rows.next_multiple_of(LANES));
+/// The rules for code that touches whole vectors of rows.
+fn check(
+    code: &[Inst],
+    rows: Option<usize>,
+    lanes: usize,
+    arena: usize,
+    functions: usize,
+) -> Result<(), (usize, &'static str)> {
+    let padded = rows.map(|rows| rows.next_multiple_of(lanes));
     let span = |op: Op, place: u32| {
         let len = if matches!(op, Op::Row | Op::StoreRow) { padded.unwrap_or(0) } else { 1 };
         (place as usize, place as usize + len)
@@ -148,9 +167,6 @@ fn check(code: &[Inst], rows: Option<usize>, arena: usize, functions: usize) -> 
         }
         if matches!(inst.op, Op::Store) && rows.is_some() {
             return Err((at, "stores a scalar in a block of rows"));
-        }
-        if matches!(inst.op, Op::Sum | Op::SumProduct) && inst.c as usize + LANES > arena {
-            return Err((at, "sums to a place outside the arena"));
         }
         if matches!(inst.op, Op::Scalar | Op::Row | Op::Store | Op::StoreRow) && span(inst.op, inst.a).1 > arena {
             return Err((at, "reaches outside the arena"));
@@ -241,8 +257,10 @@ mod tests {
         assert!(of(Some(8), &[(8, 16)], &[row(4)]).contains("a part of a column"));
         assert!(of(Some(8), &[(8, 16)], &[row(0), store(12)]).contains("a part of a column"));
         assert!(of(None, &[(8, 16)], &[inst(Op::Scalar, 15, 0)]).contains("a part of a column"));
-        let sum = Inst { op: Op::Sum, a: 0, b: 0, c: 20 };
-        assert!(of(Some(8), &[(24, 32)], &[row(0), sum]).contains("a part of a column"));
+        let sum = |c| Inst { op: Op::Sum, a: 0, b: 0, c };
+        assert!(of(Some(8), &[(24, 32)], &[row(0), sum(21)]).contains("a part of a column"));
+        assert_eq!(of(Some(8), &[(24, 32)], &[row(0), sum(20)]), "");
+        assert_eq!(of(Some(8), &[(24, 32)], &[row(0), sum(22), sum(21), sum(20)]), "");
         for wrong in [&[(0, 8), (7, 16)][..], &[(16, 24), (0, 8)], &[(3, 3)], &[(24, 33)]] {
             assert!(of(Some(8), wrong, &[]).contains("overlaps another or lies outside"), "{wrong:?}");
         }
@@ -251,7 +269,15 @@ mod tests {
     #[test]
     fn what_lies_outside_or_is_not_defined_is_refused() {
         assert!(defect(None, &[inst(Op::Scalar, 16, 0)]).contains("outside the arena"));
-        assert!(defect(Some(9), &[inst(Op::Row, 1, 0)]).contains("outside the arena"));
+        // Whole vectors are read, but of two numbers, and of one.
+        assert!(defect(Some(9), &[inst(Op::Row, 5, 0)]).contains("outside the arena"));
+        assert!(defect(Some(3), &[inst(Op::Row, 13, 0)]).contains("outside the arena"));
+        for (rows, place) in [(9, 4), (3, 12), (2, 14), (1, 15)] {
+            assert_eq!(defect(Some(rows), &[inst(Op::Row, place, 0)]), "");
+        }
+        let sum = |c| Inst { op: Op::Sum, a: 0, b: 0, c };
+        assert!(defect(Some(5), &[inst(Op::Row, 0, 0), sum(13)]).contains("outside the arena"));
+        assert_eq!(defect(Some(5), &[inst(Op::Row, 0, 0), sum(12), sum(15), sum(14), sum(13)]), "");
         assert!(defect(None, &[inst(Op::Scalar, 0, 0), inst(Op::Call1(0), 0, 0)]).contains("not in the table"));
         assert!(defect(None, &[inst(Op::Add, 0, 0)]).contains("not defined before it"));
         assert!(defect(None, &[inst(Op::Scalar, 0, 0), inst(Op::Sum, 0, 0)]).contains("without rows"));

@@ -1,7 +1,7 @@
 //! Random blocks: machine code against a naive evaluator, bit for bit but for the order of sums over rows.
 
 use crate::common::{CALLS, Draw, FUNCTIONS, Float, OPS};
-use tapegrad_jit::{Block, Column, Elem, Elsewhere, Inst, LANES, Op, Source, compile, supported};
+use tapegrad_jit::{Block, Column, Elem, Elsewhere, Inst, Op, Source, compile, lanes_of, supported};
 
 /// The naive evaluator: one row and one instruction at a time. Sums come with the sum of their terms' sizes.
 fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)> {
@@ -40,9 +40,14 @@ fn evaluate<T: Float>(source: &Source, arena: &mut [T]) -> Vec<(usize, f64, f64)
     sums
 }
 
+/// From one column to the next: whole vectors, and as many numbers as are read beside them.
+fn column(elem: Elem, rows: usize) -> usize {
+    rows.next_multiple_of(lanes_of(elem, rows)).max(8)
+}
+
 /// Arena: 16 scalars, 4 columns to read, columns to write, room for sums.
 fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls: bool) -> Source {
-    let column = rows.unwrap_or(1).next_multiple_of(LANES);
+    let (lanes, column) = (lanes_of(elem, rows.unwrap_or(1)), column(elem, rows.unwrap_or(1)));
     let at = |x: usize| u32::try_from(x).unwrap();
     let mut code: Vec<Inst> = Vec::new();
     let mut defined: Vec<u32> = Vec::new();
@@ -120,7 +125,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
     let mut places: Vec<usize> = Vec::new();
     for _ in code.iter().filter(|i| matches!(i.op, Op::Sum | Op::SumProduct)) {
         places.push(place);
-        place += if draw.below(5) == 0 { LANES } else { 1 };
+        place += if draw.below(5) == 0 { lanes } else { 1 };
     }
     if draw.below(2) == 0 {
         (1..places.len()).for_each(|i| places.swap(i, draw.below(i + 1)));
@@ -129,7 +134,7 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
     sums.zip(places).for_each(|(inst, place)| inst.c = at(place));
     Source {
         elem,
-        arena: place + LANES,
+        arena: place + lanes,
         private: 0..0,
         columns: Vec::new(),
         functions: &FUNCTIONS,
@@ -139,7 +144,8 @@ fn random(draw: &mut Draw, elem: Elem, rows: Option<usize>, length: usize, calls
 
 fn check<T: Float>(seed: u64) {
     let mut draw = Draw(seed);
-    let rows = [None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(8), Some(13), Some(32), Some(77), Some(256)];
+    let rows =
+        [None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(8), Some(12), Some(13), Some(32), Some(77), Some(256)];
     let rows = rows[draw.below(rows.len())];
     let length = [8, 30, 120, 400][draw.below(4)];
     let calls = draw.below(3) == 0;
@@ -149,8 +155,23 @@ fn check<T: Float>(seed: u64) {
     let mut got = want.clone();
     let code = compile(&source).unwrap();
     let mut scratch = code.scratch();
+    let before = want.clone();
     code.run(&mut got, &mut scratch);
     let sums = evaluate(&source, &mut want);
+    let lanes = lanes_of(T::ELEM, rows.unwrap_or(1));
+    let mut written = vec![false; source.arena];
+    for inst in &source.blocks[0].code {
+        let (place, len) = match inst.op {
+            Op::Store => (inst.a, 1),
+            Op::StoreRow => (inst.a, rows.unwrap().next_multiple_of(lanes)),
+            Op::Sum | Op::SumProduct => (inst.c, lanes),
+            _ => continue,
+        };
+        written[place as usize..place as usize + len].fill(true);
+    }
+    for at in (0..source.arena).filter(|&at| !written[at]) {
+        assert_eq!(got[at].bits(), before[at].bits(), "seed {seed}: nothing writes place {at}");
+    }
     let block = &source.blocks[0];
     for inst in block.code.iter().filter(|i| matches!(i.op, Op::Store | Op::StoreRow)) {
         let len = if inst.op == Op::Store { 1 } else { rows.unwrap() };
@@ -259,7 +280,7 @@ fn columns_may_stand_elsewhere() {
         let mut draw = Draw(seed);
         let length = 20 + draw.below(300);
         let mut source = random(&mut draw, T::ELEM, Some(rows), length, calls);
-        let column = rows.next_multiple_of(LANES);
+        let column = column(T::ELEM, rows);
         let stored = source.blocks[0].code.iter().filter(|inst| inst.op == Op::StoreRow);
         let columns = stored.map(|inst| (inst.a as usize - 16) / column + 1).fold(4, usize::max);
         let scalars = source.blocks[0].code.iter().filter(|inst| inst.op == Op::Scalar).map(|inst| inst.a as usize);

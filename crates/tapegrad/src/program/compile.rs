@@ -69,7 +69,8 @@ impl<T> Program<T> {
 
     /// Number of elements that are alive at the time when most are: inputs, parameters and constants always, a computed value
     /// from the step that computes it to the last that reads it. No arena can be smaller; [`Program::arena_len`] is more by
-    /// gaps, alignment and temporary memory. (Machine code for a whole small program keeps every value it keeps to the end.)
+    /// gaps, alignment and temporary memory. (Where a whole small program is machine code, an input that it reads in columns counts
+    /// twice: as it was given, and as columns.)
     #[must_use]
     pub fn live_len(&self) -> usize {
         self.0.live

@@ -168,7 +168,8 @@ mod tests {
         verify(&program).unwrap();
         let output = program.layout.slots.iter().find(|(_, slot)| slot.is_output()).unwrap().1.offset;
         let (_, input) = program.layout.indices.iter_mut().next().unwrap();
-        let place = input.reals.replace(output).unwrap();
+        // The output is the last of them.
+        let place = input.reals.replace(output + 1 - input.len).unwrap();
         assert!(verify(&program).unwrap_err().contains("writes an input"));
         let (_, input) = program.layout.indices.iter_mut().next().unwrap();
         input.reals = Some(program.arena - 1);

@@ -1,11 +1,12 @@
 //! From values to blocks of code: which value is computed where, what passes between blocks through the arena, and when a
 //! parameter may be overwritten.
 
+use super::arena::{Arena, most_alive};
 use super::code::{CodeList, Kind, Val, arity};
 use super::packs::{self, Pack, Part};
 use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
-use tapegrad_jit::{Block, Inst, LANES, Op};
+use tapegrad_jit::{Block, Elem, Inst, Op, lanes_of};
 
 /// Something a block writes for others to see.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub(super) struct Sink {
     pub(super) row: bool,
 }
 
-/// A parameter's new value, cell by cell.
+/// The new value of a parameter, or of several that stand side by side, cell by cell.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
     pub(super) place: usize,
@@ -25,44 +26,13 @@ pub(super) struct Update {
 }
 
 impl Update {
+    /// How many numbers are written.
+    fn len(&self, rows: usize) -> usize {
+        if self.row { rows } else { self.values.len() }
+    }
+
     fn sinks(&self, place: usize) -> impl Iterator<Item = Sink> {
         self.values.iter().enumerate().map(move |(i, &value)| Sink { place: place + i, value, row: self.row })
-    }
-}
-
-/// Numbers that fill a line of the cache in either type: where the longest vectors begin, too, so that none lies in two lines.
-const LINE: usize = 16;
-/// Columns of at least so many rows begin there; of shorter ones the gaps would be a larger part.
-const LONG: usize = 16 * LANES;
-
-/// Memory being given out. Columns begin at whole vectors, and so does everything users reach where there are columns.
-#[derive(Clone, Copy)]
-pub(super) struct Arena {
-    pub(super) end: usize,
-    /// What has been given out, without gaps and padding.
-    pub(super) live: usize,
-    /// Whether all there is are single numbers, which stand side by side: who sets the inputs and reads the gradient finds them
-    /// in a row. Beside columns, even of one row, a number begins at a whole vector.
-    pub(super) dense: bool,
-}
-
-impl Arena {
-    pub(super) fn take(&mut self, len: usize) -> usize {
-        if self.dense && len == 1 {
-            return self.one();
-        }
-        let unit = if len >= LONG { LINE } else { LANES };
-        let start = self.end.next_multiple_of(unit);
-        self.end = start + len.next_multiple_of(LANES);
-        self.live += len;
-        start
-    }
-
-    /// A number that is never read as a part of a vector.
-    fn one(&mut self) -> usize {
-        self.end += 1;
-        self.live += 1;
-        self.end - 1
     }
 }
 
@@ -95,43 +65,63 @@ fn place32(place: usize) -> u32 {
 /// The code cut into blocks.
 pub(super) struct Assembled {
     pub(super) blocks: Vec<Block>,
-    /// For each update the temporary place that its parameter is to be moved from at the end, if there is one.
-    pub(super) moved: Vec<Option<usize>>,
+    /// New values of parameters to be moved at the end: from where, to where, and how many numbers.
+    pub(super) moved: Vec<[usize; 3]>,
     /// The places through which blocks hand values on.
     pub(super) private: Range<usize>,
 }
 
+/// What is to be assembled.
+pub(super) struct Assembly<'a> {
+    pub(super) code: &'a CodeList,
+    pub(super) elem: Elem,
+    pub(super) rows: usize,
+    pub(super) sinks: &'a [Sink],
+    pub(super) updates: &'a [Update],
+    /// The same updates, with those as one whose parameters stand side by side and may be updated alike.
+    pub(super) joined: &'a [Update],
+    /// Whether parameters keep their old value to the end.
+    pub(super) late: bool,
+}
+
 /// Cuts the code into blocks. Parameters whose old value is needed in a later block, or all of them if `late`, are given
 /// temporary places, to be moved from at the end.
-pub(super) fn assemble(
-    code: &CodeList,
-    rows: usize,
-    arena: &mut Arena,
-    sinks: &[Sink],
-    updates: &[Update],
-    late: bool,
-) -> Assembled {
-    let packs = if late { Vec::new() } else { packs::find(code, updates) };
-    let before = *arena;
-    assemble_with(code, rows, arena, sinks, updates, late, &packs).unwrap_or_else(|NotSideBySide| {
-        *arena = before;
-        let done = assemble_with(code, rows, arena, sinks, updates, late, &[]);
-        done.unwrap_or_else(|NotSideBySide| unreachable!("nothing is packed"))
-    })
+pub(super) fn assemble(wanted: &Assembly<'_>, arena: &mut Arena) -> Assembled {
+    let attempt = |updates: &[Update], packs: &[Pack], arena: &mut Arena| {
+        let mut tried = arena.clone();
+        let done = assemble_with(wanted, &mut tried, updates, packs).ok()?;
+        *arena = tried;
+        Some(done)
+    };
+    let with_packs = |updates: &[Update], arena: &mut Arena| {
+        let packs = packs::find(wanted.code, updates);
+        let packed = |number: usize| packs.iter().flat_map(|pack| &pack.stores).any(|&(store, _)| store == number);
+        // Parameters that are not packed together are better off each with a pack of its own.
+        let joined = |update: &Update| {
+            wanted.updates.iter().all(|one| one.place != update.place || one.values.len() < update.values.len())
+        };
+        let good = updates.iter().enumerate().all(|(number, update)| packed(number) || !joined(update));
+        if good { attempt(updates, &packs, arena) } else { None }
+    };
+    let mut done = None;
+    if !wanted.late {
+        let joined = wanted.joined.len() < wanted.updates.len();
+        done = if joined { with_packs(wanted.joined, arena) } else { None };
+        done = done.or_else(|| with_packs(wanted.updates, arena));
+    }
+    done.or_else(|| attempt(wanted.updates, &[], arena)).unwrap_or_else(|| unreachable!("nothing is packed"))
 }
 
 /// Sums that a pack takes to stand side by side do not.
 struct NotSideBySide;
 
 fn assemble_with(
-    code: &CodeList,
-    rows: usize,
+    wanted: &Assembly<'_>,
     arena: &mut Arena,
-    sinks: &[Sink],
     updates: &[Update],
-    late: bool,
     packs: &[Pack],
 ) -> Result<Assembled, NotSideBySide> {
+    let &Assembly { code, elem, rows, sinks, late, .. } = wanted;
     let packed: HashSet<usize> = packs.iter().flat_map(|p| &p.stores).map(|&(number, _)| number).collect();
     let single: Vec<&Update> =
         updates.iter().enumerate().filter(|(n, _)| !packed.contains(n)).map(|(_, u)| u).collect();
@@ -144,16 +134,16 @@ fn assemble_with(
     let count = computed.map(|b| b as usize).chain(stored).max().unwrap_or(0) + 1;
     let draft = |b: usize| Draft { rows: b % 2 == 1, code: Vec::new(), local: HashMap::new() };
     let mut a = Assembler { code, rows, arena, drafts: (0..count).map(draft).collect(), slots: HashMap::new() };
-    let first_private = a.arena.end;
+    // These places are the blocks' own: nothing else may stand between them.
+    let outside = a.arena.clone();
+    a.arena.gaps.clear();
     // What a pack reads side by side begins a vector of its own: a vector that straddles two just written would have to
     // wait until both have left the CPU's store buffer.
     let runs = packs
         .iter()
         .flat_map(|pack| &pack.leaves)
         .filter(|leaf| matches!(code.values[leaf[0] as usize].kind, Kind::Sum(..)) && in_order(code, leaf));
-    for run in runs {
-        a.place_sums(run);
-    }
+    a.place_sums(&uses, runs);
     a.find_slots(&uses, sinks.iter().chain(&written));
     for &leaf in &leaves {
         a.slot_if_elsewhere(leaf, u32::MAX);
@@ -164,13 +154,13 @@ fn assemble_with(
     for &sink in sinks {
         a.store(home(code, &sink), sink);
     }
-    let private = first_private..a.arena.end;
-    let last = packs.iter().map(|pack| a.pack(pack, updates)).collect::<Result<Vec<Block>, _>>()?;
-    let (mut blocks, temporary) = a.finish(&single, late);
-    blocks.extend(last);
-    let mut temporary = temporary.into_iter();
-    let moved = (0..updates.len()).map(|n| if packed.contains(&n) { None } else { temporary.next().flatten() });
-    Ok(Assembled { blocks, moved: moved.collect(), private })
+    let private = outside.end..a.arena.end;
+    *a.arena = Arena { end: private.end, ..outside };
+    let last: Vec<Vec<Block>> = packs.iter().map(|pack| a.pack(pack, elem, updates)).collect::<Result<_, _>>()?;
+    let (mut blocks, moved) = a.finish(&single, late);
+    blocks.extend(last.into_iter().flatten());
+    arena.live += most_alive(&blocks, &private);
+    Ok(Assembled { blocks, moved, private })
 }
 
 /// Whether values are written one block after the other from the front to the back. Sums are stored as whole vectors, which
@@ -183,6 +173,18 @@ fn in_order(code: &CodeList, values: &[Val]) -> bool {
     values.iter().map(written).is_sorted_by(|before, after| before.0 < after.0 || before == after)
 }
 
+/// Cuts elements into ranges none of which is padded: who writes them writes nothing else.
+fn in_whole_vectors(elem: Elem, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = len - start;
+        let fits = |&size: &usize| size <= left && size.is_multiple_of(lanes_of(elem, size));
+        let size = (left > 0).then(|| (1..=left).rev().find(fits))??;
+        start += size;
+        Some(start - size..start)
+    })
+}
+
 /// The block in which a sink is written: that of its value, or the next that has rows.
 fn home(code: &CodeList, sink: &Sink) -> usize {
     let own = code.values[sink.value as usize].block.unwrap_or(0) as usize;
@@ -190,39 +192,50 @@ fn home(code: &CodeList, sink: &Sink) -> usize {
 }
 
 impl Assembler<'_> {
-    /// Values used in another block than their own get places; sums have theirs side by side, block by block.
+    /// Values used in another block than their own get places.
     fn find_slots<'s>(&mut self, uses: &[u32], sinks: impl Iterator<Item = &'s Sink>) {
-        let mut sums: HashMap<u32, Vec<Val>> = HashMap::new();
         for (v, value) in self.code.values.iter().enumerate().filter(|(v, _)| uses[*v] > 0) {
             let own = Val::try_from(v).expect("a value");
-            let Some(mut block) = value.block else { continue };
-            if let Kind::Sum(..) = value.kind {
-                sums.entry(block - 1).or_default().push(own);
-                block -= 1;
-            }
+            let Some(block) = value.block else { continue };
             for arg in self.code.args(own) {
-                self.slot_if_elsewhere(arg, block);
+                self.slot_if_elsewhere(arg, if let Kind::Sum(..) = value.kind { block - 1 } else { block });
             }
         }
         for sink in sinks {
             let block = home(self.code, sink);
             self.slot_if_elsewhere(sink.value, u32::try_from(block).expect("few blocks"));
         }
-        let mut blocks: Vec<_> = sums.into_iter().collect();
-        blocks.sort_by_key(|(block, _)| *block);
-        for (_, values) in blocks {
-            self.place_sums(&values);
-        }
     }
 
-    /// Gives sums places side by side, those that have none yet.
-    fn place_sums(&mut self, sums: &[Val]) {
-        let new: Vec<Val> = sums.iter().copied().filter(|v| !self.slots.contains_key(v)).collect();
-        let block = |v: Val| self.code.values[v as usize].block;
-        let of_one_block = new.windows(2).all(|pair| block(pair[0]) == block(pair[1]));
-        // Each block stores whole vectors, counted from its own first sum: the last may end so far behind the last sum.
-        let start = self.arena.take(if of_one_block { new.len() } else { new.len() + LANES - 1 });
-        self.slots.extend(new.into_iter().enumerate().map(|(i, v)| (v, start + i)));
+    /// Gives all sums places side by side, block by block; in front of the others those of `runs`, each run from a vector of its own on.
+    fn place_sums<'r>(&mut self, uses: &[u32], runs: impl Iterator<Item = &'r Vec<Val>>) {
+        let (code, unit) = (self.code, self.arena.unit);
+        let block = |v: Val| code.values[v as usize].block;
+        let is_sum = |v: &Val| uses[*v as usize] > 0 && matches!(code.values[*v as usize].kind, Kind::Sum(..));
+        let mut others: Vec<Val> = (0..uses.len()).map(|v| Val::try_from(v).expect("a value")).filter(is_sum).collect();
+        others.sort_by_key(|&v| block(v));
+        let (mut last, mut of_one_block) = (None, true);
+        for (begins, run) in runs.map(|run| (true, run)).chain([(false, &others)]) {
+            let new: Vec<Val> = run.iter().copied().filter(|v| !self.slots.contains_key(v)).collect();
+            let Some(&first) = new.first() else { continue };
+            // Each block stores whole vectors, counted from its own first sum: the last may end so far behind the last sum, where there may
+            // be what is written later.
+            match last {
+                Some(last) if block(last) > block(first) => {
+                    self.arena.end += unit - 1;
+                    self.arena.begin_vector();
+                }
+                Some(_) if !begins => {}
+                _ => self.arena.begin_vector(),
+            }
+            of_one_block &= new.iter().chain(&last).all(|&v| block(v) == block(first));
+            last = new.last().copied();
+            let start = self.arena.numbers_behind(new.len());
+            self.slots.extend(new.into_iter().enumerate().map(|(i, v)| (v, start + i)));
+        }
+        self.arena.end = if of_one_block { self.arena.end.next_multiple_of(unit) } else { self.arena.end + unit - 1 };
+        // Between runs, too.
+        self.arena.gaps.clear();
     }
 
     /// Gives a value a place, if it is used in a block that is not its own.
@@ -230,7 +243,7 @@ impl Assembler<'_> {
         let value = self.code.values[v as usize];
         let elsewhere = value.block.is_some_and(|b| b != block);
         if elsewhere && !matches!(value.kind, Kind::Sum(..)) && !self.slots.contains_key(&v) {
-            let slot = if value.row { self.arena.take(self.rows) } else { self.arena.one() };
+            let slot = if value.row { self.arena.columns(1, self.rows) } else { self.arena.numbers(1) };
             self.slots.insert(v, slot);
         }
     }
@@ -302,8 +315,8 @@ impl Assembler<'_> {
         self.push(block, None, Inst { op, a: place32(sink.place), b, c: 0 });
     }
 
-    /// A pack as a block over the elements of its parameters.
-    fn pack(&self, pack: &Pack, updates: &[Update]) -> Result<Block, NotSideBySide> {
+    /// A pack as blocks over the elements of its parameters: one for whole vectors, others for the rest.
+    fn pack(&self, pack: &Pack, elem: Elem, updates: &[Update]) -> Result<Vec<Block>, NotSideBySide> {
         let place = |v: Val| match self.code.values[v as usize].kind {
             Kind::Scalar(place) => place,
             _ => place32(self.slots[&v]),
@@ -334,7 +347,14 @@ impl Assembler<'_> {
         for &(number, value) in &pack.stores {
             code.push(Inst { op: Op::StoreRow, a: place32(updates[number].place), b: at(value), c: 0 });
         }
-        Ok(Block { rows: Some(pack.len), code })
+        let block = |range: Range<usize>| {
+            let moved = |inst: &Inst| match inst.op {
+                Op::Row | Op::StoreRow => Inst { a: inst.a + place32(range.start), ..*inst },
+                _ => *inst,
+            };
+            Block { rows: Some(range.len()), code: code.iter().map(moved).collect() }
+        };
+        Ok(in_whole_vectors(elem, pack.len).map(block).collect())
     }
 
     /// For each place that is read: the last block that does, and the last instruction there that uses what was read.
@@ -351,10 +371,10 @@ impl Assembler<'_> {
     }
 
     /// Puts the updates of parameters behind the last use of the old values, and renumbers.
-    fn finish(mut self, updates: &[&Update], late: bool) -> (Vec<Block>, Vec<Option<usize>>) {
+    fn finish(mut self, updates: &[&Update], late: bool) -> (Vec<Block>, Vec<[usize; 3]>) {
         let mut moved: Vec<Option<usize>> = vec![None; updates.len()];
         let postpone = |s: &mut Self, update: &Update| {
-            let place = s.arena.take(if update.row { s.rows } else { update.values.len() });
+            let place = if update.row { s.arena.columns(1, s.rows) } else { s.arena.numbers(update.values.len()) };
             for sink in update.sinks(place) {
                 s.store(home(s.code, &sink), sink);
             }
@@ -408,6 +428,8 @@ impl Assembler<'_> {
             let block = Block { rows: draft.rows.then_some(rows), code };
             (!block.code.is_empty()).then_some(block)
         });
-        (blocks.collect(), moved)
+        let moves = updates.iter().zip(&moved);
+        let moves = moves.filter_map(|(update, &from)| Some([from?, update.place, update.len(rows)]));
+        (blocks.collect(), moves.collect())
     }
 }

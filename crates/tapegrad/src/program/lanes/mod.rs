@@ -14,7 +14,9 @@
 //! call a user's kernel are not for this, nor are those that are faster as steps (`cost`); [`lower`] then returns nothing and
 //! the program is one of steps.
 
+mod alike;
 mod along;
+mod arena;
 mod axes;
 mod blocks;
 mod cells;
@@ -32,13 +34,14 @@ use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::called;
 use crate::ops::{COS, POWF, SIN};
-use blocks::{Arena, Assembled, Sink, Update, assemble};
+use arena::Arena;
+use blocks::{Assembled, Assembly, Sink, Update, assemble};
 use cells::{Builder, column_order};
 pub(super) use code::{CodeList, Kind, Val, arity};
 pub(super) use formulas::Formulas;
 use hashbrown::{HashMap, HashSet};
 use std::ops::Range;
-use tapegrad_jit::{Elem, LANES, Source, longest_vector};
+use tapegrad_jit::{Elem, Source, lanes_of, longest_vector};
 
 pub(super) use axes::Rows;
 pub(super) use text::{line, write};
@@ -60,7 +63,7 @@ pub(super) struct Lowered<T> {
     pub(super) source: Source,
     /// The initial contents of the front of the arena.
     pub(super) image: Vec<T>,
-    /// Numbers with a place of their own, without gaps and padding.
+    /// Numbers that are alive when most are, without gaps and padding.
     pub(super) live: usize,
     /// Where leaves stand; indices as reals.
     pub(super) leaves: HashMap<NodeId, usize>,
@@ -148,18 +151,22 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
         return None;
     }
     let bounds = along::bounds(graph)?;
+    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     let mut l = Lowering {
         graph,
+        elem,
         rows,
         limits,
         builder: Builder::new::<T>(graph, rows, limits.values),
-        arena: Arena { end: 0, live: 0, dense: is_scalar(graph) && rows.axis.iter().all(Option::is_none) },
+        arena: Arena::new(elem, rows.count, elsewhere),
         image: Vec::new(),
         leaves: HashMap::new(),
         prepare: Vec::new(),
         finish: Vec::new(),
         columns: Vec::new(),
     };
+    let alike = if is_scalar(graph) { Vec::new() } else { alike::groups(graph, rows, wanted.updates) };
+    let firsts: Vec<usize> = alike.iter().map(|group| l.side_by_side(group)).collect();
     for &id in graph.order() {
         if matches!(graph.node(id).op.kernel, Kernel::Leaf) {
             l.leaf(id)?;
@@ -193,20 +200,24 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     l.builder.code.fuse_products(&roots);
     let late = !wanted.guards.is_empty();
     let Lowering { builder, mut arena, image, leaves, prepare, mut finish, columns, .. } = l;
-    let elem = if T::is_f32() { Elem::F32 } else { Elem::F64 };
     let mut columns = if elsewhere && stand_elsewhere(columns.len(), elem) { columns } else { Vec::new() };
     columns.sort_unstable_by_key(|column| column.start);
-    let Assembled { mut blocks, moved, private } =
-        assemble(&builder.code, rows.count, &mut arena, &sinks, &updates, late);
+    let joined = alike::join(&updates, &firsts);
+    let assembly = Assembly {
+        code: &builder.code,
+        elem,
+        rows: rows.count,
+        sinks: &sinks,
+        updates: &updates,
+        joined: &joined,
+        late,
+    };
+    let Assembled { mut blocks, moved, private } = assemble(&assembly, &mut arena);
     if elsewhere {
         blocks.iter_mut().for_each(lifetimes::shorten);
     }
-    for (update, temporary) in updates.iter().zip(moved) {
-        let len = if update.row { rows.count } else { update.values.len() };
-        finish.extend(temporary.map(|temporary| column(temporary, update.place, len)));
-    }
-    // Whole vectors are read, also at the very end.
-    let source = Source { elem, arena: arena.end + LANES, private, columns, functions: called::<T>(), blocks };
+    finish.extend(moved.into_iter().map(|[from, to, len]| column(from, to, len)));
+    let source = Source { elem, arena: arena.end, private, columns, functions: called::<T>(), blocks };
     Some(Lowered { source, live: arena.live, image, leaves, bounds, outputs, guards, prepare, finish })
 }
 
@@ -269,6 +280,7 @@ fn column(from: usize, to: usize, len: usize) -> Move {
 
 struct Lowering<'a, T> {
     graph: &'a Graph,
+    elem: Elem,
     rows: &'a Rows,
     limits: Limits,
     builder: Builder<'a>,
@@ -282,7 +294,18 @@ struct Lowering<'a, T> {
 }
 
 impl<T: Reading> Lowering<'_, T> {
-    /// Gives a leaf its place and its cells.
+    /// Gives parameters that are updated alike places that follow each other, so that their updates may be one. Returns the first.
+    fn side_by_side(&mut self, params: &[NodeId]) -> usize {
+        let len = |&id: &NodeId| self.graph.shape(id).numel();
+        self.arena.begin(lanes_of(self.elem, params.iter().map(len).sum()));
+        let first = self.arena.end;
+        for id in params {
+            self.leaves.insert(*id, self.arena.numbers_behind(len(id)));
+        }
+        first
+    }
+
+    /// Gives a leaf its cells, and its place, if it has none.
     fn leaf(&mut self, id: NodeId) -> Option<()> {
         let graph = self.graph;
         let (shape, row) = (graph.shape(id), self.rows.axis[id.index()]);
@@ -304,14 +327,16 @@ impl<T: Reading> Lowering<'_, T> {
             return Some(());
         }
         let len = shape.numel();
-        let place = self.arena.take(len);
+        let is_column = row.is_some() && len == self.rows.count;
+        let arena = &mut self.arena;
+        let new = || if is_column { arena.columns(1, len) } else { arena.numbers(len) };
+        let place = *self.leaves.entry(id).or_insert_with(new);
         self.fill(place, data.data());
-        self.leaves.insert(id, place);
         let at = |i: usize| u32::try_from(place + i).ok();
         let values: Option<Vec<Val>> = match row {
             None => (0..len).map(|i| Some(self.builder.code.scalar(at(i)?))).collect(),
-            Some(_) if len == self.rows.count => {
-                self.columns.push(place..place + len.next_multiple_of(LANES));
+            Some(_) if is_column => {
+                self.columns.push(place..place + self.arena.padded(len));
                 Some(vec![self.builder.code.row(at(0)?)])
             }
             Some(_) if graph.node(id).op.is(&PARAM) => None,
@@ -319,9 +344,9 @@ impl<T: Reading> Lowering<'_, T> {
                 // Columns, each padded to whole vectors; brought there by a move.
                 let order = column_order(shape, axis);
                 let from = View::whole(shape).permute(&order);
-                let padded = self.rows.count.next_multiple_of(LANES);
+                let padded = self.arena.padded(self.rows.count);
                 let columns = len / self.rows.count.max(1);
-                let to = self.arena.take(columns * padded);
+                let to = self.arena.columns(columns, self.rows.count);
                 self.prepare.push(Move {
                     from: place,
                     to,
@@ -347,9 +372,11 @@ impl<T: Reading> Lowering<'_, T> {
     /// Gives an output its place, in row-major order, and notes what is to be written there.
     fn output(&mut self, id: NodeId, sinks: &mut Vec<Sink>) -> usize {
         let shape = self.graph.shape(id);
-        let place = self.arena.take(shape.numel());
         let values = self.builder.get(id).values.clone();
-        match self.rows.axis[id.index()] {
+        let (row, len) = (self.rows.axis[id.index()], shape.numel());
+        let is_column = row.is_some() && values.len() == 1;
+        let place = if is_column { self.arena.columns(1, len) } else { self.arena.numbers(len) };
+        match row {
             None => {
                 sinks.extend(values.into_iter().enumerate().map(|(i, value)| Sink {
                     place: place + i,
@@ -357,15 +384,15 @@ impl<T: Reading> Lowering<'_, T> {
                     row: false,
                 }));
             }
-            Some(_) if values.len() == 1 => {
-                self.columns.push(place..place + shape.numel().next_multiple_of(LANES));
+            Some(_) if is_column => {
+                self.columns.push(place..place + self.arena.padded(len));
                 sinks.push(Sink { place, value: values[0], row: true });
             }
             Some(axis) => {
                 let order = column_order(shape, axis);
                 let to = View::whole(shape).permute(&order);
-                let padded = self.rows.count.next_multiple_of(LANES);
-                let columns = self.arena.take(values.len() * padded);
+                let padded = self.arena.padded(self.rows.count);
+                let columns = self.arena.columns(values.len(), self.rows.count);
                 self.finish.push(Move {
                     from: columns,
                     to: place,

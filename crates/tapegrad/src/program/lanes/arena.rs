@@ -1,0 +1,137 @@
+//! Memory being given out.
+//!
+//! ```text
+//!   parameters side by side │ numbers ▒ │ column, column, … │ ▒ sums side by side ▒
+//!                                     └ what follows begins at a whole vector; later numbers fill the gap
+//! ```
+
+use crate::program::memory::{self, Lifetime};
+use std::ops::Range;
+use tapegrad_jit::{Block, Elem, LANES, Op, lanes_of};
+
+/// Numbers that fill a line of the cache in either type: where the longest vectors begin, too, so that none lies in two lines.
+const LINE: usize = 16;
+/// Columns of at least so many rows begin there; of shorter ones the gaps would be a larger part.
+const LONG: usize = 16 * LANES;
+
+/// The arena of a program, as far as it has been given out.
+#[derive(Clone)]
+pub(super) struct Arena {
+    pub(super) end: usize,
+    /// Numbers with a place for good, without gaps and padding.
+    pub(super) live: usize,
+    /// Elements of the vectors of a column: as many begin and end with each.
+    pub(super) unit: usize,
+    /// Places between vectors that nobody has.
+    pub(super) gaps: Vec<Range<usize>>,
+}
+
+impl Arena {
+    /// For columns of so many rows; of those that may stand `elsewhere`, every vector must be whole, whatever code is made for them.
+    pub(super) fn new(elem: Elem, rows: usize, elsewhere: bool) -> Self {
+        Arena { end: 0, live: 0, unit: if elsewhere { LANES } else { lanes_of(elem, rows) }, gaps: Vec::new() }
+    }
+
+    /// Elements from one column of so many rows to the next.
+    pub(super) fn padded(&self, rows: usize) -> usize {
+        rows.next_multiple_of(self.unit)
+    }
+
+    /// Places side by side for numbers that are not read as vectors.
+    pub(super) fn numbers(&mut self, len: usize) -> usize {
+        self.live += len;
+        let gap = self.gaps.iter_mut().find(|gap| gap.len() >= len);
+        let end = gap.map_or(&mut self.end, |gap| &mut gap.start);
+        *end += len;
+        *end - len
+    }
+
+    /// Places for columns, each padded to whole vectors.
+    pub(super) fn columns(&mut self, count: usize, rows: usize) -> usize {
+        self.live += count * rows;
+        let len = count * self.padded(rows);
+        self.begin(if len >= LONG { LINE } else { self.unit });
+        self.end += len;
+        self.end - len
+    }
+
+    /// Places side by side for numbers, the first of them directly behind what was given out last.
+    pub(super) fn numbers_behind(&mut self, len: usize) -> usize {
+        (self.live, self.end) = (self.live + len, self.end + len);
+        self.end - len
+    }
+
+    /// Has what is given out next begin at a multiple of `unit`, but for what fits into gaps.
+    pub(super) fn begin(&mut self, unit: usize) {
+        let start = self.end.next_multiple_of(unit);
+        if start > self.end {
+            self.gaps.push(self.end..start);
+        }
+        self.end = start;
+    }
+
+    /// Has what is given out next begin at a whole vector.
+    pub(super) fn begin_vector(&mut self) {
+        self.begin(self.unit);
+    }
+}
+
+/// How many of `places` are alive at the time when most are: each from the block that writes it to the last that reads it.
+pub(super) fn most_alive(blocks: &[Block], places: &Range<usize>) -> usize {
+    let mut lives: Vec<Option<Lifetime>> = vec![None; places.len()];
+    for (block, number) in blocks.iter().zip(0..) {
+        for inst in &block.code {
+            let (place, len) = match inst.op {
+                Op::Scalar | Op::Store => (inst.a as usize, 1),
+                Op::Row | Op::StoreRow => (inst.a as usize, block.rows.unwrap_or(1)),
+                Op::Sum | Op::SumProduct => (inst.c as usize, 1),
+                _ => continue,
+            };
+            for place in place.max(places.start)..(place + len).min(places.end) {
+                let first = || Lifetime { len: 1, first: number, last: number };
+                lives[place - places.start].get_or_insert_with(first).last = number;
+            }
+        }
+    }
+    memory::most_alive(&lives.into_iter().flatten().collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tapegrad_jit::Inst;
+
+    #[test]
+    fn numbers_fill_the_gaps_in_front_of_vectors() {
+        let mut arena = Arena::new(Elem::F64, 3, false);
+        assert_eq!([arena.numbers(9), arena.columns(2, 3), arena.numbers(2), arena.numbers(2)], [0, 12, 9, 20]);
+        assert_eq!(arena.numbers(1), 11);
+        arena.begin_vector();
+        assert_eq!([arena.numbers(1), arena.end], [22, 24]);
+        assert_eq!(arena.live, 9 + 6 + 2 + 2 + 1 + 1);
+        // As many rows as fill lines begin with one.
+        assert_eq!([arena.numbers(8), arena.columns(1, 128)], [24, 32]);
+        assert_eq!(Arena::new(Elem::F64, 3, true).padded(3), LANES);
+        assert_eq!(Arena::new(Elem::F32, 1, false).padded(1), 1);
+    }
+
+    #[test]
+    fn places_are_alive_from_the_block_that_writes_to_the_last_that_reads() {
+        let block = |rows, ops: &[(Op, u32)]| {
+            let inst = |&(op, at)| match op {
+                Op::Sum => Inst { op, a: 0, b: 0, c: at },
+                _ => Inst { op, a: at, b: 0, c: 0 },
+            };
+            Block { rows, code: ops.iter().map(inst).collect() }
+        };
+        let blocks = [
+            block(Some(3), &[(Op::StoreRow, 8), (Op::Sum, 16), (Op::Row, 0)]),
+            block(Some(3), &[(Op::Row, 8), (Op::StoreRow, 12)]),
+            block(None, &[(Op::Scalar, 16), (Op::Store, 17)]),
+        ];
+        // The second block has both columns and the sum; what stands in front of the places does not count.
+        assert_eq!(most_alive(&blocks, &(8..20)), 3 + 3 + 1);
+        assert_eq!(most_alive(&blocks[2..], &(8..20)), 2);
+        assert_eq!(most_alive(&blocks, &(0..0)), 0);
+    }
+}
