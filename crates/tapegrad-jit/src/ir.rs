@@ -255,16 +255,18 @@ pub fn lanes_of(elem: Elem, rows: usize) -> usize {
 
 impl Block {
     /// How many elements of a column it touches, padding included: one of a block without rows.
-    pub(crate) fn column(&self, elem: Elem) -> usize {
+    #[must_use]
+    pub fn column(&self, elem: Elem) -> usize {
         self.rows.map_or(1, |rows| rows.next_multiple_of(lanes_of(elem, rows)))
     }
 
     /// The places that are written with sums: sums whose places follow each other in whole vectors, from the first of them on.
-    pub(crate) fn written_with_sums(&self, elem: Elem) -> Vec<Range<u32>> {
+    #[must_use]
+    pub fn written_with_sums(&self, elem: Elem) -> Vec<Range<u32>> {
         let lanes = u32::try_from(lanes_of(elem, self.rows.unwrap_or(1))).expect("a few");
         let mut places: Vec<u32> = self.sums().collect();
         places.sort_unstable();
-        let runs = places.chunk_by(|a, b| a + 1 == *b);
+        let runs = places.chunk_by(|a, b| a.checked_add(1) == Some(*b));
         runs.map(|run| run[0]..run[0].saturating_add((run[run.len() - 1] - run[0] + 1).next_multiple_of(lanes)))
             .collect()
     }

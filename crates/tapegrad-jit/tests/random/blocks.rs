@@ -164,10 +164,12 @@ fn check<T: Float>(seed: u64) {
         let (place, len) = match inst.op {
             Op::Store => (inst.a, 1),
             Op::StoreRow => (inst.a, rows.unwrap().next_multiple_of(lanes)),
-            Op::Sum | Op::SumProduct => (inst.c, lanes),
             _ => continue,
         };
         written[place as usize..place as usize + len].fill(true);
+    }
+    for sums in source.blocks[0].written_with_sums(T::ELEM) {
+        written[sums.start as usize..sums.end as usize].fill(true);
     }
     for at in (0..source.arena).filter(|&at| !written[at]) {
         assert_eq!(got[at].bits(), before[at].bits(), "seed {seed}: nothing writes place {at}");

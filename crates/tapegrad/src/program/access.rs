@@ -150,11 +150,13 @@ impl<T> Step<T> {
                     for inst in &block.code {
                         match inst.op {
                             Op::Store => see(Write, of(inst, 1)),
-                            Op::StoreRow => see(Write, of(inst, block.rows.unwrap_or(0))),
+                            // With padding, which must not be anybody's.
+                            Op::StoreRow => see(Write, of(inst, block.column(m.source.elem))),
                             _ => {}
                         }
                     }
-                    block.sums().for_each(|place| see(Write, place as usize..place as usize + 1));
+                    let sums = block.written_with_sums(m.source.elem);
+                    sums.into_iter().for_each(|sums| see(Write, sums.start as usize..sums.end as usize));
                 }
             }
         }

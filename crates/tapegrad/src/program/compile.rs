@@ -69,8 +69,8 @@ impl<T> Program<T> {
 
     /// Number of elements that are alive at the time when most are: inputs, parameters and constants always, a computed value
     /// from the step that computes it to the last that reads it. No arena can be smaller; [`Program::arena_len`] is more by
-    /// gaps, alignment and temporary memory. (Where a whole small program is machine code, an input that it reads in columns counts
-    /// twice: as it was given, and as columns.)
+    /// gaps, alignment and temporary memory. (Where a whole small program is machine code, an input or output of several columns
+    /// counts twice: in the order of its elements, and in columns; so does a parameter whose new value waits for the end.)
     #[must_use]
     pub fn live_len(&self) -> usize {
         self.0.live

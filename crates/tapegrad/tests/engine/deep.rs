@@ -111,3 +111,22 @@ fn an_update_of_many_terms_does_not_recurse() {
         assert_eq!(state.get(w), [added, added + 1.0, added + 2.0, added + 3.0]);
     });
 }
+
+/// A parameter's new value turned over and over: layouts are no part of an update's form.
+#[test]
+fn an_update_of_many_layouts_does_not_recurse() {
+    on_a_small_stack(|| {
+        let tape = Tape::new();
+        let (w, x) = (tape.param([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]), tape.input([[1.0], [2.0]]));
+        let mut v = w;
+        for _ in 0..operations() / 200 {
+            v = v.transpose().reshape([2, 3]);
+        }
+        tape.assign(w, v + x);
+        let options = CompileOptions::default().tier(tapegrad::Tier::Optimised);
+        let program = tape.compile_with::<f64>(&[], &options).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(w).iter().sum::<f64>(), 15.0 + 9.0);
+    });
+}

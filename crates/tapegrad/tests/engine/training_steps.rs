@@ -151,3 +151,46 @@ fn every_tier_trains_as_the_interpreter_does() {
 fn every_tier_trains_as_the_interpreter_does_in_single_precision() {
     check::<f32>(0..600, 1e-4);
 }
+
+/// A sigmoid network, its squared error, and a step of gradient descent.
+fn descent(widths: &[usize], rows: usize, bias: bool) -> (Tape, Var) {
+    let (tape, mut random) = (Tape::new(), Random::new(7));
+    let (mut a, mut params) = (tape.input(random.tensor(&[rows, widths[0]])), Vec::new());
+    for layer in widths.windows(2) {
+        params.push(tape.param(random.tensor(layer)));
+        a = a.matmul(params[params.len() - 1]);
+        if bias {
+            params.push(tape.param(random.tensor(&layer[1..])));
+            a += params[params.len() - 1];
+        }
+        a = a.sigmoid();
+    }
+    let loss = (a - tape.input(random.tensor(a.shape().dims()))).square().mean();
+    for (&param, gradient) in params.iter().zip(tape.grad(loss, &params)) {
+        tape.assign(param, param - 0.5 * gradient);
+    }
+    (tape, loss)
+}
+
+/// Parameters, gradients, and the columns that code reads stand without gaps: an arena is at most a tenth larger than what is alive
+/// at one time.
+#[test]
+fn tiny_networks_take_hardly_more_memory_than_what_is_alive() {
+    fn check<T: Element>(widths: &[usize], rows: usize, bias: bool, live: usize) {
+        let (tape, loss) = descent(widths, rows, bias);
+        let program = tape.compile::<T>(&[loss]).unwrap();
+        let text = program.to_string();
+        if !text.contains("machine code") {
+            return;
+        }
+        assert_eq!(program.live_len(), live, "{text}");
+        assert!(10 * program.arena_len() <= 11 * live, "{} numbers for {live} alive\n{text}", program.arena_len());
+    }
+    for (widths, rows, bias) in [(&[2, 2, 1][..], 4, true), (&[2, 5, 5, 1], 4, true), (&[3, 4, 1], 4, false)] {
+        let weights: usize = widths.windows(2).map(|w| w[0] * w[1] + if bias { w[1] } else { 0 }).sum();
+        // Inputs, as they were given and in columns, and labels; parameters, their gradients, the loss and the sum it is made of.
+        let live = rows * (2 * widths[0] + 1) + 2 * weights + 2;
+        check::<f32>(widths, rows, bias, live);
+        check::<f64>(widths, rows, bias, live);
+    }
+}

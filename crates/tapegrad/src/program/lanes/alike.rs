@@ -18,13 +18,15 @@ const DEPTH: usize = 6;
 
 /// An expression, from its operations: what is not computed element by element is of one kind, but parameters are known from all else.
 fn form(graph: &Graph, id: NodeId, depth: usize, of: &mut Vec<&'static str>) {
-    let node = graph.node(id);
+    let mut node = graph.node(id);
+    while let Kernel::Broadcast | Kernel::Reshape | Kernel::Permute = node.op.kernel {
+        node = graph.node(node.inputs[0]);
+    }
     match node.op.kernel {
         Kernel::Elementwise(_) if depth > 0 => {
             of.push(node.op.name);
             node.inputs.iter().for_each(|&input| form(graph, input, depth - 1, of));
         }
-        Kernel::Broadcast | Kernel::Reshape | Kernel::Permute => form(graph, node.inputs[0], depth, of),
         Kernel::Leaf => of.push(node.op.name),
         _ => of.push(""),
     }
@@ -46,8 +48,12 @@ pub(super) fn groups(graph: &Graph, rows: &Rows, updates: &[(NodeId, NodeId)]) -
     groups
 }
 
-/// The updates with those of each group as one; groups begin at the places `first`, and their parameters follow each other.
+/// The updates with those of each group as one; groups begin at the places `first`, and their parameters follow each other. Without
+/// groups, all stay as they are.
 pub(super) fn join(updates: &[Update], first: &[usize]) -> Vec<Update> {
+    if first.is_empty() {
+        return updates.to_vec();
+    }
     let mut sorted: Vec<&Update> = updates.iter().collect();
     sorted.sort_by_key(|update| update.place);
     let mut joined: Vec<Update> = Vec::new();
@@ -83,6 +89,7 @@ mod tests {
         ];
         let joined: Vec<(usize, usize)> = join(&updates, &[0, 15]).iter().map(|u| (u.place, u.values.len())).collect();
         assert_eq!(joined, [(0, 15), (15, 2), (24, 3), (27, 1)]);
+        assert_eq!(join(&updates, &[]).len(), updates.len());
         // In the order of their places.
         assert_eq!(
             join(&updates, &[0])[0].values,

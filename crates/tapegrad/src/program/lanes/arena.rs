@@ -6,12 +6,13 @@
 //! ```
 
 use crate::program::memory::{self, Lifetime};
+use hashbrown::HashMap;
 use std::ops::Range;
 use tapegrad_jit::{Block, Elem, LANES, Op, lanes_of};
 
 /// Numbers that fill a line of the cache in either type: where the longest vectors begin, too, so that none lies in two lines.
 const LINE: usize = 16;
-/// Columns of at least so many rows begin there; of shorter ones the gaps would be a larger part.
+/// Columns of at least so many numbers in all begin there; of fewer the gaps would be a larger part.
 const LONG: usize = 16 * LANES;
 
 /// The arena of a program, as far as it has been given out.
@@ -27,9 +28,11 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// For columns of so many rows; of those that may stand `elsewhere`, every vector must be whole, whatever code is made for them.
+    /// For columns of so many rows, which may stand `elsewhere` or not.
     pub(super) fn new(elem: Elem, rows: usize, elsewhere: bool) -> Self {
-        Arena { end: 0, live: 0, unit: if elsewhere { LANES } else { lanes_of(elem, rows) }, gaps: Vec::new() }
+        // Loops over more rows may take vectors twice as long, which then lie in one line of the cache each.
+        let unit = if elsewhere || rows > LANES { LANES } else { lanes_of(elem, rows) };
+        Arena { end: 0, live: 0, unit, gaps: Vec::new() }
     }
 
     /// Elements from one column of so many rows to the next.
@@ -78,22 +81,34 @@ impl Arena {
 
 /// How many of `places` are alive at the time when most are: each from the block that writes it to the last that reads it.
 pub(super) fn most_alive(blocks: &[Block], places: &Range<usize>) -> usize {
-    let mut lives: Vec<Option<Lifetime>> = vec![None; places.len()];
+    // By where they begin: numbers, and columns as they are written.
+    let mut lives: HashMap<u32, Lifetime> = HashMap::new();
     for (block, number) in blocks.iter().zip(0..) {
+        let rows = block.rows.unwrap_or(1);
         for inst in &block.code {
-            let (place, len) = match inst.op {
-                Op::Scalar | Op::Store => (inst.a as usize, 1),
-                Op::Row | Op::StoreRow => (inst.a as usize, block.rows.unwrap_or(1)),
-                Op::Sum | Op::SumProduct => (inst.c as usize, 1),
+            let (place, len, written) = match inst.op {
+                Op::Store => (inst.a, 1, true),
+                Op::StoreRow => (inst.a, rows, true),
+                Op::Sum | Op::SumProduct => (inst.c, 1, true),
+                Op::Scalar => (inst.a, 1, false),
+                Op::Row => (inst.a, rows, false),
                 _ => continue,
             };
-            for place in place.max(places.start)..(place + len).min(places.end) {
-                let first = || Lifetime { len: 1, first: number, last: number };
-                lives[place - places.start].get_or_insert_with(first).last = number;
+            if written && places.contains(&(place as usize)) {
+                lives.entry(place).or_insert(Lifetime { len, first: number, last: number }).last = number;
+            } else if let Some(life) = lives.get_mut(&place)
+                && life.len >= len
+            {
+                life.last = number;
+            } else {
+                // Numbers that stand side by side.
+                for (place, _) in (place..).zip(0..len) {
+                    lives.entry(place).and_modify(|life| life.last = number);
+                }
             }
         }
     }
-    memory::most_alive(&lives.into_iter().flatten().collect::<Vec<_>>())
+    memory::most_alive(&lives.into_values().collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -112,6 +127,7 @@ mod tests {
         // As many rows as fill lines begin with one.
         assert_eq!([arena.numbers(8), arena.columns(1, 128)], [24, 32]);
         assert_eq!(Arena::new(Elem::F64, 3, true).padded(3), LANES);
+        assert_eq!(Arena::new(Elem::F64, 9, false).padded(9), 2 * LANES);
         assert_eq!(Arena::new(Elem::F32, 1, false).padded(1), 1);
     }
 
@@ -128,10 +144,15 @@ mod tests {
             block(Some(3), &[(Op::StoreRow, 8), (Op::Sum, 16), (Op::Row, 0)]),
             block(Some(3), &[(Op::Row, 8), (Op::StoreRow, 12)]),
             block(None, &[(Op::Scalar, 16), (Op::Store, 17)]),
+            block(Some(3), &[(Op::Sum, 18), (Op::Sum, 19), (Op::Sum, 20)]),
+            block(None, &[(Op::Store, 21)]),
+            block(Some(3), &[(Op::Row, 18)]),
         ];
         // The second block has both columns and the sum; what stands in front of the places does not count.
-        assert_eq!(most_alive(&blocks, &(8..20)), 3 + 3 + 1);
-        assert_eq!(most_alive(&blocks[2..], &(8..20)), 2);
+        assert_eq!(most_alive(&blocks, &(8..24)), 3 + 3 + 1);
+        // Sums that are read as a row wait for it.
+        assert_eq!(most_alive(&blocks[2..], &(8..24)), 3 + 1);
+        assert_eq!(most_alive(&blocks[2..4], &(8..24)), 3);
         assert_eq!(most_alive(&blocks, &(0..0)), 0);
     }
 }

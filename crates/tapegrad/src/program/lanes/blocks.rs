@@ -93,23 +93,24 @@ pub(super) fn assemble(wanted: &Assembly<'_>, arena: &mut Arena) -> Assembled {
         *arena = tried;
         Some(done)
     };
-    let with_packs = |updates: &[Update], arena: &mut Arena| {
-        let packs = packs::find(wanted.code, updates);
-        let packed = |number: usize| packs.iter().flat_map(|pack| &pack.stores).any(|&(store, _)| store == number);
-        // Parameters that are not packed together are better off each with a pack of its own.
-        let joined = |update: &Update| {
-            wanted.updates.iter().all(|one| one.place != update.place || one.values.len() < update.values.len())
-        };
-        let good = updates.iter().enumerate().all(|(number, update)| packed(number) || !joined(update));
-        if good { attempt(updates, &packs, arena) } else { None }
-    };
     let mut done = None;
     if !wanted.late {
-        let joined = wanted.joined.len() < wanted.updates.len();
-        done = if joined { with_packs(wanted.joined, arena) } else { None };
-        done = done.or_else(|| with_packs(wanted.updates, arena));
+        let joined = parted(wanted, &packs::find(wanted.code, wanted.joined));
+        done = attempt(&joined, &packs::find(wanted.code, &joined), arena)
+            .or_else(|| attempt(wanted.updates, &packs::find(wanted.code, wanted.updates), arena));
     }
     done.or_else(|| attempt(wanted.updates, &[], arena)).unwrap_or_else(|| unreachable!("nothing is packed"))
+}
+
+/// The joined updates, those that are in none of the packs as they were before: each is better off with a pack of its own.
+fn parted(wanted: &Assembly<'_>, packs: &[Pack]) -> Vec<Update> {
+    let packed = |number: usize| packs.iter().flat_map(|pack| &pack.stores).any(|&(store, _)| store == number);
+    let parts = |(number, joined): (usize, &Update)| {
+        let places = joined.place..joined.place + joined.values.len();
+        let within = |update: &&Update| places.contains(&update.place);
+        if packed(number) { vec![joined.clone()] } else { wanted.updates.iter().filter(within).cloned().collect() }
+    };
+    wanted.joined.iter().enumerate().flat_map(parts).collect()
 }
 
 /// Sums that a pack takes to stand side by side do not.
@@ -431,5 +432,22 @@ impl Assembler<'_> {
         let moves = updates.iter().zip(&moved);
         let moves = moves.filter_map(|(update, &from)| Some([from?, update.place, update.len(rows)]));
         (blocks.collect(), moves.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_cut_into_whole_vectors() {
+        let cut = |elem, len| in_whole_vectors(elem, len).map(|range| range.len()).collect::<Vec<_>>();
+        assert_eq!(cut(Elem::F64, 51), [48, 2, 1]);
+        assert_eq!(cut(Elem::F32, 51), [48, 1, 1, 1]);
+        assert_eq!(cut(Elem::F32, 15), [8, 4, 1, 1, 1]);
+        assert_eq!(cut(Elem::F64, 16), [16]);
+        assert_eq!(cut(Elem::F64, 0), [0; 0]);
+        let ranges: Vec<Range<usize>> = in_whole_vectors(Elem::F64, 7).collect();
+        assert_eq!(ranges, [0..4, 4..6, 6..7]);
     }
 }

@@ -6,7 +6,7 @@ use super::code::{CodeList, Val};
 use super::formulas::Formulas;
 use crate::ir::{Attrs, Graph, Kernel, Node, NodeId, Reading, Shape};
 use crate::num::Prim;
-use crate::ops::TAKE_ALONG_AXIS;
+use crate::ops::{DSIGMOID, SIGMOID, TAKE_ALONG_AXIS};
 use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
@@ -268,7 +268,12 @@ impl<'a> Builder<'a> {
         if let Attrs::Scalar(x) = self.graph.attrs(id) {
             args.push(self.code.literal(*x));
         }
-        self.formulas.apply(&mut self.code, e, &args).ok_or(Unsuitable)
+        let value = self.formulas.apply(&mut self.code, e, &args).ok_or(Unsuitable)?;
+        // U·(1/(U + N)), and this times N·(1/(U + N)), where U is between ½ and 2, and N is not negative.
+        if node.op.is(&SIGMOID) || node.op.is(&DSIGMOID) {
+            self.code.bound(value);
+        }
+        Ok(value)
     }
 }
 

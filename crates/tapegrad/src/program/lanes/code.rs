@@ -49,6 +49,8 @@ pub(in super::super) struct Value {
     pub(super) block: Option<u32>,
     /// Whether it is a step of a function's formula, where the order of operations is what makes it accurate.
     pub(super) inner: bool,
+    /// Whether it is between -2 and 2, or NaN, whatever it is computed from.
+    pub(super) bounded: bool,
     /// Whether it is computed as it stands, each operation rounded by itself.
     pub(in super::super) kept: bool,
 }
@@ -82,7 +84,7 @@ impl CodeList {
             return known;
         }
         let at = Val::try_from(self.values.len()).expect("limited long before");
-        self.values.push(Value { kind, row, block, inner: false, kept: false });
+        self.values.push(Value { kind, row, block, inner: false, bounded: false, kept: false });
         self.known.insert(kind, at);
         at
     }
@@ -124,6 +126,14 @@ impl CodeList {
         self.values[from..].iter_mut().for_each(|value| value.inner = true);
     }
 
+    /// Says that a value is between -2 and 2; and if it is a product, so are its factors.
+    pub(super) fn bound(&mut self, v: Val) {
+        self.values[v as usize].bounded = true;
+        if let Kind::Do(Op::Mul, [a, b, _]) = self.kind(v) {
+            [a, b].into_iter().for_each(|factor| self.values[factor as usize].bounded = true);
+        }
+    }
+
     pub(super) fn is_row(&self, v: Val) -> bool {
         self.values[v as usize].row
     }
@@ -133,7 +143,7 @@ impl CodeList {
     }
 
     /// The first block, scalar (even) or of rows (odd), in which all of `args` can be had.
-    fn block(&self, args: &[Val], row: bool) -> u32 {
+    pub(super) fn block(&self, args: &[Val], row: bool) -> u32 {
         let needed = args.iter().filter_map(|&a| self.values[a as usize].block).max().unwrap_or(0);
         if row { needed | 1 } else { needed.next_multiple_of(2) }
     }

@@ -24,6 +24,7 @@ mod code;
 mod cost;
 mod factor;
 mod formulas;
+mod hasten;
 mod lifetimes;
 mod packs;
 mod text;
@@ -191,9 +192,12 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     let compared = wanted.guards.iter().chain(wanted.compared);
     let compared: Vec<Val> = compared.flat_map(|&id| l.builder.get(id).values.iter().copied()).collect();
     l.builder.code.keep(&compared);
+    let written = updates.iter_mut().flat_map(|u: &mut Update| &mut u.values);
+    let needed = sinks.iter_mut().map(|s| &mut s.value).chain(written);
     if is_scalar(graph) {
-        let written = updates.iter_mut().flat_map(|u: &mut Update| &mut u.values);
-        factor::factor(&mut l.builder.code, sinks.iter_mut().map(|s| &mut s.value).chain(written).collect());
+        factor::factor(&mut l.builder.code, needed.collect());
+    } else if rows.count <= hasten::MOST_ROWS && !elsewhere {
+        hasten::hasten(&mut l.builder.code, needed.collect());
     }
     let written = updates.iter().flat_map(|u| u.values.iter().copied());
     let roots: Vec<Val> = sinks.iter().map(|s| s.value).chain(written).collect();
