@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::ops::{Conv, PadMode, Pool, try_einsum};
-use tapegrad::{Element, RecordError, Tape, Tensor, Var};
+use tapegrad::{CompileOptions, Element, RecordError, Tape, Tensor, Tier, Var};
 
 const INF: f64 = f64::INFINITY;
 
@@ -280,6 +280,33 @@ fn the_number_that_is_chosen_beside_nan_has_the_derivative() {
     {
         let got = gradient(at, |x| x.index(0, 0).clamp(x.index(0, 1), x.index(0, 2)));
         assert_eq!(got, wanted, "{at:?}");
+    }
+}
+
+/// Far out the logistic function is rounded to 1, and 1 less that is no negative number, whoever computes it.
+#[test]
+fn what_a_sigmoid_leaves_of_one_is_not_negative() {
+    fn check<T: Element>(tier: Tier) {
+        // Of four rows, and of one number each; alone, and beside its derivative.
+        let options = CompileOptions::default().tier(tier);
+        for far in (37..700).step_by(11).map(f64::from) {
+            let tape = Tape::new();
+            let (x, w) = (tape.input([[1.0], [1.01], [1.02], [1.03]]), tape.param([[far]]));
+            let left = |x: Var| (1.0 - x.sigmoid()).powf(x.scalar(1.5));
+            let (rows, one) = (left(x.matmul(w)).mean(), left(w.index(0, 0).index(0, 0)));
+            let slopes = tape.grad(rows + one, &[w])[0];
+            for outputs in [&[rows][..], &[one], &[rows, one, slopes]] {
+                let program = tape.compile_with::<T>(outputs, &options).unwrap();
+                let mut state = program.state();
+                program.replay(&mut state).unwrap();
+                let finite = outputs.iter().all(|&y| state.get(y).iter().all(|y| y.to_f64().is_finite()));
+                assert!(finite, "{tier:?}, {far}\n{program}");
+            }
+        }
+    }
+    for tier in [Tier::Auto, Tier::Interpreter, Tier::Template, Tier::Optimised] {
+        check::<f32>(tier);
+        check::<f64>(tier);
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) fn assemble(wanted: &Assembly<'_>, arena: &mut Arena) -> Assembled {
     done.or_else(|| attempt(wanted.updates, &[], arena)).unwrap_or_else(|| unreachable!("nothing is packed"))
 }
 
-/// The joined updates, those that are in none of the packs as they were before: each is better off with a pack of its own.
+/// The joined updates, those that are in none of the packs as they were before: each may have a pack of its own.
 fn parted(wanted: &Assembly<'_>, packs: &[Pack]) -> Vec<Update> {
     let packed = |number: usize| packs.iter().flat_map(|pack| &pack.stores).any(|&(store, _)| store == number);
     let parts = |(number, joined): (usize, &Update)| {

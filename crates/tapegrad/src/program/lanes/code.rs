@@ -304,7 +304,7 @@ impl CodeList {
     }
 
     /// Joins a product and the sum that alone uses it into one instruction, rounded once. A difference of two products stays: equal
-    /// products must have the difference 0, and not what one of them loses by rounding.
+    /// products must have the difference 0, and not what one of them loses by rounding. So does the result of a formula.
     pub(in super::super) fn fuse_products(&mut self, roots: &[Val]) {
         let uses = self.uses(roots);
         for v in 0..self.values.len() {
@@ -313,13 +313,15 @@ impl CodeList {
                 continue;
             }
             let Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) = self.values[v].kind else { continue };
-            let product = |s: &Self, p: Val| match s.kind(p) {
-                Kind::Do(Op::Mul, [x, y, _])
-                    if uses[p as usize] == 1 && s.values[p as usize].block == s.values[v].block =>
-                {
-                    Some((x, y))
+            let own = Val::try_from(v).expect("a value");
+            let product = |s: &Self, p: Val| {
+                let here = s.values[p as usize].block == s.values[v].block;
+                match s.kind(p) {
+                    Kind::Do(Op::Mul, [x, y, _]) if uses[p as usize] == 1 && here && !s.ends_formula(p, own) => {
+                        Some((x, y))
+                    }
+                    _ => None,
                 }
-                _ => None,
             };
             // (Also of a product that others read, or that is computed in another block, and could not be fused itself.)
             let difference = op == Op::Sub && [a, b].iter().all(|&p| matches!(self.kind(p), Kind::Do(Op::Mul, _)));
@@ -334,10 +336,15 @@ impl CodeList {
             if let Some((op, args)) = fused {
                 self.values[v].kind = Kind::Do(op, args);
             } else if op == Op::Add {
-                let v = Val::try_from(v).expect("a value");
-                let _ = self.start_from(v, a, b, &uses) || self.start_from(v, b, a, &uses);
+                let _ = self.start_from(own, a, b, &uses) || self.start_from(own, b, a, &uses);
             }
         }
+    }
+
+    /// Whether a value is the result of a formula and `user` no step of one. It is rounded, as its formula says what it is: 1 less a
+    /// probability that is 1 must not be negative.
+    fn ends_formula(&self, v: Val, user: Val) -> bool {
+        self.values[v as usize].inner && !self.values[user as usize].inner
     }
 
     /// Where `v` is `b` plus a chain of products that nothing else uses, begins the chain with `b`.
@@ -353,7 +360,7 @@ impl CodeList {
                 Kind::Do(Op::MulAdd, [_, _, before]) => link = before,
                 Kind::Do(Op::Mul, [x, y, _]) => {
                     let there = self.values[b as usize].block.is_none() || b < link;
-                    if link == chain || !there {
+                    if link == chain || !there || self.ends_formula(link, v) {
                         return false;
                     }
                     self.values[link as usize].kind = Kind::Do(Op::MulAdd, [x, y, b]);

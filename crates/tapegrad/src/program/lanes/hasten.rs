@@ -3,12 +3,15 @@
 //! ```text
 //!   σ' · (w · δ)           becomes   (σ' · w) · δ        δ, which comes back from the loss, waits for one product, not two
 //!   w · h,  h = u · v      becomes   (w · u) · v         for the product, or sum, that goes on; h itself is needed by others
-//!   h − y,  h = u · v      becomes   u · v − y           in one instruction, rounded once
 //! ```
 //!
-//! Each result has as many roundings as before, or one less. But a product of three that is 0 one way can overflow the other, or be
-//! NaN. So it is only done where two factors are numbers that a formula bounds, whatever it is given (the logistic function, its
-//! slope, and what they are products of), or one of them and a single number of the arena, a weight.
+//! Each result has as many roundings as before. But a product of three that is 0 one way can overflow the other, or be NaN. So it is
+//! only done where two factors are numbers that a formula bounds, whatever it is given (the logistic function, its slope, and what
+//! they are products of), or one of them and a single number of the arena, a weight. What then differs is what comes of weights at
+//! the end of the range of numbers, and of slopes that vanish when they are multiplied by a weight and would not by the cotangent.
+//!
+//! Differences stay as they are: the logistic function is rounded to 1 far out, so that 1 − σ is 0 there and not what rounding takes
+//! from it, which may be negative.
 
 use super::code::{CodeList, Kind, Val, arity};
 use tapegrad_jit::Op;
@@ -21,6 +24,9 @@ const MOST_USES: u32 = 4;
 /// Has all that `roots` need wait for as few products as possible.
 pub(super) fn hasten(code: &mut CodeList, mut roots: Vec<&mut Val>) {
     let needed: Vec<Val> = roots.iter().map(|root| **root).collect();
+    if !code.values.iter().any(|value| value.bounded) {
+        return;
+    }
     let (uses, ready) = (code.uses(&needed), ready(code));
     let finder = Finder { code, uses: &uses, ready: &ready };
     let mut new = CodeList::new(code.rows);
@@ -29,14 +35,13 @@ pub(super) fn hasten(code: &mut CodeList, mut roots: Vec<&mut Val>) {
         let from = new.values.len();
         let name = |v: Val| names[v as usize];
         let named = match (finder.faster(v), value.kind) {
-            (Some(Faster::Product { early: [a, b], late }), kind) => {
+            (Some(Faster { early: [a, b], late }), kind) => {
                 let early = new.apply(Op::Mul, [name(a), name(b), 0]);
                 match kind {
                     Kind::Do(Op::MulAdd, [.., c]) => new.apply(Op::MulAdd, [early, name(late), name(c)]),
                     _ => new.apply(Op::Mul, [early, name(late), 0]),
                 }
             }
-            (Some(Faster::Fused(op, args)), _) => new.apply(op, args.map(name)),
             (None, Kind::Do(op, mut args)) => {
                 args.iter_mut().take(arity(op)).for_each(|arg| *arg = name(*arg));
                 new.apply(op, args)
@@ -75,10 +80,10 @@ fn ready(code: &CodeList) -> Vec<u32> {
     ready
 }
 
-/// How a value is known sooner.
-enum Faster {
-    Product { early: [Val; 2], late: Val },
-    Fused(Op, [Val; 3]),
+/// A product of three of which one is known last.
+struct Faster {
+    early: [Val; 2],
+    late: Val,
 }
 
 struct Finder<'a> {
@@ -95,7 +100,6 @@ impl Finder<'_> {
         }
         match value.kind {
             Kind::Do(Op::Mul | Op::MulAdd, [a, b, _]) => self.product(v, a, b).or_else(|| self.product(v, b, a)),
-            Kind::Do(op @ (Op::Add | Op::Sub), [a, b, _]) => self.fused(v, op, a, b),
             _ => None,
         }
     }
@@ -124,7 +128,7 @@ impl Finder<'_> {
         let early = [x, other];
         let here =
             early.iter().any(|&f| self.code.is_row(f)) && self.code.block(&early, true) == self.code.values[v].block?;
-        (uses <= MOST_USES && sooner && here && self.is_small(early)).then_some(Faster::Product { early, late })
+        (uses <= MOST_USES && sooner && here && self.is_small(early)).then_some(Faster { early, late })
     }
 
     /// Whether the product of two values is as far from the ends of the range of numbers as a weight is.
@@ -132,21 +136,6 @@ impl Finder<'_> {
         let bounded = of.map(|v| self.code.values[v as usize].bounded);
         let weight = of.map(|v| matches!(self.code.kind(v), Kind::Scalar(_)));
         bounded == [true; 2] || (bounded[0] && weight[1]) || (weight[0] && bounded[1])
-    }
-
-    /// A sum or difference of a bounded product that others need, too, and what is no product.
-    fn fused(&self, v: usize, op: Op, a: Val, b: Val) -> Option<Faster> {
-        let bounded = |p: Val| self.code.values[p as usize].bounded;
-        let sooner = |p: Val, other: Val| bounded(p) && self.uses[p as usize] > 1 && self.ready(p) > self.ready(other);
-        match (self.factors(a, v), self.factors(b, v)) {
-            (Some([p, q]), None) if sooner(a, b) => {
-                Some(Faster::Fused(if op == Op::Add { Op::MulAdd } else { Op::MulSub }, [p, q, b]))
-            }
-            (None, Some([p, q])) if sooner(b, a) => {
-                Some(Faster::Fused(if op == Op::Add { Op::MulAdd } else { Op::NegMulAdd }, [p, q, a]))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -215,27 +204,6 @@ mod tests {
         assert_eq!(text(&code, product), "Mul(Div(0 8) Mul(16 @40))");
         assert_eq!(text(&code, inner), "Mul(16 Div(0 8))");
         assert_eq!(text(&code, other), "Mul(8 Mul(16 Div(0 8)))");
-    }
-
-    #[test]
-    fn a_bounded_product_that_others_need_is_fused_into_a_difference() {
-        for (op, turned, wanted) in [
-            (Op::Sub, false, "MulSub(16 Div(0 8) 8)"),
-            (Op::Sub, true, "NegMulAdd(16 Div(0 8) 8)"),
-            (Op::Add, false, "MulAdd(16 Div(0 8) 8)"),
-        ] {
-            for bounded in [true, false] {
-                let (mut code, [_, y, z, _], late) = code();
-                let mut product = code.apply(Op::Mul, [z, late, 0]);
-                if bounded {
-                    code.bound(product);
-                }
-                let mut sum = code.apply(op, if turned { [y, product, 0] } else { [product, y, 0] });
-                let before = text(&code, sum);
-                hasten(&mut code, vec![&mut sum, &mut product]);
-                assert_eq!(text(&code, sum), if bounded { wanted } else { &before });
-            }
-        }
     }
 
     #[test]
