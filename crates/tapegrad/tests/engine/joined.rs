@@ -57,7 +57,7 @@ fn record(tape: &Tape, of: Recorded, rows: usize, width: usize) -> (Vec<Var>, Va
 }
 
 /// Whether there is a code generator for this CPU.
-fn has_code() -> bool {
+pub(super) fn has_code() -> bool {
     let tape = Tape::new();
     let x = tape.input([1.0, 2.0]);
     tape.compile::<f32>(&[x.exp()]).unwrap().to_string().contains("machine code")

@@ -294,8 +294,11 @@ fn what_a_sigmoid_leaves_of_one_is_not_negative() {
             let (x, w) = (tape.input([[1.0], [1.01], [1.02], [1.03]]), tape.param([[far]]));
             let left = |x: Var| (1.0 - x.sigmoid()).powf(x.scalar(1.5));
             let (rows, one) = (left(x.matmul(w)).mean(), left(w.index(0, 0).index(0, 0)));
-            let slopes = tape.grad(rows + one, &[w])[0];
-            for outputs in [&[rows][..], &[one], &[rows, one, slopes]] {
+            // The weight of a second layer.
+            let v = tape.param(1.0);
+            let weighted = (1.0 - v * x.matmul(w).sigmoid()).powf(x.scalar(1.5)).mean();
+            let slopes = tape.grad(rows + one + weighted, &[w])[0];
+            for outputs in [&[rows][..], &[one], &[weighted], &[rows, one, weighted, slopes]] {
                 let program = tape.compile_with::<T>(outputs, &options).unwrap();
                 let mut state = program.state();
                 program.replay(&mut state).unwrap();

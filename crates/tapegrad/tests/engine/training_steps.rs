@@ -2,6 +2,7 @@
 //! computes, replay after replay, however weights are stored, updated and read.
 #![allow(clippy::unwrap_used)]
 
+use super::joined::has_code;
 use super::random::Random;
 use tapegrad::{CompileOptions, Element, Tape, Tier, Var};
 
@@ -181,6 +182,7 @@ fn tiny_networks_take_hardly_more_memory_than_what_is_alive() {
         let program = tape.compile::<T>(&[loss]).unwrap();
         let text = program.to_string();
         if !text.contains("machine code") {
+            assert!(!has_code(), "it is small enough to be code\n{text}");
             return;
         }
         assert_eq!(program.live_len(), live, "{text}");

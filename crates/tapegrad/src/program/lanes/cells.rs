@@ -269,7 +269,6 @@ impl<'a> Builder<'a> {
             args.push(self.code.literal(*x));
         }
         let value = self.formulas.apply(&mut self.code, e, &args).ok_or(Unsuitable)?;
-        // As products, U·(1/(U + N)) and this times N·(1/(U + N)), with U between ½ and 2 and N not negative: no factor is above 2.
         if node.op.is(&SIGMOID) || node.op.is(&DSIGMOID) {
             self.code.bound(value);
         }

@@ -47,8 +47,8 @@ pub(in super::super) struct Value {
     pub(super) row: bool,
     /// The block it is computed in; `None` where it is free.
     pub(super) block: Option<u32>,
-    /// Whether it is a step of a function's formula, where the order of operations is what makes it accurate.
-    pub(super) inner: bool,
+    /// The formula of a function that it is a step of, by number, where the order of operations is what makes it accurate; 0 for none.
+    pub(super) formula: u32,
     /// Whether it is between -2 and 2, or NaN, whatever it is computed from.
     pub(super) bounded: bool,
     /// Whether it is computed as it stands, each operation rounded by itself.
@@ -59,6 +59,8 @@ pub(in super::super) struct CodeList {
     pub(in super::super) values: Vec<Value>,
     known: HashMap<Kind, Val>,
     pub(super) rows: usize,
+    /// How many formulas there are.
+    formulas: u32,
 }
 
 /// How many operands an instruction has.
@@ -76,7 +78,7 @@ pub(in super::super) fn arity(op: Op) -> usize {
 
 impl CodeList {
     pub(in super::super) fn new(rows: usize) -> Self {
-        CodeList { values: Vec::new(), known: HashMap::new(), rows }
+        CodeList { values: Vec::new(), known: HashMap::new(), rows, formulas: 0 }
     }
 
     pub(super) fn push(&mut self, kind: Kind, row: bool, block: Option<u32>) -> Val {
@@ -84,7 +86,7 @@ impl CodeList {
             return known;
         }
         let at = Val::try_from(self.values.len()).expect("limited long before");
-        self.values.push(Value { kind, row, block, inner: false, bounded: false, kept: false });
+        self.values.push(Value { kind, row, block, formula: 0, bounded: false, kept: false });
         self.known.insert(kind, at);
         at
     }
@@ -123,15 +125,40 @@ impl CodeList {
 
     /// Says that the values from a position on are the steps of a formula.
     pub(super) fn mark_formula(&mut self, from: usize) {
-        self.values[from..].iter_mut().for_each(|value| value.inner = true);
+        self.formulas += 1;
+        let number = self.formulas;
+        self.values[from..].iter_mut().for_each(|value| value.formula = number);
     }
 
-    /// Says that a value is between -2 and 2; and if it is a product, so are its factors.
+    /// The same value as `v` of another list, with its operands renamed.
+    pub(super) fn copy(&mut self, other: &CodeList, v: Val, name: &impl Fn(Val) -> Val) -> Val {
+        let value = &other.values[v as usize];
+        match value.kind {
+            Kind::Do(op, mut args) => {
+                args.iter_mut().take(arity(op)).for_each(|arg| *arg = name(*arg));
+                self.apply(op, args)
+            }
+            Kind::Sum(a, b) => self.sum(name(a), b.map(name)),
+            kind => self.push(kind, value.row, value.block),
+        }
+    }
+
+    /// Says that what was made from a position on, and `new`, is in the place of `v` of another list.
+    pub(super) fn replace(&mut self, from: usize, new: Val, other: &CodeList, v: Val) {
+        let &Value { formula, kept, .. } = &other.values[v as usize];
+        if formula > 0 {
+            self.formulas = self.formulas.max(formula);
+            self.values[from..].iter_mut().for_each(|value| value.formula = formula);
+        }
+        if kept {
+            // (It may have been made as a part of another before.)
+            self.keep_made(from, new);
+        }
+    }
+
+    /// Says that a value is between -2 and 2.
     pub(super) fn bound(&mut self, v: Val) {
         self.values[v as usize].bounded = true;
-        if let Kind::Do(Op::Mul, [a, b, _]) = self.kind(v) {
-            [a, b].into_iter().for_each(|factor| self.values[factor as usize].bounded = true);
-        }
     }
 
     pub(super) fn is_row(&self, v: Val) -> bool {
@@ -341,10 +368,11 @@ impl CodeList {
         }
     }
 
-    /// Whether a value is the result of a formula and `user` no step of one. It is rounded, as its formula says what it is: 1 less a
-    /// probability that is 1 must not be negative.
+    /// Whether a value is of a formula that `user` is no step of. It is rounded, as its formula says what it is: 1 less a probability
+    /// that is 1 must not be negative.
     fn ends_formula(&self, v: Val, user: Val) -> bool {
-        self.values[v as usize].inner && !self.values[user as usize].inner
+        let of = |v: Val| self.values[v as usize].formula;
+        of(v) > 0 && of(v) != of(user)
     }
 
     /// Where `v` is `b` plus a chain of products that nothing else uses, begins the chain with `b`.
@@ -353,14 +381,14 @@ impl CodeList {
             |s: &Self, p: Val| uses[p as usize] == 1 && s.values[p as usize].block == s.values[v as usize].block;
         let mut link = chain;
         loop {
-            if !only_here(self, link) {
+            if !only_here(self, link) || self.ends_formula(link, v) {
                 return false;
             }
             match self.kind(link) {
                 Kind::Do(Op::MulAdd, [_, _, before]) => link = before,
                 Kind::Do(Op::Mul, [x, y, _]) => {
                     let there = self.values[b as usize].block.is_none() || b < link;
-                    if link == chain || !there || self.ends_formula(link, v) {
+                    if link == chain || !there {
                         return false;
                     }
                     self.values[link as usize].kind = Kind::Do(Op::MulAdd, [x, y, b]);

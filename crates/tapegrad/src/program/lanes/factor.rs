@@ -13,7 +13,7 @@
 //! upper half of one, whose products cancel against the other terms; and no factor is taken twice out of the same terms, for
 //! numbers that were scaled before they were squared, as in a norm, would be squared before they are scaled.
 
-use super::code::{CodeList, Kind, Val, arity};
+use super::code::{CodeList, Kind, Val};
 use hashbrown::HashMap;
 use std::collections::BinaryHeap;
 use tapegrad_jit::Op;
@@ -86,12 +86,12 @@ impl Finder<'_> {
 
     fn is_sum(&self, v: Val) -> bool {
         let value = &self.code.values[v as usize];
-        matches!(value.kind, Kind::Do(Op::Add | Op::Sub, _)) && !value.inner && !value.kept
+        matches!(value.kind, Kind::Do(Op::Add | Op::Sub, _)) && value.formula == 0 && !value.kept
     }
 
     fn is_product(&self, v: Val) -> bool {
         let value = &self.code.values[v as usize];
-        matches!(value.kind, Kind::Do(Op::Mul, _)) && !value.inner && !value.kept
+        matches!(value.kind, Kind::Do(Op::Mul, _)) && value.formula == 0 && !value.kept
     }
 
     /// Whether a value is computed where `user` is, and by nobody else used.
@@ -200,7 +200,7 @@ impl Finder<'_> {
     /// Whether products of a value may be exact by design; nothing if it is no result of an operation.
     fn by_design(&self, v: Val, depth: u32) -> Option<bool> {
         let value = &self.code.values[v as usize];
-        if value.inner || depth == 0 {
+        if value.formula > 0 || depth == 0 {
             return Some(true);
         }
         let multiple = |v: Val| self.by_design(v, depth - 1) == Some(true);
@@ -272,27 +272,13 @@ fn rebuilt(code: &CodeList, roots: &[Val], sums: &HashMap<Val, Vec<Term>>) -> (C
     let mut new = CodeList::new(code.rows);
     let mut names: Vec<Option<Val>> = vec![None; code.values.len()];
     for v in (0..code.values.len()).filter(|&v| needed[v]) {
-        let value = &code.values[v];
         let name = |v: Val| names[v as usize].expect("operands come first");
-        let from = new.values.len();
-        let terms = Val::try_from(v).ok().and_then(|v| sums.get(&v));
-        let named = match (terms, value.kind) {
-            (Some(terms), _) => write_sum(&mut new, terms, &name),
-            (None, Kind::Do(op, mut args)) => {
-                args.iter_mut().take(arity(op)).for_each(|arg| *arg = name(*arg));
-                new.apply(op, args)
-            }
-            (None, Kind::Sum(a, b)) => new.sum(name(a), b.map(name)),
-            (None, kind) => new.push(kind, value.row, value.block),
+        let (from, old) = (new.values.len(), Val::try_from(v).expect("a value"));
+        let named = match sums.get(&old) {
+            Some(terms) => write_sum(&mut new, terms, &name),
+            None => new.copy(code, old, &name),
         };
-        if value.inner {
-            new.mark_formula(from);
-        }
-        if value.kept {
-            // (It may have been made as a part of a sum before.)
-            new.values[from..].iter_mut().for_each(|value| value.kept = true);
-            new.values[named as usize].kept = true;
-        }
+        new.replace(from, named, code, old);
         names[v] = Some(named);
     }
     (new, names)
