@@ -269,6 +269,7 @@ impl<'a> Builder<'a> {
             args.push(self.code.literal(*x));
         }
         let value = self.formulas.apply(&mut self.code, e, &args).ok_or(Unsuitable)?;
+        // Between 0 and 1, however they are computed.
         if node.op.is(&SIGMOID) || node.op.is(&DSIGMOID) {
             self.code.bound(value);
         }

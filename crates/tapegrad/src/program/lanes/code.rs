@@ -59,7 +59,7 @@ pub(in super::super) struct CodeList {
     pub(in super::super) values: Vec<Value>,
     known: HashMap<Kind, Val>,
     pub(super) rows: usize,
-    /// How many formulas there are.
+    /// The highest number of a formula.
     formulas: u32,
 }
 
@@ -143,7 +143,7 @@ impl CodeList {
         }
     }
 
-    /// Says that what was made from a position on, and `new`, is in the place of `v` of another list.
+    /// Says that what was made from a position on is in the place of `v` of another list, and so is `new`, if that was there before.
     pub(super) fn replace(&mut self, from: usize, new: Val, other: &CodeList, v: Val) {
         let &Value { formula, kept, .. } = &other.values[v as usize];
         if formula > 0 {
@@ -156,7 +156,7 @@ impl CodeList {
         }
     }
 
-    /// Says that a value is between -2 and 2.
+    /// Says that a value is between -2 and 2, or NaN.
     pub(super) fn bound(&mut self, v: Val) {
         self.values[v as usize].bounded = true;
     }

@@ -9,8 +9,8 @@
 //! of them and a single number of the arena, a weight. What then differs is what comes of weights at the end of the range of numbers,
 //! and of slopes that vanish when they are multiplied by a weight and would not by the cotangent.
 //!
-//! No result of a formula is taken apart, though the last product of the logistic function, too, waits for a quotient: its result
-//! is rounded to 1 far out, so that 1 − σ is 0 there and not what rounding takes from it, which may be negative.
+//! No result of a formula is taken apart, though the last product of the logistic function, too, waits for a quotient: rounded, it is
+//! never above 1, and what 1 − σ would be without that rounding may be negative.
 
 use super::code::{CodeList, Kind, Val};
 use tapegrad_jit::Op;
