@@ -93,24 +93,32 @@ pub(super) fn assemble(wanted: &Assembly<'_>, arena: &mut Arena) -> Assembled {
         *arena = tried;
         Some(done)
     };
+    let find = |updates: &[Update]| packs::find(wanted.code, updates);
     let mut done = None;
-    if !wanted.late {
-        let joined = parted(wanted, &packs::find(wanted.code, wanted.joined));
-        done = attempt(&joined, &packs::find(wanted.code, &joined), arena)
-            .or_else(|| attempt(wanted.updates, &packs::find(wanted.code, wanted.updates), arena));
+    if !wanted.late && wanted.joined.len() < wanted.updates.len() {
+        let packs = find(wanted.joined);
+        done = match parted(wanted, &packs) {
+            Some(parts) => attempt(&parts, &find(&parts), arena),
+            None => attempt(wanted.joined, &packs, arena),
+        };
+    }
+    if !wanted.late && done.is_none() {
+        done = attempt(wanted.updates, &find(wanted.updates), arena);
     }
     done.or_else(|| attempt(wanted.updates, &[], arena)).unwrap_or_else(|| unreachable!("nothing is packed"))
 }
 
-/// The joined updates, those that are in none of the packs as they were before: each may have a pack of its own.
-fn parted(wanted: &Assembly<'_>, packs: &[Pack]) -> Vec<Update> {
+/// The joined updates, those that are in none of the packs as they were before: each may have a pack of its own. Nothing if that
+/// changes nothing.
+fn parted(wanted: &Assembly<'_>, packs: &[Pack]) -> Option<Vec<Update>> {
     let packed = |number: usize| packs.iter().flat_map(|pack| &pack.stores).any(|&(store, _)| store == number);
     let parts = |(number, joined): (usize, &Update)| {
         let places = joined.place..joined.place + joined.values.len();
         let within = |update: &&Update| places.contains(&update.place);
         if packed(number) { vec![joined.clone()] } else { wanted.updates.iter().filter(within).cloned().collect() }
     };
-    wanted.joined.iter().enumerate().flat_map(parts).collect()
+    let parts: Vec<Update> = wanted.joined.iter().enumerate().flat_map(parts).collect();
+    (parts.len() != wanted.joined.len()).then_some(parts)
 }
 
 /// Sums that a pack takes to stand side by side do not.

@@ -4,8 +4,9 @@
 //!   graph ─▶ axes ─────────▶ cells ─────────▶ code ─────────▶ blocks ─▶ tapegrad_jit
 //!            which axis      one value per    equal values    scalars and rows in turn,
 //!            is the rows     element of       once; products  places for what passes
-//!                            a row            fused, factors  between them
-//!                                             taken out
+//!                            a row            fused, factors  between them (`arena`),
+//!                                             taken out, or   one for all updates that
+//!                                             multiplied last are `alike`
 //! ```
 //!
 //! For a network of a few dozen weights the calls and loops of general kernels cost ten times its arithmetic. Here nothing
