@@ -119,10 +119,30 @@ struct Walk<T> {
     row: usize,
     b: *const T,
     b_step: isize,
-    /// Cache lines to be asked for after each tile.
+    /// Cache lines to be asked for with each tile.
     soon: usize,
     run: usize,
     at: usize,
+}
+
+impl<T: Number> Walk<T> {
+    /// Asks for the next cache line of what is next, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn ask<V: Vector<Elem = T>>(&mut self, ahead: &Ahead<T>) {
+        if self.run < ahead.runs {
+            let run = ahead.from.wrapping_offset(self.run as isize * ahead.stride);
+            // SAFETY: the caller's promise; any address will do.
+            unsafe { V::prefetch_far(run.wrapping_add(self.at)) };
+            self.at += CACHE_LINE / size_of::<T>();
+            if self.at >= ahead.len {
+                (self.run, self.at) = (self.run + 1, 0);
+            }
+        }
+    }
 }
 
 /// The following `count` tiles, of `R` rows each.
@@ -136,33 +156,21 @@ unsafe fn tiles<V: Vector, const R: usize, const NV: usize, const NEAR: bool>(
     walk: &mut Walk<V::Elem>,
     count: usize,
 ) {
-    let line = CACHE_LINE / size_of::<V::Elem>();
     for _ in 0..count {
         // SAFETY: rows from `walk.row` on exist, so their first elements are in bounds.
         unsafe {
             let a = p.a.offset(walk.row as isize * p.a_row);
             let c = p.c.offset(p.c_at.offset(walk.row, 0));
             let packs = walk.row == 0 && !p.packs_to.is_null();
-            let spills = walk.row + R <= p.spilling;
             if const { may_pack::<V>(NV) } {
                 if packs {
-                    tile::<V, R, NV, NEAR, true>(p, a, walk.b, walk.b_step, c, spills);
+                    tile::<V, R, NV, NEAR, true>(p, walk, a, c);
                     (walk.b, walk.b_step) = (p.packs_to, (NV * V::N) as isize);
                 } else {
-                    tile::<V, R, NV, NEAR, false>(p, a, walk.b, walk.b_step, c, spills);
+                    tile::<V, R, NV, NEAR, false>(p, walk, a, c);
                 }
             } else {
-                tile::<V, R, NV, NEAR, false>(p, a, walk.b, walk.b_step, c, spills);
-            }
-            for _ in 0..walk.soon {
-                if walk.run < p.ahead.runs {
-                    let run = p.ahead.from.wrapping_offset(walk.run as isize * p.ahead.stride);
-                    V::prefetch_far(run.wrapping_add(walk.at));
-                    walk.at += line;
-                    if walk.at >= p.ahead.len {
-                        (walk.run, walk.at) = (walk.run + 1, 0);
-                    }
-                }
+                tile::<V, R, NV, NEAR, false>(p, walk, a, c);
             }
         }
         walk.row += R;
@@ -189,7 +197,7 @@ const fn any_rows<V: Vector, const NV: usize>() -> usize {
     if NV > 2 || most_rows::<V, NV>() > V::MR { most_rows::<V, NV>() } else { V::MR }
 }
 
-/// `R` rows, `NV` vectors: sums in registers along `k`, then one update of C, in whole vectors where it `spills`.
+/// `R` rows, `NV` vectors: sums in registers along `k`, then one update of C, in whole vectors where it spills.
 ///
 /// # Safety
 ///
@@ -197,12 +205,11 @@ const fn any_rows<V: Vector, const NV: usize>() -> usize {
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, const COPY: bool>(
     p: &Panel<V::Elem>,
+    walk: &mut Walk<V::Elem>,
     a: *const V::Elem,
-    mut b: *const V::Elem,
-    b_step: isize,
     c: *mut V::Elem,
-    spills: bool,
 ) {
+    let (mut b, b_step, spills) = (walk.b, walk.b_step, walk.row + R <= p.spilling);
     // SAFETY: steps 0..k of A and B exist for R rows and the columns that `Tiles` names, R rows of C too.
     unsafe {
         let mut sums = [[V::zero(); NV]; R];
@@ -215,19 +222,30 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
         }
         let last = p.width - (NV - 1) * V::N;
         let mask = V::mask(0);
-        let (mut a_off, mut left) = (0, p.k);
+        let (mut a_off, mut left, mut soon) = (0, p.k, walk.soon);
         let mut copy = p.packs_to;
         if NEAR {
-            // Operands come from cache in order here, C does not.
-            if p.slice > 0 {
-                for i in 0..R {
-                    let row = c.offset(p.c_at.offset(i, 0));
-                    for line in 0..(NV * size_of::<V>()).div_ceil(CACHE_LINE) {
-                        V::prefetch(row.wrapping_add(line * CACHE_LINE / size_of::<V::Elem>()));
-                    }
-                }
+            // Packed operands come from cache in order, C and what is next do not: their lines are asked for, one in each turn of the
+            // loop, for a CPU has a dozen or so requests open at a time, and with more it waits. Lines of C that there are no
+            // turns for are asked for at once.
+            let lines = const { (NV * size_of::<V>()).div_ceil(CACHE_LINE) };
+            let all = if p.slice > 0 { R * lines } else { 0 };
+            let mut asked = 0;
+            let ask_c = |asked: &mut usize| {
+                let row = c.offset(p.c_at.offset(*asked / lines, 0));
+                V::prefetch(row.wrapping_add(*asked % lines * CACHE_LINE / size_of::<V::Elem>()));
+                *asked += 1;
+            };
+            while asked + p.k / UNROLL < all {
+                ask_c(&mut asked);
             }
             while left >= UNROLL {
+                if asked < all {
+                    ask_c(&mut asked);
+                } else if soon > 0 {
+                    walk.ask::<V>(&p.ahead);
+                    soon -= 1;
+                }
                 for _ in 0..UNROLL {
                     step::<V, R, NV, NEAR, false, COPY>(&mut sums, &rows, a_off, b, mask, copy);
                     a_off += p.a_step;
@@ -247,6 +265,9 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
                 copy = copy.add(NV * V::N);
             }
             left -= 1;
+        }
+        for _ in 0..soon {
+            walk.ask::<V>(&p.ahead);
         }
         if (last < V::N && !spills) || p.c_at.col_stride != 1 {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
