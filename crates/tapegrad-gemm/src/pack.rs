@@ -149,7 +149,7 @@ impl<T: Number> Slices<T> {
         let cut = self.width < C * V::N && to == self.k;
         // SAFETY: the caller's promise.
         unsafe {
-            for p in from..to - usize::from(cut) {
+            let step = |p: usize| {
                 let src = src.offset(p as isize * self.k_stride);
                 let dst = dst.add(p * self.width);
                 let mut row = [V::zero(); C];
@@ -159,6 +159,16 @@ impl<T: Number> Slices<T> {
                 for (v, x) in row.iter().enumerate() {
                     x.store(dst.add(v * V::N));
                 }
+            };
+            if to - from == STEPS && !cut {
+                // So many that the compiler needs no loop.
+                for p in 0..STEPS {
+                    step(from + p);
+                }
+                return;
+            }
+            for p in from..to - usize::from(cut) {
+                step(p);
             }
             if cut {
                 let src = src.offset((to - 1) as isize * self.k_stride);
@@ -184,7 +194,7 @@ impl<T: Number> Slices<T> {
             // slices from the first to the last.
             unsafe {
                 let (src, used, dst) = self.slice(line);
-                if used == self.width && used.is_multiple_of(V::N) {
+                if line + self.width.next_multiple_of(V::N) <= self.lines {
                     self.transpose_whole::<V>(src, dst);
                     continue;
                 }
@@ -200,17 +210,19 @@ impl<T: Number> Slices<T> {
         }
     }
 
-    /// A slice of whole vectors, from which nothing spills: as few lines at a time as can be, since lines that lie far apart
-    /// fight for the same places of the cache.
+    /// A slice whose squares are whole, the last with lines of the following slice: as few lines at a time as can be, since lines
+    /// that lie far apart fight for the same places of the cache. What the last squares write past `width` is overwritten, by the
+    /// same squares of the following steps or by the first squares, which come after them, and at the end by the following slice.
     ///
     /// # Safety
     ///
-    /// As [`Slices`], for the slice at `src` and `dst`.
+    /// As [`Slices`], for the slice at `src` and `dst`, and lines of the source exist for whole squares.
     #[inline(always)]
     unsafe fn transpose_whole<V: Vector<Elem = T>>(&self, src: *const T, dst: *mut T) {
         let whole = self.k / V::N * V::N;
-        for i in (0..self.width).step_by(V::N) {
-            // SAFETY: lines i..i + N exist, and steps below k; a slice has `width` elements for each step.
+        for i in (0..self.width).step_by(V::N).rev() {
+            // SAFETY: lines i..i + N exist, and steps below k; a slice has `width` elements for each step, and there is room for what
+            // is written past the last one.
             unsafe {
                 let (src, dst) = (src.offset(i as isize * self.line_stride), dst.add(i));
                 for p in (0..whole).step_by(V::N) {
