@@ -14,7 +14,7 @@
 use super::number::Number;
 use super::pack::{SLACK, Slices};
 use super::panel::{Ahead, Panel, Tiles, may_pack};
-use super::plan::{FAR, IN_L1, LINE, even};
+use super::plan::{FAR, IN_L1, IN_ONE_SET, LINE, even};
 use super::vector::{Kernel, Vector};
 use super::{Job, Strided};
 use std::ptr;
@@ -35,9 +35,6 @@ const PAGES: usize = 48 * 4096;
 /// 256 steps and tiles of two vectors; without those of [`IN_ONE_SET`]) take 0.95 of the time over A where it lies if there are 128 columns, 0.98 with 256, 1.00 with 512 and 1.02 with 1024, in
 /// the geometric mean; one of 512 takes 1.12, one of 1024 1.25.
 const WORTH_PACKING: usize = 384;
-
-/// Lines so many bytes apart fall into one set of the first-level cache.
-const IN_ONE_SET: usize = 4096;
 
 /// The most vectors of a panel.
 const WIDEST: usize = 4;

@@ -13,6 +13,7 @@
 //! ```
 
 use super::number::Number;
+use super::plan::IN_ONE_SET;
 use super::vector::{Kernel, Vector};
 
 /// Elements that packing may write past the end of what it packs.
@@ -49,7 +50,7 @@ impl<V: Vector> Kernel<V> for Slices<V::Elem> {
             if self.line_stride == 1 {
                 self.copy::<V::Packer>();
             } else if self.k_stride == 1 {
-                self.transpose::<V::Packer>();
+                self.transpose::<V>();
             } else {
                 self.gather();
             }
@@ -60,6 +61,9 @@ impl<V: Vector> Kernel<V> for Slices<V::Elem> {
 /// Steps along `k` that are copied for all slices before the following ones are: rows of the source are read from left
 /// to right, as the prefetcher likes it, and yet what is written stays together.
 const STEPS: usize = 8;
+
+/// So many lines of one set first-level caches hold at a time, some more.
+const WAYS: usize = 8;
 
 impl<T: Number> Slices<T> {
     /// Where slice `line / width` starts in the source, how many lines it has, and its place.
@@ -188,23 +192,64 @@ impl<T: Number> Slices<T> {
     /// As [`Slices`].
     #[inline(always)]
     unsafe fn transpose<V: Vector<Elem = T>>(&self) {
+        let near = !self.line_stride.unsigned_abs().saturating_mul(size_of::<T>()).is_multiple_of(IN_ONE_SET);
+        let strips = V::STRIP > 0 && self.width.is_multiple_of(V::N) && self.k >= V::STRIP && (V::N <= WAYS || near);
         for line in (0..self.lines).step_by(self.width) {
-            // SAFETY: squares are read below k and below `used`. A square wider than what is left of its step spills
-            // into the following one, whose first square is written later: squares go from the last to the first, and
-            // slices from the first to the last.
+            // SAFETY: lines of a slice exist below `used`, and whole vectors of them where that is asked for.
             unsafe {
                 let (src, used, dst) = self.slice(line);
-                if line + self.width.next_multiple_of(V::N) <= self.lines {
-                    self.transpose_whole::<V>(src, dst);
-                    continue;
+                if strips && used == self.width {
+                    self.transpose_strips::<V>(src, dst);
+                } else if line + self.width.next_multiple_of(V::Packer::N) <= self.lines {
+                    self.transpose_whole::<V::Packer>(src, dst);
+                } else {
+                    self.transpose_cut::<V::Packer>(src, used, dst);
                 }
-                for p in (0..self.k).step_by(V::N) {
-                    let cols = V::N.min(self.k - p);
-                    for i in (0..self.width).step_by(V::N).rev() {
-                        let rows = used.saturating_sub(i).min(V::N);
-                        let from = src.wrapping_offset(i as isize * self.line_stride).wrapping_add(p);
-                        V::transpose(from, self.line_stride, rows, cols, dst.add(p * self.width + i), self.width);
-                    }
+            }
+        }
+    }
+
+    /// A slice of whole vectors, from each line sixteen bytes at a time.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`], for the slice at `src` and `dst`, of at least [`Vector::STRIP`] steps.
+    #[inline(always)]
+    unsafe fn transpose_strips<V: Vector<Elem = T>>(&self, src: *const T, dst: *mut T) {
+        for i in (0..self.width).step_by(V::N) {
+            // SAFETY: lines i..i + N exist, and steps below k.
+            unsafe {
+                let (src, dst) = (src.offset(i as isize * self.line_stride), dst.add(i));
+                let strip =
+                    |p: usize| V::transpose_strip(src.add(p), self.line_stride, dst.add(p * self.width), self.width);
+                for p in (0..self.k / V::STRIP * V::STRIP).step_by(V::STRIP) {
+                    strip(p);
+                }
+                if !self.k.is_multiple_of(V::STRIP) {
+                    // Some of the steps before once more.
+                    strip(self.k - V::STRIP);
+                }
+            }
+        }
+    }
+
+    /// A slice that may have fewer lines than others: those that are missing are zeros.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slices`], for the slice of `used` lines at `src` and `dst`.
+    #[inline(always)]
+    unsafe fn transpose_cut<V: Vector<Elem = T>>(&self, src: *const T, used: usize, dst: *mut T) {
+        // A square wider than what is left of its step spills into the following one, whose first square is written later:
+        // squares go from the last to the first, and slices from the first to the last.
+        for p in (0..self.k).step_by(V::N) {
+            let cols = V::N.min(self.k - p);
+            for i in (0..self.width).step_by(V::N).rev() {
+                let rows = used.saturating_sub(i).min(V::N);
+                // SAFETY: squares are read below k and below `used`.
+                unsafe {
+                    let from = src.wrapping_offset(i as isize * self.line_stride).wrapping_add(p);
+                    V::transpose(from, self.line_stride, rows, cols, dst.add(p * self.width + i), self.width);
                 }
             }
         }

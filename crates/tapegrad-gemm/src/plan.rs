@@ -46,6 +46,9 @@ const STEPS_PER_ROW: usize = 6;
 /// The most elements of C whose sums are computed apart.
 const MOST_APART: usize = 4096;
 
+/// Lines so many bytes apart fall into one set of the first-level cache.
+pub(super) const IN_ONE_SET: usize = 4096;
+
 /// Elements of padding with which a buffer can be aligned to a cache line.
 pub(super) const LINE: usize = 64;
 

@@ -26,6 +26,9 @@ pub(super) trait Vector: Copy {
     const WIDE: usize = 2;
     /// Columns of a register tile of two vectors.
     const NR: usize = 2 * Self::N;
+    /// Elements of sixteen bytes, where lines are better turned so many at a time from each than in squares of the
+    /// [`Vector::Packer`]; else 0.
+    const STRIP: usize = 0;
     /// Length of a packed block along `k`: a panel of B, `KC` steps of `WIDE` vectors, is read by every tile
     /// of rows, from the L1 cache or as much of it as there is room for.
     const KC: usize;
@@ -91,6 +94,18 @@ pub(super) trait Vector: Copy {
         dst: *mut Self::Elem,
         step: usize,
     );
+
+    /// Reads [`Vector::STRIP`] neighbours from each of `N` lines, `stride` apart, and writes them transposed: whole vectors, `step`
+    /// apart.
+    #[inline(always)]
+    unsafe fn transpose_strip(src: *const Self::Elem, stride: isize, dst: *mut Self::Elem, step: usize) {
+        for p in 0..Self::STRIP {
+            for i in 0..Self::N {
+                // SAFETY: the caller's promise.
+                unsafe { *dst.add(p * step + i) = *src.offset(i as isize * stride).add(p) };
+            }
+        }
+    }
 
     /// Runs a kernel, compiled for this CPU. A function of its own for each kernel, so that each gets all registers.
     unsafe fn run<K: Kernel<Self>>(kernel: K);

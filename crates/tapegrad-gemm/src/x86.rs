@@ -493,6 +493,7 @@ impl Vector for F32x16 {
     const MR: usize = 12;
     const TALL: usize = 12;
     const WIDE: usize = 4;
+    const STRIP: usize = 4;
     const KC: usize = 192;
     const MC: usize = 264;
     const NC: usize = 1024;
@@ -518,6 +519,30 @@ impl Vector for F32x16 {
         _mm512_mask_blend_ps,
         F32x8
     );
+
+    /// Every fourth line in one vector, so that nothing need cross the middle of a vector.
+    #[inline(always)]
+    unsafe fn transpose_strip(src: *const f32, stride: isize, dst: *mut f32, step: usize) {
+        // SAFETY: four elements of sixteen lines are read, four vectors are written: the trait's contract.
+        unsafe {
+            let line = |i: isize| _mm_loadu_ps(src.offset(i * stride));
+            let lines = |i: isize| {
+                let low = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(line(i)), line(i + 4));
+                _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(low, line(i + 8)), line(i + 12))
+            };
+            let pairs = |x, y| {
+                let (low, high) = (_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y));
+                (_mm512_castps_pd(low), _mm512_castps_pd(high))
+            };
+            let (low, high) = pairs(lines(0), lines(1));
+            let (low2, high2) = pairs(lines(2), lines(3));
+            let put = |p: usize, x| _mm512_storeu_ps(dst.add(p * step), _mm512_castpd_ps(x));
+            put(0, _mm512_unpacklo_pd(low, low2));
+            put(1, _mm512_unpackhi_pd(low, low2));
+            put(2, _mm512_unpacklo_pd(high, high2));
+            put(3, _mm512_unpackhi_pd(high, high2));
+        }
+    }
 }
 
 impl F64x8 {
@@ -537,6 +562,7 @@ impl Vector for F64x8 {
     const MR: usize = 12;
     const TALL: usize = 12;
     const WIDE: usize = 4;
+    const STRIP: usize = 2;
     const KC: usize = 128;
     const MC: usize = 264;
     const NC: usize = 1024;
@@ -562,4 +588,21 @@ impl Vector for F64x8 {
         _mm512_mask_blend_pd,
         F64x4
     );
+
+    /// Every second line in one vector, so that nothing need cross the middle of a vector.
+    #[inline(always)]
+    unsafe fn transpose_strip(src: *const f64, stride: isize, dst: *mut f64, step: usize) {
+        // SAFETY: two elements of eight lines are read, two vectors are written: the trait's contract.
+        unsafe {
+            let line = |i: isize| _mm_loadu_pd(src.offset(i * stride));
+            let lines = |i: isize| {
+                let low = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(line(i)), line(i + 2));
+                let high = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(line(i + 4)), line(i + 6));
+                _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high)
+            };
+            let (even, odd) = (lines(0), lines(1));
+            _mm512_storeu_pd(dst, _mm512_unpacklo_pd(even, odd));
+            _mm512_storeu_pd(dst.add(step), _mm512_unpackhi_pd(even, odd));
+        }
+    }
 }
