@@ -243,6 +243,12 @@ impl<'a> Expander<'a> {
         self.constant(bits(self.shape.elem, x))
     }
 
+    /// The value of all bits zero, if there is one yet.
+    fn zero(&mut self) -> Option<V> {
+        let place = self.pool.bits(self.shape.elem, 0);
+        self.memory.get(&place).copied()
+    }
+
     pub(crate) fn two(&mut self, kind: Kind, a: V, b: V) -> V {
         self.push(Micro::Do { kind, imm: 0, args: [a, b, 0], arity: 2 })
     }
@@ -312,13 +318,18 @@ impl<'a> Expander<'a> {
                     let zero = self.number(0.0);
                     self.compare(NOT_EQUAL, a, zero)
                 });
-                self.three(Kind::Blend, mask, b, c)
+                // A number or zero is all of its bits or none.
+                match self.zero() {
+                    Some(zero) if zero == b => self.two(Kind::AndNot, mask, c),
+                    Some(zero) if zero == c => self.two(Kind::And, mask, b),
+                    _ => self.three(Kind::Blend, mask, b, c),
+                }
             }
             Op::PickNegative => self.three(Kind::Blend, a, b, c),
             Op::AddExponent => {
                 let moved = self.one(Kind::ShiftLeft, self.mantissa_bits(), b);
                 // A power of two is written as zero with an exponent.
-                if self.memory.get(&self.pool.bits(self.shape.elem, 0)) == Some(&a) {
+                if self.zero() == Some(a) {
                     return moved;
                 }
                 self.two(Kind::IntAdd, a, moved)

@@ -427,3 +427,48 @@ fn a_side_is_picked_by_the_sign_of_zeros_and_infinities_too() {
         check::<f64>(rows);
     }
 }
+
+#[test]
+fn zero_is_picked_whatever_the_other_is() {
+    fn check<T: Float>(rows: Option<usize>) {
+        let (load, store) = if rows.is_some() { (Op::Row, Op::StoreRow) } else { (Op::Scalar, Op::Store) };
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let code = vec![
+            inst(load, 0, 0, 0),
+            inst(Op::Const, 0, 0, 0),
+            inst(Op::Less, 0, 1, 0),
+            inst(Op::Pick, 2, 1, 0),
+            inst(store, 128, 3, 0),
+            inst(Op::Pick, 2, 0, 1),
+            inst(store, 256, 5, 0),
+            inst(Op::Pick, 0, 1, 0),
+            inst(store, 384, 7, 0),
+        ];
+        let blocks = vec![Block { rows, code }];
+        let source = Source { elem: T::ELEM, arena: 512, private: 0..0, columns: Vec::new(), functions: &[], blocks };
+        let compiled = compile(&source).unwrap();
+        let numbers = [1.5, -1.5, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -1e-30];
+        for shift in 0..numbers.len() {
+            let number = |i: usize| numbers[(i + shift) % numbers.len()];
+            let mut arena: Vec<T> = (0..512).map(|i| T::of(number(i % 128))).collect();
+            compiled.run(&mut arena, &mut compiled.scratch());
+            for i in 0..rows.unwrap_or(1) {
+                let x = number(i);
+                let wanted =
+                    [if x < 0.0 { 0.0 } else { x }, if x < 0.0 { x } else { 0.0 }, if x != 0.0 { 0.0 } else { x }];
+                for (k, wanted) in wanted.into_iter().enumerate() {
+                    let got = arena[128 * (k + 1) + i].wide();
+                    let wanted = T::of(wanted).wide();
+                    assert!(
+                        got.to_bits() == wanted.to_bits() || (got.is_nan() && wanted.is_nan()),
+                        "{k} of {x}: {got}"
+                    );
+                }
+            }
+        }
+    }
+    for rows in [None, Some(3), Some(8), Some(100)] {
+        check::<f32>(rows);
+        check::<f64>(rows);
+    }
+}

@@ -77,11 +77,19 @@ impl Formula {
     /// For the logistic function and its derivative: the formula that shares most of its steps with `softplus` of the same
     /// number or its negative, whose first step is the absolute value.
     pub(crate) fn lowered_by_size<T: Float>(&self) -> Option<Formula> {
+        self.logistic([elementary::logistic_by_size::<T, Traced>, elementary::logistic_slope_by_size::<T, Traced>])
+    }
+
+    /// For the logistic function and its derivative: the formula whose result, with the same bits, is known sooner.
+    pub(crate) fn lowered_sooner<T: Float>(&self) -> Option<Formula> {
+        self.logistic([elementary::logistic_sooner::<T, Traced>, elementary::logistic_slope_sooner::<T, Traced>])
+    }
+
+    /// One of two forms, if this is the logistic function, or its derivative.
+    fn logistic(&self, [itself, slope]: [fn(Traced) -> Traced; 2]) -> Option<Formula> {
         let form = match self.steps() {
-            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic, _)] => elementary::logistic_by_size::<T, Traced>,
-            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic_slope, _)] => {
-                elementary::logistic_slope_by_size::<T, Traced>
-            }
+            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic, _)] => itself,
+            [FormulaStep::Arg(0), FormulaStep::Apply(Prim::logistic_slope, _)] => slope,
             _ => return None,
         };
         Some(Formula::trace(1, |args| form(args[0])))

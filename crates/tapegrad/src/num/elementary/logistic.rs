@@ -6,7 +6,7 @@
 //! There is a second form of it, made of e^−|x| as its integral is. Where several functions of x and −x are wanted, as a
 //! cross-entropy wants them, nearly all of the work is the same; for one alone the first form is there a little earlier.
 
-use super::{Machine, Reduced, cubic, power_of_two, reduce_in_parts};
+use super::{Machine, Reduced, cubic, power_of_two, reduce_in_parts, reduce_inside, rounder};
 use crate::num::Float;
 
 /// The coefficients of r² and r⁴ in P (whose first is ½) and in Q (whose first is 1); those of r⁴ are 0 for `f32`.
@@ -26,12 +26,11 @@ fn ends<T: Float>() -> [f64; 2] {
     if T::is_f32() { [-88.75, 88.0] } else { [-709.8, 709.1] }
 }
 
-/// U and N with e^−x = N/U for x between the [`ends`]; N is 0 or ∞ where 2^n would not be a normal number.
-///
-/// Only the linear term needs the whole of r; the others make do with its high part, which is there earlier.
+/// U and N with e^−x = N/U, both of one sign and finite, but for N, which is 0 or ∞ where 2^n would not be a normal number.
 #[inline(always)]
-fn ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
-    let Reduced { k, high: t, low } = reduce_in_parts::<T, M>(x, -1.0);
+fn ratio<T: Float, M: Machine>(reduced: Reduced<M, impl Fn(f64, M) -> M>) -> [M; 2] {
+    let Reduced { k, high: t, low } = reduced;
+    // Only the linear term needs the whole of r; the others make do with its high part, which is there earlier.
     let (w, one) = (t * t, t.lit(1.0));
     let [u, l] = if T::is_f32() {
         let c = [0.499_992_3, -0.166_671_15, 0.041_890_33, -8.312_501e-3].map(|c| t.lit(c));
@@ -51,7 +50,23 @@ fn ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
 #[inline(always)]
 fn bounded_ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
     let [least, most] = ends::<T>();
-    ratio::<T, M>(x.at_least(x.lit(least)).at_most(x.lit(most)))
+    let x = x.at_least(x.lit(least)).at_most(x.lit(most));
+    ratio::<T, M>(reduce_in_parts::<T, M>(x, -1.0))
+}
+
+/// The same with the same bits, known sooner: n is found before it is known that x is between the [`ends`]. Where it is not, r is 0, and 2^n
+/// is 0 or ∞. More operations, but none of them waits for another where it matters.
+#[inline(always)]
+fn bounded_ratio_sooner<T: Float, M: Machine>(x: M) -> [M; 2] {
+    // Above the second end, and somewhere between the first and where 2^n becomes ∞. What is added is exact near there.
+    let (middle, size) = if T::is_f32() { (0.0, 88.376_266_479_492_19) } else { (0.25, 709.35) };
+    let from_middle = if middle == 0.0 { x } else { x + middle };
+    let outside = x.lit(size).is_less(from_middle.abs());
+    let reduced = reduce_inside::<T, M>(x, -1.0, |y| outside.pick(y.lit(0.0), y));
+    // Exponents whose bits are those of 0, and those of ∞.
+    let [zero, infinity] = if T::is_f32() { [-127.0, 128.0] } else { [-1023.0, 1024.0] };
+    let k = reduced.k.at_least(x.lit(rounder::<T>() + zero)).at_most(x.lit(rounder::<T>() + infinity));
+    ratio::<T, M>(Reduced { k, ..reduced })
 }
 
 /// U/(U + N), and 1/(U + N).
@@ -86,6 +101,19 @@ pub(crate) fn logistic_slope<T: Float, M: Machine>(x: M) -> M {
     slope::<T, M>(quotient::<T, M>([u, n]), n)
 }
 
+/// [`logistic`], its bits sooner, with more operations.
+#[inline(always)]
+pub(crate) fn logistic_sooner<T: Float, M: Machine>(x: M) -> M {
+    quotient::<T, M>(bounded_ratio_sooner::<T, M>(x))[0]
+}
+
+/// [`logistic_slope`], its bits sooner, with more operations.
+#[inline(always)]
+pub(crate) fn logistic_slope_sooner<T: Float, M: Machine>(x: M) -> M {
+    let [u, n] = bounded_ratio_sooner::<T, M>(x);
+    slope::<T, M>(quotient::<T, M>([u, n]), n)
+}
+
 /// [`logistic`] and [`logistic_slope`], with the bits of each.
 #[inline(always)]
 pub(crate) fn logistic_with_slope<T: Float, M: Machine>(x: M) -> (M, M) {
@@ -108,7 +136,7 @@ pub(super) fn logistic_of_sum<T: Float, M: Machine>(x: M, rest: M) -> [M; 2] {
 #[inline(always)]
 fn ratio_of_size<T: Float, M: Machine>(x: M) -> [M; 2] {
     let [_, most] = ends::<T>();
-    ratio::<T, M>(x.abs().at_most(x.lit(most)))
+    ratio::<T, M>(reduce_in_parts::<T, M>(x.abs().at_most(x.lit(most)), -1.0))
 }
 
 /// The logistic function of |x| and of −|x|.

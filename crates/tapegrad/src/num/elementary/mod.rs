@@ -33,7 +33,8 @@ pub(crate) use exp::{exp, exp_m1};
 pub(crate) use gelu::{gelu_gate, gelu_gate_slope};
 pub(crate) use ln::{ln, ln_1p};
 pub(crate) use logistic::{
-    logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, logistic_with_slope, softplus,
+    logistic, logistic_by_size, logistic_slope, logistic_slope_by_size, logistic_slope_sooner, logistic_sooner,
+    logistic_with_slope, softplus,
 };
 pub(crate) use machine::Machine;
 pub(crate) use power::powf;
@@ -91,9 +92,15 @@ struct Reduced<M, F> {
 /// [`reduce`] for who can use most of the result before all of it is there.
 #[inline(always)]
 fn reduce_in_parts<T: Float, M: Machine>(x: M, step: f64) -> Reduced<M, impl Fn(f64, M) -> M> {
+    reduce_inside::<T, M>(x, step, |y| y)
+}
+
+/// The same, where x and n are what `inside` makes of them once n is found.
+#[inline(always)]
+fn reduce_inside<T: Float, M: Machine>(x: M, step: f64, inside: impl Fn(M) -> M) -> Reduced<M, impl Fn(f64, M) -> M> {
     let rounder = x.lit(rounder::<T>());
     let k = x.mul_add(x.lit(std::f64::consts::LOG2_E / step), rounder);
-    let n = k - rounder;
+    let (x, n) = (inside(x), inside(k - rounder));
     let [most, rest] = if M::FUSED { nearest_ln_2::<T>() } else { ln_2::<T>() };
     let high = n.mul_add(n.lit(-most * step), x);
     // Without a fused product the high part lacks too much to stand for the whole.

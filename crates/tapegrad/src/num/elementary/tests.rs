@@ -311,3 +311,25 @@ fn bounds_keep_nan_and_numbers_split_into_significand_and_exponent() {
     check::<f32>();
     check::<f64>();
 }
+
+#[test]
+fn the_logistic_function_that_is_known_sooner_has_the_same_bits() {
+    fn check<T: Float>(end: f64) {
+        let formulas: [Formula; 2] =
+            [Formula::trace(1, |args| args[0].logistic()), Formula::trace(1, |args| args[0].logistic_slope())];
+        let near_end = (-2000..=2000).map(|i| T::from_f64(end + f64::from(i) / 4000.0));
+        let beyond = [end, 1e5, 1e10, 1e17, 1e38, 1e300, f64::INFINITY].map(T::from_f64);
+        let sides = near_end.chain(beyond).flat_map(|x| [x, -x]);
+        let forms = formulas.map(|f| (f.lowered::<T>(), f.lowered_sooner::<T>().unwrap()));
+        for x in arguments::<T>().into_iter().chain(sides) {
+            for (first, sooner) in &forms {
+                let (first, sooner) = (first.eval(&[x]), sooner.eval(&[x]));
+                let same = first.to_f64().to_bits() == sooner.to_f64().to_bits();
+                assert!(same || (first.is_nan() && sooner.is_nan()), "of {x}: {first}, sooner {sooner}");
+            }
+        }
+    }
+    check::<f32>(88.376_266_479_492_19);
+    check::<f64>(709.1);
+    check::<f64>(709.6);
+}

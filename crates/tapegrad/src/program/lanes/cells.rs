@@ -52,13 +52,14 @@ impl Cells {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new<T: Reading>(graph: &'a Graph, rows: &'a Rows, most_values: usize) -> Self {
+    /// `waits`: one operation waits for the other, since there are so few rows.
+    pub(super) fn new<T: Reading>(graph: &'a Graph, rows: &'a Rows, most_values: usize, waits: bool) -> Self {
         Builder {
             graph,
             rows,
             code: CodeList::new(rows.count),
             cells: HashMap::new(),
-            formulas: Formulas::new::<T>(),
+            formulas: Formulas::new::<T>().where_all_waits(waits),
             most_values,
         }
     }

@@ -7,11 +7,13 @@ use crate::num::{Formula, FormulaStep, Prim, near};
 use hashbrown::HashMap;
 use tapegrad_jit::Op;
 
-/// An operation's formula in what machines compute, and the form that shares more with others, if there is one.
+/// An operation's formula in what machines compute, and other forms, if there are any.
 struct Forms {
     plain: Formula,
-    /// For who knows the absolute value.
+    /// For who knows the absolute value: it shares more with other functions.
     by_size: Option<Formula>,
+    /// For who waits for the result.
+    sooner: Option<Formula>,
 }
 
 /// The formulas met so far.
@@ -21,16 +23,28 @@ pub(in super::super) struct Formulas {
     /// Of primitives whose formulas do not hold for all numbers, that for those it holds for.
     near: HashMap<Prim, Option<Formula>>,
     find_near: fn(Prim) -> Option<Formula>,
+    /// Whether all is to be known as soon as can be, though it takes more operations.
+    waits: bool,
+    /// What the sooner form was applied to last, which asks for the absolute value for itself alone.
+    soon: Option<Val>,
 }
 
 impl Formulas {
     /// None yet, for programs of element type `T`.
     pub(in super::super) fn new<T: Reading>() -> Self {
-        let lower =
-            |formula: &Formula| Forms { plain: formula.lowered::<T>(), by_size: formula.lowered_by_size::<T>() };
+        let lower = |formula: &Formula| Forms {
+            plain: formula.lowered::<T>(),
+            by_size: formula.lowered_by_size::<T>(),
+            sooner: formula.lowered_sooner::<T>(),
+        };
         // In single precision these, too, are computed in double precision, for which there are no instructions here.
         let find_near = if T::is_f32() { |_| None } else { near };
-        Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near }
+        Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near, waits: false, soon: None }
+    }
+
+    /// The same for code in which, or in which not, one operation waits for the other.
+    pub(super) fn where_all_waits(self, waits: bool) -> Self {
+        Formulas { waits, ..self }
     }
 
     /// How many instructions an operation is, at most.
@@ -59,11 +73,15 @@ impl Formulas {
 
     /// The value of an operation; nothing if an operand is missing.
     pub(in super::super) fn apply(&mut self, code: &mut CodeList, e: &Elementwise, args: &[Val]) -> Option<Val> {
-        let Formulas { known, lower, near, find_near } = self;
+        let Formulas { known, lower, near, find_near, waits, soon } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
         let first = args.first().copied();
-        let form = match &forms.by_size {
-            Some(by_size) if first.is_some_and(|x| code.knows_size(x)) => by_size,
+        let form = match (&forms.by_size, &forms.sooner) {
+            (Some(by_size), _) if first.is_some_and(|x| code.knows_size(x)) && *soon != first => by_size,
+            (_, Some(sooner)) if *waits => {
+                *soon = first;
+                sooner
+            }
             _ => &forms.plain,
         };
         value(code, form, args, &mut |code, prim, given| {
