@@ -153,26 +153,29 @@ impl<T: Number> Slices<T> {
         let cut = self.width < C * V::N && to == self.k;
         // SAFETY: the caller's promise.
         unsafe {
-            let step = |p: usize| {
-                let src = src.offset(p as isize * self.k_stride);
-                let dst = dst.add(p * self.width);
-                let mut row = [V::zero(); C];
-                for (v, x) in row.iter_mut().enumerate() {
-                    *x = V::load(src.add(v * V::N));
-                }
-                for (v, x) in row.iter().enumerate() {
-                    x.store(dst.add(v * V::N));
-                }
-            };
+            macro_rules! step {
+                ($p:expr) => {{
+                    let p = $p;
+                    let src = src.offset(p as isize * self.k_stride);
+                    let dst = dst.add(p * self.width);
+                    let mut row = [V::zero(); C];
+                    for (v, x) in row.iter_mut().enumerate() {
+                        *x = V::load(src.add(v * V::N));
+                    }
+                    for (v, x) in row.iter().enumerate() {
+                        x.store(dst.add(v * V::N));
+                    }
+                }};
+            }
             if to - from == STEPS && !cut {
                 // So many that the compiler needs no loop.
                 for p in 0..STEPS {
-                    step(from + p);
+                    step!(from + p);
                 }
                 return;
             }
             for p in from..to - usize::from(cut) {
-                step(p);
+                step!(p);
             }
             if cut {
                 let src = src.offset((to - 1) as isize * self.k_stride);

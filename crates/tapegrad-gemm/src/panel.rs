@@ -226,22 +226,24 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
         let mut copy = p.packs_to;
         if NEAR {
             // Packed operands come from cache in order, C and what is next do not: their lines are asked for, one in each turn of the
-            // loop, for a CPU has a dozen or so requests open at a time, and with more it waits. Lines of C that there are no
+            // loop, for a CPU has a dozen or two requests open at a time, and with more it waits. Lines of C that there are no
             // turns for are asked for at once.
             let lines = const { (NV * size_of::<V>()).div_ceil(CACHE_LINE) };
             let all = if p.slice > 0 { R * lines } else { 0 };
             let mut asked = 0;
-            let ask_c = |asked: &mut usize| {
-                let row = c.offset(p.c_at.offset(*asked / lines, 0));
-                V::prefetch(row.wrapping_add(*asked % lines * CACHE_LINE / size_of::<V::Elem>()));
-                *asked += 1;
-            };
+            macro_rules! ask_c {
+                () => {
+                    let row = c.offset(p.c_at.offset(asked / lines, 0));
+                    V::prefetch(row.wrapping_add(asked % lines * CACHE_LINE / size_of::<V::Elem>()));
+                    asked += 1;
+                };
+            }
             while asked + p.k / UNROLL < all {
-                ask_c(&mut asked);
+                ask_c!();
             }
             while left >= UNROLL {
                 if asked < all {
-                    ask_c(&mut asked);
+                    ask_c!();
                 } else if soon > 0 {
                     walk.ask::<V>(&p.ahead);
                     soon -= 1;

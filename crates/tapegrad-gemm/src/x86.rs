@@ -525,22 +525,22 @@ impl Vector for F32x16 {
     unsafe fn transpose_strip(src: *const f32, stride: isize, dst: *mut f32, step: usize) {
         // SAFETY: four elements of sixteen lines are read, four vectors are written: the trait's contract.
         unsafe {
-            let line = |i: isize| _mm_loadu_ps(src.offset(i * stride));
-            let lines = |i: isize| {
-                let low = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(line(i)), line(i + 4));
-                _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(low, line(i + 8)), line(i + 12))
-            };
-            let pairs = |x, y| {
-                let (low, high) = (_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y));
-                (_mm512_castps_pd(low), _mm512_castps_pd(high))
-            };
-            let (low, high) = pairs(lines(0), lines(1));
-            let (low2, high2) = pairs(lines(2), lines(3));
-            let put = |p: usize, x| _mm512_storeu_ps(dst.add(p * step), _mm512_castpd_ps(x));
-            put(0, _mm512_unpacklo_pd(low, low2));
-            put(1, _mm512_unpackhi_pd(low, low2));
-            put(2, _mm512_unpacklo_pd(high, high2));
-            put(3, _mm512_unpackhi_pd(high, high2));
+            let mut lines = [_mm512_setzero_ps(); 4];
+            for (i, fours) in (0..).zip(&mut lines) {
+                *fours = _mm512_castps128_ps512(_mm_loadu_ps(src.offset(i * stride)));
+                *fours = _mm512_insertf32x4::<1>(*fours, _mm_loadu_ps(src.offset((i + 4) * stride)));
+                *fours = _mm512_insertf32x4::<2>(*fours, _mm_loadu_ps(src.offset((i + 8) * stride)));
+                *fours = _mm512_insertf32x4::<3>(*fours, _mm_loadu_ps(src.offset((i + 12) * stride)));
+            }
+            let [a, b, c, d] = lines;
+            let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (low2, high2) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (low, high) = (_mm512_castps_pd(low), _mm512_castps_pd(high));
+            let (low2, high2) = (_mm512_castps_pd(low2), _mm512_castps_pd(high2));
+            _mm512_storeu_ps(dst, _mm512_castpd_ps(_mm512_unpacklo_pd(low, low2)));
+            _mm512_storeu_ps(dst.add(step), _mm512_castpd_ps(_mm512_unpackhi_pd(low, low2)));
+            _mm512_storeu_ps(dst.add(2 * step), _mm512_castpd_ps(_mm512_unpacklo_pd(high, high2)));
+            _mm512_storeu_ps(dst.add(3 * step), _mm512_castpd_ps(_mm512_unpackhi_pd(high, high2)));
         }
     }
 }
@@ -594,13 +594,15 @@ impl Vector for F64x8 {
     unsafe fn transpose_strip(src: *const f64, stride: isize, dst: *mut f64, step: usize) {
         // SAFETY: two elements of eight lines are read, two vectors are written: the trait's contract.
         unsafe {
-            let line = |i: isize| _mm_loadu_pd(src.offset(i * stride));
-            let lines = |i: isize| {
-                let low = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(line(i)), line(i + 2));
-                let high = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(line(i + 4)), line(i + 6));
-                _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high)
-            };
-            let (even, odd) = (lines(0), lines(1));
+            let mut lines = [_mm512_setzero_pd(); 2];
+            for (i, pairs) in (0..).zip(&mut lines) {
+                let first = _mm256_castpd128_pd256(_mm_loadu_pd(src.offset(i * stride)));
+                let first = _mm256_insertf128_pd::<1>(first, _mm_loadu_pd(src.offset((i + 2) * stride)));
+                let second = _mm256_castpd128_pd256(_mm_loadu_pd(src.offset((i + 4) * stride)));
+                let second = _mm256_insertf128_pd::<1>(second, _mm_loadu_pd(src.offset((i + 6) * stride)));
+                *pairs = _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(first), second);
+            }
+            let [even, odd] = lines;
             _mm512_storeu_pd(dst, _mm512_unpacklo_pd(even, odd));
             _mm512_storeu_pd(dst.add(step), _mm512_unpackhi_pd(even, odd));
         }

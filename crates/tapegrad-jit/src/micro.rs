@@ -318,7 +318,7 @@ impl<'a> Expander<'a> {
                     let zero = self.number(0.0);
                     self.compare(NOT_EQUAL, a, zero)
                 });
-                // A number or zero is all of its bits or none.
+                // Between a number and zero, the mask leaves all of its bits or none.
                 match self.zero() {
                     Some(zero) if zero == b => self.two(Kind::AndNot, mask, c),
                     Some(zero) if zero == c => self.two(Kind::And, mask, b),

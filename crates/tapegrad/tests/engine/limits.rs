@@ -313,6 +313,30 @@ fn what_a_sigmoid_leaves_of_one_is_not_negative() {
     }
 }
 
+/// However many other numbers it is asked of in between, the logistic function of one number is one number.
+#[test]
+fn equal_numbers_have_equal_sigmoids() {
+    fn check<T: Element>() {
+        let numbers = (-40..40).map(|i| f64::from(i) * 0.37);
+        for numbers in numbers.collect::<Vec<f64>>().chunks_exact(8) {
+            let tape = Tape::new();
+            let [x, y] =
+                [&numbers[..4], &numbers[4..]].map(|row| tape.input(Tensor::new([1, 4], row.to_vec()).unwrap()));
+            let z = Var::concat(&[x, y, x, -x], 0).sigmoid();
+            let program = tape.compile::<T>(&[z]).unwrap();
+            let mut state = program.state();
+            program.replay(&mut state).unwrap();
+            let z: Vec<T> = state.get(z).to_vec();
+            assert!(
+                z[..4].iter().zip(&z[8..12]).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits()),
+                "{program}"
+            );
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
 #[test]
 fn gelus_are_flat_or_straight_far_out() {
     fn check<T: Element>(x: f64) {

@@ -54,8 +54,8 @@ fn bounded_ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
     ratio::<T, M>(reduce_in_parts::<T, M>(x, -1.0))
 }
 
-/// The same with the same bits, known sooner: n is found before it is known that x is between the [`ends`]. Where it is not, r is 0, and 2^n
-/// is 0 or ∞. More operations, but none of them waits for another where it matters.
+/// The same known sooner, from which [`quotient`] and [`slope`] make the same bits: n is found before it is known that x is between the
+/// [`ends`]. Where it is not, r is 0, and 2^n is 0 or ∞. More operations, but none of them waits for another where it matters.
 #[inline(always)]
 fn bounded_ratio_sooner<T: Float, M: Machine>(x: M) -> [M; 2] {
     // Above the second end, and somewhere between the first and where 2^n becomes ∞. What is added is exact near there.

@@ -177,11 +177,15 @@ impl CodeList {
 
     /// Whether the absolute value of `v` is there already.
     pub(super) fn knows_size(&self, v: Val) -> bool {
-        let x = match self.kind(v) {
+        self.known.contains_key(&Kind::Do(Op::Abs, [self.unsigned(v), 0, 0]))
+    }
+
+    /// What `v` is the negative of, or itself.
+    pub(super) fn unsigned(&self, v: Val) -> Val {
+        match self.kind(v) {
             Kind::Do(Op::Neg, [x, ..]) => x,
             _ => v,
-        };
-        self.known.contains_key(&Kind::Do(Op::Abs, [x, 0, 0]))
+        }
     }
 
     /// Applies an instruction. Signs go into fused products and sums.

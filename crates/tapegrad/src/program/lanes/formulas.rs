@@ -4,7 +4,7 @@ use super::cells::{function, op_of};
 use super::code::{CodeList, Val};
 use crate::ir::{Elementwise, Reading};
 use crate::num::{Formula, FormulaStep, Prim, near};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tapegrad_jit::Op;
 
 /// An operation's formula in what machines compute, and other forms, if there are any.
@@ -25,8 +25,8 @@ pub(in super::super) struct Formulas {
     find_near: fn(Prim) -> Option<Formula>,
     /// Whether all is to be known as soon as can be, though it takes more operations.
     waits: bool,
-    /// What the sooner form was applied to last, which asks for the absolute value for itself alone.
-    soon: Option<Val>,
+    /// What the sooner form has been applied to: it takes absolute values for itself, which are no reason for the form by size.
+    soon: HashSet<Val>,
 }
 
 impl Formulas {
@@ -39,7 +39,7 @@ impl Formulas {
         };
         // In single precision these, too, are computed in double precision, for which there are no instructions here.
         let find_near = if T::is_f32() { |_| None } else { near };
-        Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near, waits: false, soon: None }
+        Formulas { known: HashMap::new(), lower, near: HashMap::new(), find_near, waits: false, soon: HashSet::new() }
     }
 
     /// The same for code in which, or in which not, one operation waits for the other.
@@ -47,7 +47,7 @@ impl Formulas {
         Formulas { waits, ..self }
     }
 
-    /// How many instructions an operation is, at most.
+    /// How many instructions an operation is in its plain form, at most.
     pub(in super::super) fn len(&mut self, e: &Elementwise) -> usize {
         self.applied(e).count()
     }
@@ -75,11 +75,10 @@ impl Formulas {
     pub(in super::super) fn apply(&mut self, code: &mut CodeList, e: &Elementwise, args: &[Val]) -> Option<Val> {
         let Formulas { known, lower, near, find_near, waits, soon } = self;
         let forms = known.entry(std::ptr::from_ref(e)).or_insert_with(|| lower(&(e.formula)()));
-        let first = args.first().copied();
-        let form = match (&forms.by_size, &forms.sooner) {
-            (Some(by_size), _) if first.is_some_and(|x| code.knows_size(x)) && *soon != first => by_size,
-            (_, Some(sooner)) if *waits => {
-                *soon = first;
+        let form = match (&forms.by_size, &forms.sooner, args) {
+            (Some(by_size), _, &[x, ..]) if code.knows_size(x) && !soon.contains(&code.unsigned(x)) => by_size,
+            (_, Some(sooner), &[x, ..]) if *waits => {
+                soon.insert(code.unsigned(x));
                 sooner
             }
             _ => &forms.plain,

@@ -35,7 +35,7 @@ use super::view::{Strides, View};
 use crate::ir::leaf::{CONST, PARAM};
 use crate::ir::{Attrs, Graph, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::called;
-use crate::ops::{COS, POWF, SIGMOID, SIN};
+use crate::ops::{COS, DSIGMOID, POWF, SIGMOID, SIN};
 use arena::Arena;
 use blocks::{Assembled, Assembly, Sink, Update, assemble};
 use cells::{Builder, column_order};
@@ -239,13 +239,12 @@ pub(super) fn is_scalar(graph: &Graph) -> bool {
 /// in the form that is known sooner, eleven more.
 const MOST_WAITING: usize = 8;
 
-/// How many logistic functions there are for each row.
+/// Of how many numbers the logistic function, its slope, or both are wanted, for each row.
 fn logistic_functions(graph: &Graph, rows: &Rows) -> usize {
-    let count = |&id: &NodeId| {
-        let of = if rows.axis[id.index()].is_some() { rows.count } else { 1 };
-        if graph.op(id).is(&SIGMOID) { graph.shape(id).numel() / of } else { 0 }
-    };
-    graph.order().iter().map(count).sum()
+    let of = |id: NodeId| [&SIGMOID, &DSIGMOID].iter().any(|op| graph.op(id).is(op)).then(|| graph.node(id).inputs[0]);
+    let operands: HashSet<NodeId> = graph.order().iter().filter_map(|&id| of(id)).collect();
+    let per_row = |&x: &NodeId| graph.shape(x).numel() / if rows.axis[x.index()].is_some() { rows.count } else { 1 };
+    operands.iter().map(per_row).sum()
 }
 
 /// How much code the program makes, in operations; without rows, if none are given.
