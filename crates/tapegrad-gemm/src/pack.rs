@@ -223,14 +223,10 @@ impl<T: Number> Slices<T> {
             // SAFETY: lines i..i + N exist, and steps below k.
             unsafe {
                 let (src, dst) = (src.offset(i as isize * self.line_stride), dst.add(i));
-                let strip =
-                    |p: usize| V::transpose_strip(src.add(p), self.line_stride, dst.add(p * self.width), self.width);
-                for p in (0..self.k / V::STRIP * V::STRIP).step_by(V::STRIP) {
-                    strip(p);
-                }
-                if !self.k.is_multiple_of(V::STRIP) {
-                    // Some of the steps before once more.
-                    strip(self.k - V::STRIP);
+                for p in (0..self.k).step_by(V::STRIP) {
+                    // At the end some of the steps before once more.
+                    let p = p.min(self.k - V::STRIP);
+                    V::transpose_strip(src.add(p), self.line_stride, dst.add(p * self.width), self.width);
                 }
             }
         }
