@@ -181,6 +181,37 @@ fn elements_alone_have_the_bits_of_the_interpreter_however_long_lines_are_and_wi
 }
 
 #[test]
+fn a_product_of_a_column_and_a_row_is_joined_with_what_reads_it() {
+    for (rows, width, lines) in
+        [(32, 64, true), (9, 61, true), (700, 33, true), (90, 5, true), (90, 3, false), (1, 300, false)]
+    {
+        let tape = Tape::new();
+        let of = |shape: &[usize], by: f64| Tensor::from_fn(shape, |i| ((i % 7) as f64 - 3.0) * (i as f64 * by).cos());
+        let slopes = tape.input(of(&[rows, width], 0.7)).gather(tape.index_input((0..rows).rev().collect::<Vec<_>>()));
+        let (errors, weights) = (tape.input(of(&[rows, 1], 1.3)), tape.param(of(&[width, 1], 0.3)));
+        let delta = errors.matmul(weights.transpose()) * slopes;
+        // The weights change in place, and the product is of the old ones.
+        tape.assign(weights, weights - 0.125 * slopes.transpose().matmul(errors));
+        let interpreter = CompileOptions::default().tier(Tier::Interpreter);
+        let reference: Program<f32> = tape.compile_with(&[delta], &interpreter).unwrap();
+        let program: Program<f32> = tape.compile(&[delta]).unwrap();
+        let text = program.to_string();
+        let apart = text.contains(&format!("{rows}x1 ·"));
+        assert_eq!(joined(&text) > 0 && !apart, lines && has_code(), "{rows} lines of {width}\n{program}");
+        let (mut state, mut wanted) = (program.state(), reference.state());
+        for threads in [1, 2, 3] {
+            state.set_threads(threads).unwrap();
+            reference.replay(&mut wanted).unwrap();
+            program.replay(&mut state).unwrap();
+            for var in [delta, weights] {
+                let same = state.get(var).iter().zip(wanted.get(var)).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{rows} lines of {width}, {threads} threads\n{program}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_not_a_number_or_infinite_stays_in_its_row() {
     for (of, name) in ALL {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

@@ -9,11 +9,11 @@ use tapegrad_gemm as gemm;
 use tapegrad_jit::LANES;
 
 /// Operations below which a thread is not worth its while, measured: handing out work takes about a microsecond.
-const PRODUCT: usize = 200_000;
+const PRODUCT: usize = 1_000_000;
 /// The same, in elements of a group times its instructions.
-const ELEMENTWISE: usize = 8_000;
+const ELEMENTWISE: usize = 64_000;
 /// The same, in terms of a reduction.
-const TERMS: usize = 8_000;
+const TERMS: usize = 64_000;
 
 /// What an instruction that is a call costs, compared with one that is an opcode.
 const CALL: usize = 8;

@@ -353,7 +353,15 @@ impl Build<'_> {
         let operands = self.seen.operands(id, role)?;
         let args = operands.into_iter().map(|operand| self.operand(draft, operand)).collect::<Option<Vec<Val>>>()?;
         let made = draft.code.values.len();
-        let value = self.formulas.apply(&mut draft.code, self.seen.elementwise(id)?, &args)?;
+        let value = match (self.seen.elementwise(id), &args[..]) {
+            (Some(e), _) => self.formulas.apply(&mut draft.code, e, &args)?,
+            // A product of a column and a row: a sum begins with 0, also one of a single product, which may be −0.
+            (None, &[column, row]) => {
+                let (product, zero) = (draft.code.apply(Op::Mul, [column, row, 0]), draft.code.literal(0.0));
+                draft.code.apply(Op::Add, [product, zero, 0])
+            }
+            (None, _) => return None,
+        };
         if role == Role::Matrix && self.is_computed_again(id) {
             // Not fused with what reads it here or there: it must be the same number everywhere.
             draft.whole.push(value);

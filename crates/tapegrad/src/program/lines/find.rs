@@ -63,7 +63,7 @@ pub(in super::super) fn join<T: Reading>(
     let mut finder =
         Finder { graph, views, assigned, compared, lanes, formulas: Formulas::new::<T>(), known: HashMap::new() };
     each(schedule, |schedule, step| if total(&schedule.steps[step]) { finder.region(schedule, step) } else { None });
-    each(schedule, |schedule, step| finder.alone(schedule, step));
+    each(schedule, |schedule, step| finder.with_outer(schedule, step).or_else(|| finder.alone(schedule, step)));
 }
 
 /// Puts together what `find` finds around each step.
@@ -129,6 +129,24 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    /// A group with a product of a column and a row that it reads: as a step of its own, such a product is written down to be read once.
+    fn with_outer(&mut self, schedule: &Schedule, step: usize) -> Option<Joined> {
+        let Planned::Group { nodes, .. } = &schedule.steps[step] else { return None };
+        let mut inputs = nodes.iter().flat_map(|&id| self.graph.inputs(id));
+        let (seen, outer) = inputs.find_map(|&input| {
+            let &[lines, line] = self.graph.shape(input).dims() else { return None };
+            let seen = Seen { graph: self.graph, views: self.views, lines, line };
+            seen.is_outer(input).then_some((seen, input))
+        })?;
+        let fits = (2..).contains(&seen.lines) && (SHORTEST_LINE..=LONGEST_LINE).contains(&seen.line);
+        let product = schedule.step(self.views, outer) as usize;
+        if !fits || !self.suits(&seen, schedule, product) || !self.suits(&seen, schedule, step) {
+            return None;
+        }
+        let joined = self.joined(&seen, schedule, &BTreeSet::from([product, step]));
+        [product, step].iter().all(|step| joined.members.contains(step)).then_some(joined)
+    }
+
     /// A group by itself that reads numbers of lines, or one line for all, if it is faster line by line than over all elements, for which these
     /// are spread first.
     fn alone(&mut self, schedule: &Schedule, step: usize) -> Option<Joined> {
@@ -291,7 +309,9 @@ impl Finder<'_> {
         let added = Added::of(self.graph, id).is_some();
         seen.operands(id, role).is_some()
             && (!added || role == Role::Matrix && seen.added(id).is_some())
-            && (!elementwise || seen.elementwise(id).is_some_and(|e| self.is_made_of_instructions(e)))
+            && (!elementwise
+                || seen.is_outer(id)
+                || seen.elementwise(id).is_some_and(|e| self.is_made_of_instructions(e)))
     }
 
     /// Whether what a step reads of the steps `inside`, and of itself, is read as it is computed, and complete by then.

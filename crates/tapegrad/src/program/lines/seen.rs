@@ -2,7 +2,7 @@
 
 use crate::ir::leaf::CONST;
 use crate::ir::{Attrs, Elementwise, Graph, Kernel, NodeId};
-use crate::ops::TAKE_ALONG_AXIS;
+use crate::ops::{MATMUL, TAKE_ALONG_AXIS};
 use crate::program::add_at::Added;
 use crate::program::legalise::Views;
 use crate::program::memory::padded;
@@ -66,6 +66,7 @@ impl Seen<'_> {
         match (&op.kernel, self.graph.attrs(id)) {
             (Kernel::Elementwise(_), _) if numel == self.lines * self.line => Some(Role::Matrix),
             (Kernel::Elementwise(_), _) if numel == self.lines => Some(Role::Number),
+            (Kernel::MatMul, _) if self.is_outer(id) => Some(Role::Matrix),
             (Kernel::Sum, Attrs::Axes(axes)) if self.is_along_lines(id, axes) => Some(Role::Total(Reduction::Sum)),
             (Kernel::Max, Attrs::Axes(axes)) if self.is_along_lines(id, axes) => Some(Role::Total(Reduction::Max)),
             (_, &Attrs::Slice { axis, .. }) if op.is(&TAKE_ALONG_AXIS) => {
@@ -88,6 +89,14 @@ impl Seen<'_> {
             && dims.iter().product::<usize>() == self.lines * self.line
     }
 
+    /// Whether a node is a product of a column and a row: of a number for each line, and one line for all.
+    pub(super) fn is_outer(&self, id: NodeId) -> bool {
+        let dims = |id: NodeId| self.graph.shape(id).dims();
+        self.graph.op(id).is(&MATMUL)
+            && dims(id) == [self.lines, self.line]
+            && dims(self.graph.inputs(id)[0]) == [self.lines, 1]
+    }
+
     /// The elementwise operation of a node.
     pub(super) fn elementwise(&self, id: NodeId) -> Option<&'static Elementwise> {
         if let Kernel::Elementwise(e) = self.graph.op(id).kernel { Some(e) } else { None }
@@ -101,6 +110,15 @@ impl Seen<'_> {
             Role::Matrix | Role::Number => inputs,
             Role::Total(_) | Role::Pick => &inputs[..1],
         };
+        if self.is_outer(id) {
+            let (column, row) = (self.operand(inputs[0], false)?, self.operand(inputs[1], true)?);
+            // A row has the elements of one line, whatever it lies among.
+            let along = match row {
+                Operand::Matrix(root, at) => Operand::Along(root, at),
+                other => other,
+            };
+            return Some(vec![column, along]);
+        }
         let elements = role != Role::Number;
         let mut operands: Vec<Operand> =
             read.iter().map(|&input| self.operand(input, elements)).collect::<Option<_>>()?;
