@@ -117,6 +117,11 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
                             beta: if p == 0 { job.beta } else { V::Elem::ONE },
                             c: job.c.offset(job.c_at.offset(i, j)),
                             c_at: job.c_at,
+                            by: if job.by.is_null() || p + kc < job.k {
+                                ptr::null()
+                            } else {
+                                job.by.offset(job.c_at.offset(i, j))
+                            },
                             spilling: if p == 0 { spilling::<V>(job, mc) } else { 0 },
                         };
                         if pack_a {
@@ -166,6 +171,9 @@ unsafe fn panels<V: Vector>(block: &Panel<V::Elem>, from: Source, b: &Slices<V::
         // is filled up with zeros, so whole vectors may be read.
         unsafe {
             panel.c = block.c.offset(block.c_at.offset(0, j));
+            if !block.by.is_null() {
+                panel.by = block.by.offset(block.c_at.offset(0, j));
+            }
             panel.width = width.min(block.width - j);
             match from {
                 Source::Packing { once } => {

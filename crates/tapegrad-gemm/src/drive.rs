@@ -21,6 +21,11 @@ use super::{Job, Part, Strided};
 /// As for [`super::Plan::run`], and the CPU has the instructions of `V`.
 #[inline(always)]
 pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, way: Way, part: Part, scratch: &mut [V::Elem]) {
+    let scaled = job.alpha != V::Elem::ONE || job.beta != V::Elem::ZERO;
+    assert!(
+        job.by.is_null() || !scaled,
+        "a product that is multiplied by a matrix is not scaled, and added to nothing"
+    );
     let path = way.path;
     let cut;
     let job = match path {
@@ -65,6 +70,10 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, way: Way, part: Part, 
             Path::Copied => V::run(Copied { job, scratch }),
             Path::Tiles(kc) => V::run(Blocked { job, kc, scratch }),
         }
+        // Tiles are multiplied as they are written.
+        if !job.by.is_null() && !matches!(path, Path::InPlace | Path::Copied | Path::Tiles(_)) {
+            V::run(Multiply(job));
+        }
     }
 }
 
@@ -78,6 +87,7 @@ impl<T: Copy> Job<T> {
             let range = part.range(self.m, V::MR);
             job.a = self.a.wrapping_offset(self.a_at.offset(range.start, 0));
             job.c = self.c.wrapping_offset(self.c_at.offset(range.start, 0));
+            job.by = self.by.wrapping_offset(if self.by.is_null() { 0 } else { self.c_at.offset(range.start, 0) });
             job.m = range.len();
         } else {
             // Whole panels, of which there should be some for each.
@@ -85,6 +95,7 @@ impl<T: Copy> Job<T> {
             let range = part.range(self.n, unit);
             job.b = self.b.wrapping_offset(self.b_at.offset(0, range.start));
             job.c = self.c.wrapping_offset(self.c_at.offset(0, range.start));
+            job.by = self.by.wrapping_offset(if self.by.is_null() { 0 } else { self.c_at.offset(0, range.start) });
             job.n = range.len();
         }
         job
@@ -103,6 +114,36 @@ unsafe fn scale<T: Number>(job: &Job<T>) {
             unsafe {
                 let c = job.c.offset(job.c_at.offset(i, j));
                 *c = if job.beta == T::ZERO { T::ZERO } else { job.beta * *c };
+            }
+        }
+    }
+}
+
+/// `C = C ∘ D`, for the D of the job.
+///
+/// # Safety
+///
+/// As for [`super::Plan::run`]; C is initialised.
+struct Multiply<'a, T>(&'a Job<T>);
+
+impl<V: Vector> Kernel<V> for Multiply<'_, V::Elem> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let Job { m, n, c, c_at, by, .. } = *self.0;
+        // Along whichever side has neighbours.
+        let (rows, columns, at) = if c_at.col_stride == 1 { (m, n, c_at) } else { (n, m, c_at.transposed()) };
+        let whole = if at.col_stride == 1 { columns / V::N * V::N } else { 0 };
+        for i in 0..rows {
+            // SAFETY: elements of row i, of which whole vectors lie below `whole`.
+            unsafe {
+                for j in (0..whole).step_by(V::N) {
+                    let offset = at.offset(i, j);
+                    V::load(c.offset(offset)).mul(V::load(by.offset(offset))).store(c.offset(offset));
+                }
+                for j in whole..columns {
+                    let offset = at.offset(i, j);
+                    *c.offset(offset) = *c.offset(offset) * *by.offset(offset);
+                }
             }
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Finish<'a, V: Vector, const NV: usize> {
     pub(super) scales: [V::Elem; 2],
     pub(super) c: *mut V::Elem,
     pub(super) c_at: Strided,
+    /// What the result is multiplied by, laid out as C, from the first row on; null if by nothing.
+    pub(super) by: *const V::Elem,
     /// Columns, at most the `NV` vectors of sums and more than `NV - 1`.
     pub(super) width: usize,
     pub(super) sums: &'a [[V; NV]],
@@ -70,15 +72,23 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
             let last = self.width - (NV - 1) * V::N;
             let mask = V::mask(last);
             for (i, sums) in self.sums.iter().enumerate() {
-                let c = self.c.offset(i as isize * self.c_at.row_stride);
+                let row = i as isize * self.c_at.row_stride;
                 for (v, &sum) in sums.iter().enumerate() {
-                    let to = c.add(v * V::N);
+                    let at = row + (v * V::N) as isize;
+                    let to = self.c.offset(at);
                     if v < NV - 1 || last == V::N {
                         let old = if keep { V::load(to) } else { V::zero() };
-                        updated(self.scales, sum, old).store(to);
+                        let mut new = updated(self.scales, sum, old);
+                        if !self.by.is_null() {
+                            new = new.mul(V::load(self.by.offset(at)));
+                        }
+                        new.store(to);
                     } else {
                         let old = if keep { V::load_masked(to, mask) } else { V::zero() };
-                        let new = updated(self.scales, sum, old);
+                        let mut new = updated(self.scales, sum, old);
+                        if !self.by.is_null() {
+                            new = new.mul(V::load_masked(self.by.offset(at), mask));
+                        }
                         if keep { new.store_first_apart(to, last) } else { new.store_first(to, last) }
                     }
                 }
@@ -113,23 +123,24 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
                     V::transpose(from, (NV * V::N) as isize, used, cols, turned, V::N);
                     for j in 0..cols {
                         let sum = V::load(turned.add(j * V::N));
-                        let to = self.c.offset(self.c_at.offset(first, left + j));
+                        let at = self.c_at.offset(first, left + j);
+                        let to = self.c.offset(at);
                         if near {
-                            let old = if !keep {
-                                V::zero()
-                            } else if used == V::N {
-                                V::load(to)
-                            } else {
-                                V::load_masked(to, mask)
+                            let load = |from: *const V::Elem| {
+                                if used == V::N { V::load(from) } else { V::load_masked(from, mask) }
                             };
-                            let out = updated(self.scales, sum, old);
+                            let old = if keep { load(to) } else { V::zero() };
+                            let mut out = updated(self.scales, sum, old);
+                            if !self.by.is_null() {
+                                out = out.mul(load(self.by.offset(at)));
+                            }
                             match used {
                                 _ if used == V::N => out.store(to),
                                 _ if keep => out.store_first_apart(to, used),
                                 _ => out.store_first(to, used),
                             }
                         } else {
-                            self.one_by_one(sum, to, used);
+                            self.one_by_one(sum, at, used);
                         }
                     }
                 }
@@ -141,23 +152,25 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
     ///
     /// # Safety
     ///
-    /// As [`Finish`], for elements from `to` on.
+    /// As [`Finish`], for elements from `from` on.
     #[inline(always)]
-    unsafe fn one_by_one(&self, sum: V, to: *mut V::Elem, used: usize) {
+    unsafe fn one_by_one(&self, sum: V, from: isize, used: usize) {
         let [_, beta] = self.scales;
-        let at = |i: usize| to.wrapping_offset(i as isize * self.c_at.row_stride);
+        let at = |i: usize| from + i as isize * self.c_at.row_stride;
         // SAFETY: the caller's promise; a vector is `N` elements.
         unsafe {
             let mut old = [V::zero(); 1];
             let old = old.as_mut_ptr().cast::<V::Elem>();
             if beta != V::Elem::ZERO {
                 for i in 0..used {
-                    *old.add(i) = *at(i);
+                    *old.add(i) = *self.c.offset(at(i));
                 }
             }
             let out = [updated(self.scales, sum, V::load(old))];
             for i in 0..used {
-                *at(i) = *out.as_ptr().cast::<V::Elem>().add(i);
+                let new = *out.as_ptr().cast::<V::Elem>().add(i);
+                let new = if self.by.is_null() { new } else { new * *self.by.offset(at(i)) };
+                *self.c.offset(at(i)) = new;
             }
         }
     }

@@ -272,15 +272,17 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             steps!(masked, true, mask);
         }
         let c = job.c.offset(job.c_at.offset(row, first));
+        let by = if job.by.is_null() { ptr::null() } else { job.by.offset(job.c_at.offset(row, first)) };
         let inline = strip.end == End::Plain || (!CUT && strip.end == End::Adds);
         if !inline {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
             let in_memory = sums;
             let width = (NV - 1) * V::N + last;
-            V::run(Finish { scales: [job.alpha, job.beta], c, c_at: job.c_at, width, sums: &in_memory });
+            V::run(Finish { scales: [job.alpha, job.beta], c, c_at: job.c_at, by, width, sums: &in_memory });
             return;
         }
-        let to = |i: usize, v: usize| c.offset(i as isize * job.c_at.row_stride).add(v * V::N);
+        let at = |i: usize, v: usize| i as isize * job.c_at.row_stride + (v * V::N) as isize;
+        let to = |i: usize, v: usize| c.offset(at(i, v));
         if !CUT && strip.end == End::Adds {
             let alpha = V::splat(job.alpha);
             for (i, sums) in sums.iter().enumerate() {
@@ -291,6 +293,19 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             return;
         }
         let whole = if CUT { strip.spilling(row, R, first + NV * V::N) } else { R };
+        if !by.is_null() {
+            let mask = V::mask(last);
+            for (i, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate() {
+                    if CUT && v == NV - 1 && i >= whole {
+                        sum.mul(V::load_masked(by.offset(at(i, v)), mask)).store_first(to(i, v), last);
+                    } else {
+                        sum.mul(V::load(by.offset(at(i, v)))).store(to(i, v));
+                    }
+                }
+            }
+            return;
+        }
         for (i, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 if CUT && v == NV - 1 && i >= whole {

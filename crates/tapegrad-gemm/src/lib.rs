@@ -101,6 +101,8 @@ pub struct Job<T> {
     beta: T,
     c: *mut T,
     c_at: Strided,
+    /// What each element of the product is multiplied by, laid out as C; null if by nothing. Then `alpha` is 1 and `beta` 0.
+    by: *const T,
 }
 
 /// One of several parts of a product, that may be computed at the same time: other rows or columns of C. Shares `from..to` of

@@ -21,6 +21,7 @@ use super::Strided;
 use super::finish::Finish;
 use super::number::Number;
 use super::vector::{Kernel, Vector};
+use std::ptr;
 
 /// Steps along `k` per turn of the loop where rows of A are neighbours.
 const UNROLL: usize = 4;
@@ -49,6 +50,8 @@ pub(super) struct Panel<T> {
     pub(super) beta: T,
     pub(super) c: *mut T,
     pub(super) c_at: Strided,
+    /// What C is multiplied by when it is complete, laid out as C; null if by nothing, or not yet.
+    pub(super) by: *const T,
     /// So many of the first rows of C are written in whole vectors, also where the last one reaches into the rows after them.
     pub(super) spilling: usize,
 }
@@ -229,11 +232,14 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
             // loop, for a CPU has a dozen or two requests open at a time, and with more it waits. Lines of C that there are no
             // turns for are asked for at once.
             let lines = const { (NV * size_of::<V>()).div_ceil(CACHE_LINE) };
-            let all = if p.slice > 0 { R * lines } else { 0 };
+            let matrices = if p.by.is_null() { 1 } else { 2 };
+            let all = if p.slice > 0 { matrices * R * lines } else { 0 };
             let mut asked = 0;
             macro_rules! ask_c {
                 () => {
-                    let row = c.offset(p.c_at.offset(asked / lines, 0));
+                    // Of C, and then of what it is multiplied by.
+                    let (matrix, row) = if asked < R * lines { (c.cast_const(), 0) } else { (p.by, walk.row) };
+                    let row = matrix.wrapping_offset(p.c_at.offset(row + asked / lines % R, 0));
                     V::prefetch(row.wrapping_add(asked % lines * CACHE_LINE / size_of::<V::Elem>()));
                     asked += 1;
                 };
@@ -271,33 +277,39 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize, const NEAR: bool, con
         for _ in 0..soon {
             walk.ask::<V>(&p.ahead);
         }
+        let by = if p.by.is_null() { ptr::null() } else { p.by.offset(p.c_at.offset(walk.row, 0)) };
         if (last < V::N && !spills) || p.c_at.col_stride != 1 {
             // A copy: the sums themselves must have no address, or they would not be kept in registers.
             let in_memory = sums;
-            V::run(Finish { scales: [p.alpha, p.beta], c, c_at: p.c_at, width: p.width, sums: &in_memory });
+            V::run(Finish { scales: [p.alpha, p.beta], c, c_at: p.c_at, by, width: p.width, sums: &in_memory });
             return;
         }
         let (alpha, beta) = (V::splat(p.alpha), V::splat(p.beta));
         // A loop for each, with little in it: one that is not unrolled would keep the sums in memory.
         macro_rules! update {
-            (|$sum:ident, $to:ident| $out:expr) => {
+            (|$sum:ident, $at:ident| $out:expr) => {
                 for (i, sums) in sums.iter().enumerate() {
-                    let row = c.offset(i as isize * p.c_at.row_stride);
                     for (v, &$sum) in sums.iter().enumerate() {
-                        let $to = row.add(v * V::N);
-                        $out.store($to);
+                        let $at = i as isize * p.c_at.row_stride + (v * V::N) as isize;
+                        $out.store(c.offset($at));
                     }
                 }
             };
         }
-        if p.beta == V::Elem::ONE {
-            update!(|sum, to| sum.mul_add(alpha, V::load(to)));
+        if !by.is_null() {
+            if p.beta == V::Elem::ONE {
+                update!(|sum, at| sum.mul_add(alpha, V::load(c.offset(at))).mul(V::load(by.offset(at))));
+            } else {
+                update!(|sum, at| sum.mul(V::load(by.offset(at))));
+            }
+        } else if p.beta == V::Elem::ONE {
+            update!(|sum, at| sum.mul_add(alpha, V::load(c.offset(at))));
         } else if p.beta != V::Elem::ZERO {
-            update!(|sum, to| V::load(to).mul_add(beta, sum.mul(alpha)));
+            update!(|sum, at| V::load(c.offset(at)).mul_add(beta, sum.mul(alpha)));
         } else if p.alpha != V::Elem::ONE {
-            update!(|sum, _to| sum.mul(alpha));
+            update!(|sum, _at| sum.mul(alpha));
         } else {
-            update!(|sum, _to| sum);
+            update!(|sum, _at| sum);
         }
     }
 }

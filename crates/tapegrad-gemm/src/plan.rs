@@ -9,6 +9,7 @@ use super::thin;
 use super::vector::Vector;
 use super::{Cpu, Element, Job, Part, Strided};
 use super::{blocked, dots, gemv};
+use std::ptr;
 
 /// A matrix of at most this many bytes stays in the L1 cache: reading it in place beats packing it.
 pub(super) const IN_L1: usize = 32 * 1024;
@@ -201,17 +202,33 @@ impl<T: Element> Plan<T> {
     /// Computes a part of `C = alpha * A * B + beta * C`. However many parts a product is computed in, each element of C has the same
     /// bits. Where `beta` is 0, C is written without being read. Where `k` is 0, C becomes `beta * C`.
     ///
+    /// With a matrix D that is laid out as C, each element of the product, rounded, is multiplied by that of D: `C = (A * B) ∘ D`. No pass of its
+    /// own over C is needed then.
+    ///
+    /// # Panics
+    ///
+    /// If there is a D, but `alpha` is not 1, or `beta` is not 0.
+    ///
     /// # Safety
     ///
-    /// - every element of A, B and C, addressed by its pointer and the strides of the plan, lies in memory that may be read (and for C
+    /// - every element of A, B, C and D, addressed by its pointer and the strides of the plan, lies in memory that may be read (and for C
     ///   written) for the duration of the call, and is initialised (C need not be where `beta` is 0);
-    /// - no two elements of C share an address, and none is an element of A, of B or of `scratch`;
+    /// - no two elements of C share an address, and none is an element of A, of B, of D or of `scratch`;
     /// - `scratch` has at least [`Plan::scratch_len`] elements.
     #[inline]
-    pub unsafe fn run(&self, part: Part, alpha: T, a: *const T, b: *const T, c: *mut T, scratch: &mut [T]) {
+    pub unsafe fn run(
+        &self,
+        part: Part,
+        alpha: T,
+        (a, b): (*const T, *const T),
+        d: Option<*const T>,
+        c: *mut T,
+        scratch: &mut [T],
+    ) {
+        let by = d.unwrap_or(ptr::null());
         let (a, b) = if self.way.turned { (b, a) } else { (a, b) };
         let Layout { m, n, k, a_at, b_at, c_at } = self.layout;
-        let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta: self.beta, c, c_at };
+        let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta: self.beta, c, c_at, by };
         // SAFETY: the caller's promise, and the plan is for a level that this CPU has.
         unsafe { T::run_on(self.cpu, &job, self.way, part, scratch) }
     }

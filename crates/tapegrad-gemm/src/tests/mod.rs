@@ -417,7 +417,7 @@ fn the_public_call_runs_within_the_scratch_it_asks_for() {
     unsafe {
         let (a_at, b_at) = (a.data.as_ptr().add(a.origin), b.data.as_ptr().add(b.origin));
         let c_at = c.data.as_mut_ptr().add(c.origin);
-        plan.run(Part::WHOLE, 1.0, a_at, b_at, c_at, &mut scratch);
+        plan.run(Part::WHOLE, 1.0, (a_at, b_at), None, c_at, &mut scratch);
     }
     assert!(c.data.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12));
 }

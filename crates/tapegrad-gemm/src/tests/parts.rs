@@ -19,7 +19,7 @@ pub(super) fn run_in_parts<T: Sample>(
         // Junk in scratch must not matter.
         let mut scratch = vec![T::from_f64(f64::NAN); plan.scratch_len()];
         // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-        unsafe { plan.run(part, T::from_f64(alpha), x, y, z, &mut scratch) };
+        unsafe { plan.run(part, T::from_f64(alpha), (x, y), None, z, &mut scratch) };
     }
 }
 

@@ -29,7 +29,7 @@ fn check_ways<T: Sample + std::fmt::Debug>(
                     // Junk in scratch must not matter.
                     let mut scratch = vec![T::from_f64(f64::NAN); plan.scratch_len()];
                     // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
-                    unsafe { plan.run(Part::equal(index, parts), T::from_f64(alpha), x, y, z, &mut scratch) };
+                    unsafe { plan.run(Part::equal(index, parts), T::from_f64(alpha), (x, y), None, z, &mut scratch) };
                 }
                 c
             };
@@ -42,6 +42,76 @@ fn check_ways<T: Sample + std::fmt::Debug>(
         }
     }
     paths
+}
+
+/// Runs a product that is multiplied by a matrix along all of its ways, in parts too: the bits are those of the product, multiplied.
+fn check_multiplied<T: Sample + std::fmt::Debug>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
+    const MARK: f64 = 77.0;
+    let (m, n, k) = shape;
+    let (a, b) = (Operand::<T>::new(rng, m, k, layouts[0]), Operand::<T>::new(rng, k, n, layouts[1]));
+    let mut d = Operand::<T>::new(rng, m, n, layouts[2]);
+    let c = Operand { data: vec![T::from_f64(MARK); d.data.len()], ..d.clone() };
+    // What lies between the elements of D is none of them.
+    let mut apart = vec![true; d.data.len()];
+    (0..m).for_each(|i| (0..n).for_each(|j| apart[(d.origin as isize + d.at.offset(i, j)) as usize] = false));
+    d.data.iter_mut().zip(&apart).filter(|&(_, &apart)| apart).for_each(|(x, _)| *x = T::from_f64(f64::NAN));
+    let pointer = |of: &Operand<T>| of.data.as_ptr().wrapping_add(of.origin);
+    for cpu in levels() {
+        for plan in Plan::all(cpu, shape, [a.at, b.at, c.at], T::from_f64(0.0)) {
+            let run = |parts: usize, by: Option<*const T>| {
+                let mut c = c.clone();
+                let z = c.data.as_mut_ptr().wrapping_add(c.origin);
+                for index in 0..parts {
+                    let mut scratch = vec![T::from_f64(f64::NAN); plan.scratch_len()];
+                    let part = Part::equal(index, parts);
+                    // SAFETY: operands hold their matrices, C is a buffer of its own and no two of its elements coincide.
+                    unsafe { plan.run(part, T::from_f64(1.0), (pointer(&a), pointer(&b)), by, z, &mut scratch) };
+                }
+                c.data
+            };
+            let mut want = run(1, None);
+            for ((x, &by), _) in want.iter_mut().zip(&d.data).zip(&apart).filter(|&(_, &apart)| !apart) {
+                *x = *x * by;
+            }
+            for parts in [1, 3] {
+                let found = run(parts, Some(pointer(&d)));
+                let same = found.iter().zip(&want).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits());
+                assert!(same, "{plan:?} {layouts:?} in {parts} parts");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_way_multiplies_what_it_writes() {
+    let mut rng = Random(15);
+    for round in 0..if cfg!(miri) { 8 } else { 400 } {
+        let most = if cfg!(miri) { 9 } else { [4, 18, 50][round % 3] };
+        let mut size = || 1 + rng.below(most);
+        let shape = (size(), size(), size());
+        let layouts = [rng.pick(&INPUTS), rng.pick(&INPUTS), rng.pick(&OUTPUTS)];
+        check_multiplied::<f32>(&mut rng, shape, layouts);
+        check_multiplied::<f64>(&mut rng, shape, layouts);
+    }
+    // Several blocks along k, and A in slices.
+    for shape in if cfg!(miri) { &[][..] } else { &[(37, 70, 401), (150, 401, 300), (70, 385, 200)] } {
+        for (a, c) in [(Layout::RowMajor, Layout::RowMajor), (Layout::ColMajor, Layout::ColMajor)] {
+            let layouts = [a, rng.pick(&INPUTS), c];
+            check_multiplied::<f32>(&mut rng, *shape, layouts);
+            check_multiplied::<f64>(&mut rng, *shape, layouts);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "multiplied by a matrix is not scaled")]
+fn a_scaled_product_is_not_multiplied() {
+    let one = Strided { row_stride: 1, col_stride: 1 };
+    let (x, mut c) = ([2.0], [0.0]);
+    let plan = Plan::new((1, 1, 1), one, one, 0.0, one);
+    let mut scratch = vec![0.0; plan.scratch_len()];
+    // SAFETY: all matrices are one number.
+    unsafe { plan.run(Part::WHOLE, 2.0, (x.as_ptr(), x.as_ptr()), Some(x.as_ptr()), c.as_mut_ptr(), &mut scratch) };
 }
 
 #[test]

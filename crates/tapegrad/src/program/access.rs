@@ -99,7 +99,11 @@ impl<T> Step<T> {
                 if let Some(factor) = m.adds.and_then(|adds| adds.factor) {
                     see(Read, factor..factor + 1);
                 }
-                let c = m.c..m.c + m.stack.iter().product::<usize>() * m.m * m.n;
+                let len = m.stack.iter().product::<usize>() * m.m * m.n;
+                if let Some(by) = m.by {
+                    see(Read, by..by + len);
+                }
+                let c = m.c..m.c + len;
                 see(if m.adds.is_some() { Update } else { Write }, c);
             }
             Step::Reduce(r) => {

@@ -159,6 +159,10 @@ impl Plan<'_> {
                     steps.push(self.single(id));
                     continue;
                 }
+                Planned::Multiplied(nodes) => {
+                    steps.push(self.multiplied(nodes));
+                    continue;
+                }
                 Planned::Lines(_) => {
                     let lines = lines.next().expect("one for each").clone();
                     code = code.max(lines.code.temporary(lines.index) + LANES);

@@ -10,6 +10,7 @@ use super::legalise::{copy, legalise};
 use super::lines;
 use super::meant::{self, Meant};
 use super::memory::{self, Pack, align};
+use super::multiply::multiply;
 use super::plan::{Plan, check_size, tolerate_defects};
 use super::schedule::schedule;
 use super::step::{GuardCheck, Machine, Move, Step};
@@ -278,6 +279,7 @@ impl Extract {
         if generators.passes && lines::possible(graph) {
             lines::join::<T>(graph, &views, &mut schedule, &pairs, &compared);
         }
+        multiply(graph, &views, &mut schedule, &self.roots[..first_leaf], &pairs);
         let order = self.graph.take_order();
         let graph = &self.graph;
         let mut plan = Plan::new(graph, &views, schedule, order, compared);

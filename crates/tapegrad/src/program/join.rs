@@ -147,24 +147,14 @@ fn tidy(graph: &Graph, schedule: &mut Schedule, moved: &[bool]) {
     for (n, id) in graph.order().iter().enumerate() {
         position[id.index()] = u32::try_from(n).expect("fewer than 2^32 nodes");
     }
-    let mut number = vec![BEFORE; schedule.steps.len()];
-    let mut steps = Vec::with_capacity(schedule.steps.len());
-    for (old, step) in std::mem::take(&mut schedule.steps).into_iter().enumerate() {
-        let step = match step {
-            Planned::Group { nodes, .. } if moved[old] && nodes.is_empty() => continue,
-            Planned::Group { numel, mut nodes } if moved[old] => {
-                nodes.sort_unstable_by_key(|id| position[id.index()]);
-                Planned::Group { numel, nodes }
-            }
-            step => step,
-        };
-        number[old] = u32::try_from(steps.len()).expect("fewer than 2^32 steps");
-        steps.push(step);
+    let mut gone = vec![false; schedule.steps.len()];
+    for (n, step) in schedule.steps.iter_mut().enumerate().filter(|&(n, _)| moved[n]) {
+        if let Planned::Group { nodes, .. } = step {
+            nodes.sort_unstable_by_key(|id| position[id.index()]);
+            gone[n] = nodes.is_empty();
+        }
     }
-    schedule.steps = steps;
-    for step in schedule.step_of.iter_mut().filter(|step| **step != BEFORE) {
-        *step = number[*step as usize];
-    }
+    schedule.drop_steps(&gone);
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod lines;
 mod map;
 mod meant;
 mod memory;
+mod multiply;
 mod names;
 mod options;
 mod order;

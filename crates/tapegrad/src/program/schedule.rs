@@ -19,6 +19,8 @@ pub(crate) enum Planned {
     Group { numel: usize, nodes: Vec<NodeId> },
     /// Any other computed node.
     Single(NodeId),
+    /// A matrix product, and what multiplies it by another matrix.
+    Multiplied([NodeId; 2]),
     /// Several of these, joined.
     Lines(Region),
 }
@@ -29,6 +31,7 @@ impl Planned {
         match self {
             Planned::Group { nodes, .. } => nodes,
             Planned::Single(node) => std::slice::from_ref(node),
+            Planned::Multiplied(nodes) => nodes,
             Planned::Lines(region) => &region.nodes,
         }
     }
@@ -47,6 +50,18 @@ impl Schedule {
     /// All nodes that are computed, with their steps.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (u32, NodeId)> {
         (0..).zip(&self.steps).flat_map(|(step, planned)| planned.nodes().iter().map(move |&id| (step, id)))
+    }
+
+    /// Drops the steps that are `gone`, of which no node is left.
+    pub(crate) fn drop_steps(&mut self, gone: &[bool]) {
+        let mut number = vec![BEFORE; gone.len()];
+        let kept = (0..).zip(gone.iter().enumerate().filter(|&(_, &gone)| !gone));
+        kept.for_each(|(new, (old, _))| number[old] = new);
+        let mut gone = gone.iter();
+        self.steps.retain(|_| !gone.next().expect("one for each step"));
+        for step in self.step_of.iter_mut().filter(|step| **step != BEFORE) {
+            *step = number[*step as usize];
+        }
     }
 
     /// The step that computes the buffer of a value, or [`BEFORE`].

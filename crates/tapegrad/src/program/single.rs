@@ -2,6 +2,7 @@
 
 use super::accumulate::Accumulation;
 use super::plan::Plan;
+use super::schedule::Planned;
 use super::step::{Adds, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall, UserOperand};
 use super::view::{Strides, View};
 use crate::ir::{Attrs, DType, Kernel, NodeId, Reading};
@@ -13,7 +14,7 @@ impl Plan<'_> {
         let (node, attrs) = (self.graph.node(id), self.graph.attrs(id));
         let out = || self.start(id).0;
         match (&node.op.kernel, attrs) {
-            (Kernel::MatMul, _) => Step::MatMul(self.matmul(id)),
+            (Kernel::MatMul, _) => Step::MatMul(self.matmul(id, out())),
             (Kernel::Sum, Attrs::Axes(axes)) => Step::Reduce(self.reduce(id, Reduction::Sum, axes)),
             (Kernel::Max, Attrs::Axes(axes)) => Step::Reduce(self.reduce(id, Reduction::Max, axes)),
             (Kernel::Concat, &Attrs::Int(axis)) => Step::Moves(self.concat(id, axis)),
@@ -44,7 +45,14 @@ impl Plan<'_> {
         }
     }
 
-    fn matmul<T: Reading>(&self, id: NodeId) -> MatMul<T> {
+    /// The step of a product that is multiplied.
+    pub(super) fn multiplied<T: Reading>(&self, nodes: [NodeId; 2]) -> Step<T> {
+        let [product, multiplied] = nodes;
+        let by = self.start(Planned::factor(self.graph, self.views, nodes)).0;
+        Step::MatMul(MatMul { by: Some(by), ..self.matmul(product, self.start(multiplied).0) })
+    }
+
+    fn matmul<T: Reading>(&self, id: NodeId, c: usize) -> MatMul<T> {
         let inputs = &self.graph.node(id).inputs;
         let (mut left, mut right) = (self.start(inputs[0]), self.start(inputs[1]));
         let rank = left.1.dims.len();
@@ -76,11 +84,12 @@ impl Plan<'_> {
             a_strides,
             b,
             b_strides,
-            c: self.start(id).0,
+            c,
             stack: Strides::from_slice(&a_view.dims[..rank - 2]),
             a_stack: Strides::from_slice(&a_view.strides[..rank - 2]),
             b_stack: Strides::from_slice(&b_view.strides[..rank - 2]),
             adds: accumulation.map(adds),
+            by: None,
         }
     }
 

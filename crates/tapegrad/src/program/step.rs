@@ -124,6 +124,8 @@ pub(crate) struct MatMul<T> {
     pub(crate) b_stack: Strides,
     /// Where this is not `None`, the product is not put into `c` but added to it.
     pub(crate) adds: Option<Adds>,
+    /// What each element of the product is multiplied by, if anything: a matrix, or a stack, laid out as `c`. Then `adds` is `None`.
+    pub(crate) by: Option<usize>,
     /// How each product is computed.
     pub(crate) plan: tapegrad_gemm::Plan<T>,
 }

@@ -81,7 +81,7 @@ impl<T: Float> Step<T> {
 }
 
 impl<T> MatMul<T> {
-    fn summary(&self, place: impl Fn(usize) -> String, number: impl Fn(usize) -> String) -> String {
+    fn summary(&self, place: impl Copy + Fn(usize) -> String, number: impl Fn(usize) -> String) -> String {
         let side = |at: usize, (rows, columns): (usize, usize), (row, column): (usize, usize)| {
             let is = |row_wanted: usize, column_wanted: usize| {
                 (rows <= 1 || row == row_wanted) && (columns <= 1 || column == column_wanted)
@@ -103,7 +103,11 @@ impl<T> MatMul<T> {
                 (if subtract { "-=" } else { "+=" }, factor.map_or(String::new(), |at| number(at) + " * "))
             }
         };
-        format!("matmul {} {sign} {stack}{factor}{a} · {b}", place(self.c))
+        let c = place(self.c);
+        match self.by.map(place) {
+            None => format!("matmul {c} {sign} {stack}{factor}{a} · {b}"),
+            Some(by) => format!("matmul {c} {sign} {stack}({a} · {b}) * {by}"),
+        }
     }
 }
 

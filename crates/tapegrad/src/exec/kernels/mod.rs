@@ -110,7 +110,7 @@ fn alpha<T: Reading>(m: &MatMul<T>, values: &[T]) -> T {
 /// A part of each of some products of a stack.
 ///
 /// # Safety
-/// All three matrices must lie behind `base` for every position of the stack, and the product must overlap neither operand;
+/// All matrices must lie behind `base` for every position of the stack, and the product must overlap none of the others;
 /// nobody else may write the operands, or use this part of the product, at the same time. `scratch` must have the elements
 /// that the plan asks for.
 unsafe fn matmul<T: Reading>(
@@ -129,10 +129,11 @@ unsafe fn matmul<T: Reading>(
             a += position * m.a_stack[axis];
             b += position * m.b_stack[axis];
         }
-        let c = m.c + i * m.m * m.n;
+        let at = i * m.m * m.n;
         // SAFETY: the caller's contract. What the product is added to is initialised: the arena is.
         unsafe {
-            m.plan.run(part, alpha, base.add(a), base.add(b), base.add(c), scratch);
+            let by = m.by.map(|by| base.add(by + at).cast_const());
+            m.plan.run(part, alpha, (base.add(a), base.add(b)), by, base.add(m.c + at), scratch);
         }
     }
 }

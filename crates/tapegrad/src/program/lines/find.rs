@@ -294,7 +294,7 @@ impl Finder<'_> {
     fn suits(&mut self, seen: &Seen<'_>, schedule: &Schedule, step: usize) -> bool {
         let planned = &schedule.steps[step];
         let numel = match planned {
-            Planned::Lines(_) => return false,
+            Planned::Lines(_) | Planned::Multiplied(_) => return false,
             Planned::Group { numel, .. } => *numel,
             Planned::Single(id) => self.graph.shape(*id).numel(),
         };
