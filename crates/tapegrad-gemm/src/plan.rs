@@ -153,7 +153,10 @@ impl<T: Element> Plan<T> {
     fn fits_lanes(&self, (m, n, k): (usize, usize, usize), lanes: usize) -> bool {
         let columns = matches!(self.way.path, Path::Outer | Path::Thin | Path::InPlace | Path::Copied | Path::Tiles(_));
         let few = m.saturating_mul(n).saturating_mul(k) <= FEW_MULTIPLICATIONS;
-        (columns && self.layout.n <= lanes) || (few && n <= lanes)
+        // Dot products, or columns, of more than two of the longer vectors take those (on an Intel Xeon in 0.55 to 0.95 of the time).
+        let along = if self.layout.a_at.col_stride == 1 { self.layout.k } else { self.layout.m };
+        let fills = self.way.path == Path::Gemv && along > 4 * lanes;
+        (columns && self.layout.n <= lanes) || (few && n <= lanes && !fills)
     }
 
     /// [`Plan::new`], for one of the levels that this CPU has.
