@@ -131,7 +131,8 @@ impl<V: Vector> Kernel<V> for Multiply<'_, V::Elem> {
     unsafe fn run(self) {
         let Job { m, n, c, c_at, by, .. } = *self.0;
         // Along whichever side has neighbours.
-        let (rows, columns, at) = if c_at.col_stride == 1 { (m, n, c_at) } else { (n, m, c_at.transposed()) };
+        let along = c_at.col_stride == 1 && n > 1 || c_at.row_stride != 1;
+        let (rows, columns, at) = if along { (m, n, c_at) } else { (n, m, c_at.transposed()) };
         let whole = if at.col_stride == 1 { columns / V::N * V::N } else { 0 };
         for i in 0..rows {
             // SAFETY: elements of row i, of which whole vectors lie below `whole`.

@@ -8,7 +8,7 @@
 //!            p  │ b0    │ b1   │
 //!               └──────────────┘
 //!   A  ┌─┐      ┌──────────────┐
-//!   R  │a│  ->  │ R x NV sums  │   c = alpha * sums + beta * c, once, at the end
+//!   R  │a│  ->  │ R x NV sums  │   c = (alpha * sums + beta * c) ∘ d, once, at the end; d only where there is one
 //!      └─┘      └──────────────┘
 //! ```
 //!

@@ -149,11 +149,12 @@ impl<T: Element> Plan<T> {
     }
 
     /// Whether vectors of so many lanes are as good: where columns lie in the lanes and are no more, and for small products of no more columns,
-    /// however they are computed, for sums over longer vectors and turning take most of their time.
+    /// however they are computed, for sums over longer vectors and turning take most of their time; but not for a column times what fills
+    /// several of the longer ones.
     fn fits_lanes(&self, (m, n, k): (usize, usize, usize), lanes: usize) -> bool {
         let columns = matches!(self.way.path, Path::Outer | Path::Thin | Path::InPlace | Path::Copied | Path::Tiles(_));
         let few = m.saturating_mul(n).saturating_mul(k) <= FEW_MULTIPLICATIONS;
-        // Dot products, or columns, of more than two of the longer vectors take those (on an Intel Xeon in 0.55 to 0.95 of the time).
+        // More than two of them: 0.55 to 0.95 of the time on an Intel Xeon.
         let along = if self.layout.a_at.col_stride == 1 { self.layout.k } else { self.layout.m };
         let fills = self.way.path == Path::Gemv && along > 4 * lanes;
         (columns && self.layout.n <= lanes) || (few && n <= lanes && !fills)

@@ -57,7 +57,9 @@ fn check_multiplied<T: Sample + std::fmt::Debug>(rng: &mut Random, shape: (usize
     d.data.iter_mut().zip(&apart).filter(|&(_, &apart)| apart).for_each(|(x, _)| *x = T::from_f64(f64::NAN));
     let pointer = |of: &Operand<T>| of.data.as_ptr().wrapping_add(of.origin);
     for cpu in levels() {
-        for plan in Plan::all(cpu, shape, [a.at, b.at, c.at], T::from_f64(0.0)) {
+        let (at, zero) = ([a.at, b.at, c.at], T::from_f64(0.0));
+        let plans = if k == 0 { vec![Plan::on(cpu, shape, at, zero)] } else { Plan::all(cpu, shape, at, zero) };
+        for plan in plans {
             let run = |parts: usize, by: Option<*const T>| {
                 let mut c = c.clone();
                 let z = c.data.as_mut_ptr().wrapping_add(c.origin);
@@ -92,6 +94,9 @@ fn every_way_multiplies_what_it_writes() {
         let layouts = [rng.pick(&INPUTS), rng.pick(&INPUTS), rng.pick(&OUTPUTS)];
         check_multiplied::<f32>(&mut rng, shape, layouts);
         check_multiplied::<f64>(&mut rng, shape, layouts);
+    }
+    for layout in [Layout::RowMajor, Layout::ColMajor] {
+        check_multiplied::<f64>(&mut rng, (5, 7, 0), [layout, layout, layout]);
     }
     // Several blocks along k, and A in slices.
     for shape in if cfg!(miri) { &[][..] } else { &[(37, 70, 401), (150, 401, 300), (70, 385, 200)] } {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A group that only multiplies a product, which nobody else reads, by a matrix that is there before it, joins the product's step: the
-//! product goes through memory once less, and threads that share it need not meet once more.
+//! product goes through memory once less, and threads that share it need not meet once more. Products with a column or of a column and a
+//! row are no tiles, and are not shared: they stay apart.
 
 use super::legalise::Views;
 use super::schedule::{BEFORE, Planned, Schedule};
@@ -73,10 +74,18 @@ fn find(graph: &Graph, views: &Views, schedule: &Schedule, group: usize) -> Opti
         let fits = single
             && there
             && graph.op(root).is(&MATMUL)
+            && has_tiles(graph, root)
             && views.is_identity(graph, product)
             && views.view(graph, by).is_contiguous();
         fits.then_some(Found { group, product: root, multiplied })
     })
+}
+
+/// Whether a product has several rows, columns and terms.
+fn has_tiles(graph: &Graph, product: NodeId) -> bool {
+    let last = |id: NodeId| graph.shape(id).dims().last().copied();
+    let &[.., m, n] = graph.shape(product).dims() else { return false };
+    m > 1 && n > 1 && last(graph.inputs(product)[0]) > Some(1)
 }
 
 impl Planned {
@@ -91,6 +100,7 @@ impl Planned {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::ir::{Tape, Tensor, Var};
+    use crate::pass::Passes;
     use crate::program::{CompileOptions, Program, Step};
 
     /// Twelve rows, picked by number so that the whole program is not code.
@@ -160,6 +170,27 @@ mod tests {
         assert_eq!(steps(&tape, &[product * after]).0, 0, "of itself");
         let across = tape.input(Tensor::from_fn([20, 12], |i| (i as f64).cos())).transpose();
         assert_eq!(steps(&tape, &[product * across]).0, 0, "a matrix that lies across");
+    }
+
+    #[test]
+    fn products_that_are_no_tiles_are_multiplied_afterwards() {
+        for (m, k, n) in [(30, 1, 3), (30, 7, 1), (1, 7, 30)] {
+            let tape = Tape::new();
+            let of = |shape: [usize; 2]| tape.input(Tensor::from_fn(shape, |i| (i as f64 * 0.3).sin()));
+            assert_eq!(steps(&tape, &[of([m, k]).matmul(of([k, n])) * of([m, n])]).0, 0);
+        }
+    }
+
+    #[test]
+    fn a_product_that_nobody_reads_is_multiplied_all_the_same() {
+        let tape = Tape::new();
+        let y = (matrix(&tape, 7).matmul(weights(&tape)) * matrix(&tape, 20)).powi(0);
+        let passes = Passes { dce: false, ..Passes::default() };
+        let options = CompileOptions::default().machine_code(false).passes(passes);
+        let program: Program<f64> = tape.compile_with(&[y], &options).unwrap();
+        let mut state = program.state();
+        program.replay(&mut state).unwrap();
+        assert_eq!(state.get(y), [1.0; 240]);
     }
 
     #[test]

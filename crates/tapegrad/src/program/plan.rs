@@ -324,8 +324,12 @@ impl<'a> Plan<'a> {
                     read(&mut last, root, step);
                 }
             }
-            // What is no group has no registers.
-            if matches!(self.schedule.steps[step as usize], Planned::Single(_)) {
+            // What is no group has no registers, and is written somewhere even if nobody reads it.
+            let written = match self.schedule.steps[step as usize] {
+                Planned::Single(id) | Planned::Multiplied([_, id]) => Some(id),
+                _ => None,
+            };
+            if written == Some(reader) {
                 read(&mut last, reader, step);
             }
         }

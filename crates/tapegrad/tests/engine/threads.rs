@@ -67,7 +67,7 @@ fn stacks_reductions_and_strided_reads_have_the_same_bits_with_any_number_of_thr
     let (a, b) = (tape.param(numbers([5, 60, 70], 1)), tape.input(numbers([5, 70, 80], 2)));
     let many = a.matmul(b);
     // Fewer products than threads.
-    let (c, d) = (tape.input(numbers([2, 150, 90], 3)), tape.input(numbers([2, 90, 110], 4)));
+    let (c, d) = (tape.input(numbers([2, 350, 90], 3)), tape.input(numbers([2, 90, 210], 4)));
     let few = c.matmul(d).tanh();
     let turned = few.transpose().exp() * 0.5 + 1.0;
     let along = turned.sum_over(&[2]);

@@ -357,8 +357,8 @@ impl Build<'_> {
             (Some(e), _) => self.formulas.apply(&mut draft.code, e, &args)?,
             // A product of a column and a row: a sum begins with 0, also one of a single product, which may be −0.
             (None, &[column, row]) => {
-                let (product, zero) = (draft.code.apply(Op::Mul, [column, row, 0]), draft.code.literal(0.0));
-                draft.code.apply(Op::Add, [product, zero, 0])
+                let zero = draft.code.literal(0.0);
+                draft.code.apply(Op::MulAdd, [column, row, zero])
             }
             (None, _) => return None,
         };

@@ -28,6 +28,9 @@ const REACH: usize = 100;
 /// Graphs of more nodes are left as they are: looking through the steps takes time in proportion to their number for each region.
 const LARGEST_GRAPH: usize = 1 << 14;
 
+/// A product of a column and a row whose lines are shorter is faster by itself: they do not fill vectors.
+const SHORTEST_OUTER: usize = 16;
+
 /// What code over lines costs and saves, in cycles as measured (the last is estimated): an instruction; going on to the next line; bringing a vector of numbers of lines to
 /// temporary memory and reading it there, the same for a line, however short, and repeating a line there.
 const INSTRUCTION: f64 = 0.5;
@@ -138,7 +141,7 @@ impl Finder<'_> {
             let seen = Seen { graph: self.graph, views: self.views, lines, line };
             seen.is_outer(input).then_some((seen, input))
         })?;
-        let fits = (2..).contains(&seen.lines) && (SHORTEST_LINE..=LONGEST_LINE).contains(&seen.line);
+        let fits = (2..).contains(&seen.lines) && (SHORTEST_OUTER..=LONGEST_LINE).contains(&seen.line);
         let product = schedule.step(self.views, outer) as usize;
         if !fits || !self.suits(&seen, schedule, product) || !self.suits(&seen, schedule, step) {
             return None;
