@@ -12,9 +12,9 @@ use tapegrad_jit::LANES;
 /// each core then fetches from the other what that one wrote, at 3 to 6 ns a cache line. (Tests share small work, too.)
 const PRODUCT: usize = if cfg!(test) { 1_000 } else { 500_000 };
 /// The same, in elements of a group times its instructions.
-const ELEMENTWISE: usize = if cfg!(test) { 500 } else { 32_000 };
+const ELEMENTWISE: usize = if cfg!(test) { 500 } else { 64_000 };
 /// The same, in terms of a reduction.
-const TERMS: usize = if cfg!(test) { 500 } else { 32_000 };
+const TERMS: usize = if cfg!(test) { 500 } else { 64_000 };
 
 /// What an instruction that is a call costs, compared with one that is an opcode.
 const CALL: usize = 8;
