@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn a_product_that_nobody_reads_is_multiplied_all_the_same() {
         let tape = Tape::new();
-        let y = (matrix(&tape, 7).matmul(weights(&tape)) * matrix(&tape, 20)).powi(0);
+        let (d, slope) = (matrix(&tape, 7), matrix(&tape, 20));
+        let y = (d.matmul(weights(&tape)) * slope).powi(0);
         let passes = Passes { dce: false, ..Passes::default() };
         let options = CompileOptions::default().machine_code(false).passes(passes);
         let program: Program<f64> = tape.compile_with(&[y], &options).unwrap();
