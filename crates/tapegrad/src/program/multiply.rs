@@ -33,12 +33,12 @@ pub(super) fn multiply(
 ) {
     let mut found: Vec<Found> =
         (0..schedule.steps.len()).filter_map(|group| find(graph, views, schedule, group)).collect();
-    let kept: HashSet<NodeId> = kept.iter().map(|&id| views.root(id)).collect();
-    let assigned: HashSet<NodeId> = assigned.iter().map(|&(_, value)| value).collect();
-    found.retain(|found| !kept.contains(&found.product) && !assigned.contains(&found.multiplied));
     if found.is_empty() {
         return;
     }
+    let kept: HashSet<NodeId> = kept.iter().map(|&id| views.root(id)).collect();
+    let assigned: HashSet<NodeId> = assigned.iter().map(|&(_, value)| value).collect();
+    found.retain(|found| !kept.contains(&found.product) && !assigned.contains(&found.multiplied));
     let mut readers: HashMap<NodeId, usize> = found.iter().map(|found| (found.product, 0)).collect();
     for (_, reader) in schedule.nodes() {
         for &input in graph.inputs(reader) {
