@@ -27,9 +27,31 @@ fn ends<T: Float>() -> [f64; 2] {
     if T::is_f32() { [-88.75, 88.0] } else { [-709.8, 709.1] }
 }
 
-/// U and N with e^−x = N/U, both of one sign and finite, but for N, which is 0 or ∞ where 2^n would not be a normal number.
+/// e^−x as N/U, where N is 2^n·L: of one sign and finite, but for 2^n and N, which are 0 or ∞ where 2^n would not be a normal number.
+#[derive(Clone, Copy)]
+struct Ratio<M> {
+    u: M,
+    l: M,
+    /// 2^n
+    scale: M,
+}
+
+impl<M: Machine> Ratio<M> {
+    #[inline(always)]
+    fn n(self) -> M {
+        self.scale * self.l
+    }
+
+    /// N and a multiple of U, sooner than N is known: with the same bits, since N is exact unless it is nothing beside U.
+    #[inline(always)]
+    fn n_plus(self, u: M) -> M {
+        self.scale.mul_add(self.l, u)
+    }
+}
+
+/// The ratio of x from what it was reduced to.
 #[inline(always)]
-fn ratio<T: Float, M: Machine>(reduced: Reduced<M, impl Fn(f64, M) -> M>) -> [M; 2] {
+fn ratio<T: Float, M: Machine>(reduced: Reduced<M, impl Fn(f64, M) -> M>) -> Ratio<M> {
     let Reduced { k, high: t, low } = reduced;
     // Only the linear term needs the whole of r; the others make do with its high part, which is there earlier.
     let (w, one) = (t * t, t.lit(1.0));
@@ -44,12 +66,12 @@ fn ratio<T: Float, M: Machine>(reduced: Reduced<M, impl Fn(f64, M) -> M>) -> [M;
         let q = w.mul_add(w.mul_add(q2, q1), one);
         [r.mul_add(p, q), (-r).mul_add(p, q)]
     };
-    [u, power_of_two(k) * l]
+    Ratio { u, l, scale: power_of_two(k) }
 }
 
 /// [`ratio`] of any x.
 #[inline(always)]
-fn bounded_ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
+fn bounded_ratio<T: Float, M: Machine>(x: M) -> Ratio<M> {
     let [least, most] = ends::<T>();
     let x = x.at_least(x.lit(least)).at_most(x.lit(most));
     ratio::<T, M>(reduce_in_parts::<T, M>(x, -1.0))
@@ -58,23 +80,33 @@ fn bounded_ratio<T: Float, M: Machine>(x: M) -> [M; 2] {
 /// The same known sooner, from which [`quotient`] and [`slope`] make the same bits: n is found before it is known that x is between the
 /// [`ends`]. Where it is not, r is 0, and 2^n is 0 or ∞. More operations, but none of them waits for another where it matters.
 #[inline(always)]
-fn bounded_ratio_sooner<T: Float, M: Machine>(x: M) -> [M; 2] {
+fn bounded_ratio_sooner<T: Float, M: Machine>(x: M) -> Ratio<M> {
     // Above the second end, and somewhere between the first and where 2^n becomes ∞. What is added is exact near there.
     let (middle, size) = if T::is_f32() { (0.0, 88.376_266_479_492_19) } else { (0.25, 709.35) };
     let from_middle = if middle == 0.0 { x } else { x + middle };
     let outside = x.lit(size).is_less(from_middle.abs());
-    let reduced = reduce_inside::<T, M>(x, -1.0, |y| outside.pick(y.lit(0.0), y));
+    let kept = |y: M| outside.pick(y.lit(0.0), y);
+    // With a sum to wait for, that is known later than n, but before r is.
+    let before = |y| if T::is_f32() { kept(y) } else { y };
+    let after = |y| if T::is_f32() { y } else { kept(y) };
+    let reduced = reduce_inside::<T, M>(x, -1.0, before, after);
     // Exponents whose bits are those of 0, and those of ∞.
     let [zero, infinity] = if T::is_f32() { [-127.0, 128.0] } else { [-1023.0, 1024.0] };
     let k = reduced.k.at_least(x.lit(rounder::<T>() + zero)).at_most(x.lit(rounder::<T>() + infinity));
     ratio::<T, M>(Reduced { k, ..reduced })
 }
 
-/// U/(U + N), and 1/(U + N).
+/// U/(U + N), and 1/(U + N), from U and U + N.
 #[inline(always)]
-fn quotient<T: Float, M: Machine>([u, n]: [M; 2]) -> [M; 2] {
-    let inverse = u.lit(1.0) / (u + n);
+fn quotient<T: Float, M: Machine>(u: M, all: M) -> [M; 2] {
+    let inverse = u.lit(1.0) / all;
     [if T::is_f32() { inverse } else { u * inverse }, inverse]
+}
+
+/// The logistic function of a number, and what its derivative is made of besides.
+#[inline(always)]
+fn value<T: Float, M: Machine>(of: Ratio<M>) -> [M; 2] {
+    quotient::<T, M>(of.u, of.n_plus(of.u))
 }
 
 /// UN/(U + N)² of the result of [`quotient`].
@@ -89,7 +121,7 @@ fn slope<T: Float, M: Machine>([sigma, inverse]: [M; 2], n: M) -> M {
 /// be 1 − 2⁻⁵³ where 1 is nearest, between 36 and 709.
 #[inline(always)]
 pub(crate) fn logistic<T: Float, M: Machine>(x: M) -> M {
-    quotient::<T, M>(bounded_ratio::<T, M>(x))[0]
+    value::<T, M>(bounded_ratio::<T, M>(x))[0]
 }
 
 /// The derivative of [`logistic`], to 4.8 ULP (`f32`: 5.3) where it is a normal number, and 0 far out.
@@ -98,44 +130,44 @@ pub(crate) fn logistic<T: Float, M: Machine>(x: M) -> M {
 /// functions of a number computes them once.
 #[inline(always)]
 pub(crate) fn logistic_slope<T: Float, M: Machine>(x: M) -> M {
-    let [u, n] = bounded_ratio::<T, M>(x);
-    slope::<T, M>(quotient::<T, M>([u, n]), n)
+    let ratio = bounded_ratio::<T, M>(x);
+    slope::<T, M>(value::<T, M>(ratio), ratio.n())
 }
 
 /// [`logistic`], its bits sooner, with more operations.
 #[inline(always)]
 pub(crate) fn logistic_sooner<T: Float, M: Machine>(x: M) -> M {
-    quotient::<T, M>(bounded_ratio_sooner::<T, M>(x))[0]
+    value::<T, M>(bounded_ratio_sooner::<T, M>(x))[0]
 }
 
 /// [`logistic_slope`], its bits sooner, with more operations.
 #[inline(always)]
 pub(crate) fn logistic_slope_sooner<T: Float, M: Machine>(x: M) -> M {
-    let [u, n] = bounded_ratio_sooner::<T, M>(x);
-    slope::<T, M>(quotient::<T, M>([u, n]), n)
+    let ratio = bounded_ratio_sooner::<T, M>(x);
+    slope::<T, M>(value::<T, M>(ratio), ratio.n())
 }
 
 /// [`logistic`] and [`logistic_slope`], with the bits of each.
 #[inline(always)]
 pub(crate) fn logistic_with_slope<T: Float, M: Machine>(x: M) -> (M, M) {
-    let [u, n] = bounded_ratio::<T, M>(x);
-    let quotient = quotient::<T, M>([u, n]);
-    (quotient[0], slope::<T, M>(quotient, n))
+    let ratio = bounded_ratio::<T, M>(x);
+    let value = value::<T, M>(ratio);
+    (value[0], slope::<T, M>(value, ratio.n()))
 }
 
 /// [`logistic`] and [`logistic_slope`] of a sum whose second number is what rounding took from the first.
 #[inline(always)]
 pub(super) fn logistic_of_sum<T: Float, M: Machine>(x: M, rest: M) -> [M; 2] {
-    let [u, n] = bounded_ratio::<T, M>(x);
+    let ratio = bounded_ratio::<T, M>(x);
     // e^−rest is 1 − rest: its square is nothing beside 1.
-    let n = n * (n.lit(1.0) - rest);
-    let quotient = quotient::<T, M>([u, n]);
+    let n = ratio.n() * (x.lit(1.0) - rest);
+    let quotient = quotient::<T, M>(ratio.u, ratio.u + n);
     [quotient[0], slope::<T, M>(quotient, n)]
 }
 
-/// U and N with e^−|x| = N/U.
+/// e^−|x|.
 #[inline(always)]
-fn ratio_of_size<T: Float, M: Machine>(x: M) -> [M; 2] {
+fn ratio_of_size<T: Float, M: Machine>(x: M) -> Ratio<M> {
     let [_, most] = ends::<T>();
     ratio::<T, M>(reduce_in_parts::<T, M>(x.abs().at_most(x.lit(most)), -1.0))
 }
@@ -143,9 +175,9 @@ fn ratio_of_size<T: Float, M: Machine>(x: M) -> [M; 2] {
 /// The logistic function of |x| and of −|x|.
 #[inline(always)]
 fn both_sides<T: Float, M: Machine>(x: M) -> [M; 2] {
-    let [u, n] = ratio_of_size::<T, M>(x);
-    let [right, inverse] = quotient::<T, M>([u, n]);
-    [right, n * inverse]
+    let ratio = ratio_of_size::<T, M>(x);
+    let [right, inverse] = value::<T, M>(ratio);
+    [right, ratio.n() * inverse]
 }
 
 /// The second form of [`logistic`], as exact as the first.
@@ -170,9 +202,9 @@ const SQUARE_IS_NOTHING: f64 = 9.313_225_746_154_785e-10;
 /// It is max(x, 0) + ln(1 + e^−|x|), and e^−|x| being N/U, the logarithm is 2·atanh(N / (2U + N)).
 #[inline(always)]
 pub(crate) fn softplus<T: Float, M: Machine>(x: M) -> M {
-    let [u, n] = ratio_of_size::<T, M>(x);
-    let two_u = if T::is_f32() { u.lit(2.0) } else { u + u };
-    let z = n / (two_u + n);
+    let ratio = ratio_of_size::<T, M>(x);
+    let two_u = if T::is_f32() { x.lit(2.0) } else { ratio.u + ratio.u };
+    let z = ratio.n() / ratio.n_plus(two_u);
     // Far out the series is nothing beside 1, and powers of z would be subnormal, which takes the CPU many cycles each.
     let large = z.at_least(z.lit(SQUARE_IS_NOTHING));
     let w = large * large;

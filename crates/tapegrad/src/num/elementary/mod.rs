@@ -92,21 +92,27 @@ struct Reduced<M, F> {
 /// [`reduce`] for who can use most of the result before all of it is there.
 #[inline(always)]
 fn reduce_in_parts<T: Float, M: Machine>(x: M, step: f64) -> Reduced<M, impl Fn(f64, M) -> M> {
-    reduce_inside::<T, M>(x, step, |y| y)
+    reduce_inside::<T, M>(x, step, |y| y, |y| y)
 }
 
-/// The same, where x and n are what `inside` makes of them once n is found.
+/// The same, where x and n are what `before` makes of them once n is found, and what remains is what `after` makes of it.
 #[inline(always)]
-fn reduce_inside<T: Float, M: Machine>(x: M, step: f64, inside: impl Fn(M) -> M) -> Reduced<M, impl Fn(f64, M) -> M> {
+fn reduce_inside<T: Float, M: Machine>(
+    x: M,
+    step: f64,
+    before: impl Fn(M) -> M,
+    after: impl Fn(M) -> M,
+) -> Reduced<M, impl Fn(f64, M) -> M> {
     let rounder = x.lit(rounder::<T>());
     let k = x.mul_add(x.lit(std::f64::consts::LOG2_E / step), rounder);
-    let (x, n) = (inside(x), inside(k - rounder));
+    let (x, n) = (before(x), before(k - rounder));
     let [most, rest] = if M::FUSED { nearest_ln_2::<T>() } else { ln_2::<T>() };
     let high = n.mul_add(n.lit(-most * step), x);
     // Without a fused product the high part lacks too much to stand for the whole.
-    let high = if M::FUSED { high } else { n.mul_add(n.lit(-rest * step), high) };
+    let high = after(if M::FUSED { high } else { n.mul_add(n.lit(-rest * step), high) });
     let rest = if M::FUSED { rest } else { 0.0 };
-    Reduced { k, high, low: move |s: f64, y: M| if M::FUSED { n.mul_add(n.lit(-rest * step * s), y) } else { y } }
+    let low = move |s: f64, y: M| if M::FUSED { after(n.mul_add(n.lit(-rest * step * s), y)) } else { y };
+    Reduced { k, high, low }
 }
 
 /// ln 2 to the nearest, and the rest: their multiples are exact only inside a fused product.
