@@ -3,6 +3,7 @@
 use super::accumulate::{Accumulation, accumulate};
 use super::add_at::absorb;
 use super::compile::{Inner, MOST_CUSTOM_OPERANDS, Program};
+use super::halves::{self, halve};
 use super::join::join;
 use super::lanes::{self, Wanted};
 use super::layout::{Gradients, IndexInput, Layout, Role, Slot};
@@ -250,6 +251,9 @@ impl Extract {
             (values, values + 2 * self.guards.len())
         };
         absorb(&mut self.graph, &self.roots);
+        let compiled: HashMap<NodeId, NodeId> =
+            self.leaves.iter().copied().zip(self.roots[first_leaf..].iter().copied()).collect();
+        halve(&mut self.graph, &self.assigned.iter().map(|param| compiled[param]).collect(), &self.roots);
         let views = legalise(&mut self.graph, &mut self.roots[..first_guard]);
         // A value assigned from a parameter or input as it is must be copied before any parameter changes; so must an
         // output that passes have found equal to one: it is the old value, under another name. (Legalising has copied
@@ -266,8 +270,6 @@ impl Extract {
         let (outs, rest) = self.roots.split_at(self.outputs);
         let (values, rest) = rest.split_at(self.assigned.len());
         let (guard_ends, leaves) = rest.split_at(first_leaf - first_guard);
-        let compiled: HashMap<NodeId, NodeId> = self.leaves.iter().copied().zip(leaves.iter().copied()).collect();
-
         let pairs: Vec<(NodeId, NodeId)> =
             self.assigned.iter().map(|param| compiled[param]).zip(values.iter().copied()).collect();
         accumulate(&mut self.graph, &views, &pairs, outs, guard_ends);
@@ -342,7 +344,8 @@ impl Extract {
 }
 
 /// The program, once it has passed the verifier. What machine code for the whole of it means to read, its own verifier knows.
-fn finish<T>(inner: Inner<T>, meant: Option<&[Meant]>) -> Result<Program<T>, CompileError> {
+fn finish<T>(mut inner: Inner<T>, meant: Option<&[Meant]>) -> Result<Program<T>, CompileError> {
+    halves::pair(&mut inner.steps);
     let verified = verify::verify(&inner).and_then(|()| meant.map_or(Ok(()), |meant| meant::verify(&inner, meant)));
     verified.map_err(|defect| CompileError::new(format!("defect of the compiler: {defect}")))?;
     Ok(Program(Arc::new(inner)))

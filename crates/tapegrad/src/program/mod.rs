@@ -10,7 +10,7 @@
 //!
 //! What adds one number to each row is done by the group it adds to (`add_at`). Groups of tensors move into the group that reads them
 //! first (`join`). Steps over the lines of matrices become one, where there is machine code (`lines`). What multiplies a product of matrices joins
-//! its step (`multiply`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
+//! its step (`multiply`). Products with weights that are updated become sums of two halves (`halves`). Groups of single numbers may change their order (`order`) and become machine code of their own (`scalars`), or else another form for the interpreter (`decode`); `tier` says
 //! who decides that, `emission` leads through it.
 //!
 //! A program is a list of steps over one arena of numbers: groups of fused elementwise instructions, matrix products,
@@ -30,6 +30,7 @@ mod emit;
 mod extract;
 #[cfg(test)]
 mod faults;
+mod halves;
 mod inst;
 mod join;
 mod lanes;

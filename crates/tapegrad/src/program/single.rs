@@ -90,6 +90,7 @@ impl Plan<'_> {
             b_stack: Strides::from_slice(&b_view.strides[..rank - 2]),
             adds: accumulation.map(adds),
             by: None,
+            first_half: false,
         }
     }
 

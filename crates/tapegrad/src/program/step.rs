@@ -126,6 +126,8 @@ pub(crate) struct MatMul<T> {
     pub(crate) adds: Option<Adds>,
     /// What each element of the product is multiplied by, if anything: a matrix, or a stack, laid out as `c`. Then `adds` is `None`.
     pub(crate) by: Option<usize>,
+    /// Whether this and the product in the next step are halves of one, to be computed at the same time: neither touches what the other writes.
+    pub(crate) first_half: bool,
     /// How each product is computed.
     pub(crate) plan: tapegrad_gemm::Plan<T>,
 }

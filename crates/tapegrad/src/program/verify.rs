@@ -11,6 +11,7 @@
 //! 6. In a group of tiles, what does not move on with them is a register.
 //! 7. Write after read: what reads a parameter comes before the step that writes it, unless `renewed` says that the new
 //!    value is meant; and then it comes after.
+//! 8. Steps that are carried out side by side are halves of one product, of which neither touches what the other writes.
 //!
 //! That every step finds what it means to read is checked in `meant`.
 //!
@@ -20,6 +21,7 @@ mod group;
 
 use super::access::{Access, overlap};
 use super::compile::Inner;
+use super::halves::are_halves;
 use super::layout::Role;
 use super::step::{Machine, Step};
 use std::collections::BTreeMap;
@@ -117,6 +119,12 @@ pub(crate) fn verify<T>(program: &Inner<T>) -> Result<(), String> {
             Step::Machine(m) if rereads(m, &kept) => fault = Some(WRITE_AFTER_READ),
             Step::Machine(_) => {}
             _ if writes_what_it_reads(step) => fault = Some("writes what it reads"),
+            Step::MatMul(m) if m.first_half => {
+                let beside = program.steps.get(number + 1).is_some_and(|next| are_halves(step, next));
+                if !beside {
+                    fault = Some("is to be carried out beside a step that is not its other half");
+                }
+            }
             _ => {}
         }
         if let Some(fault) = fault {
@@ -289,6 +297,15 @@ mod tests {
         let Step::MatMul(m) = &mut program.steps[second] else { unreachable!() };
         m.c = place;
         assert!(verify(&program).unwrap_err().contains("writes a parameter again"));
+    }
+
+    #[test]
+    fn steps_side_by_side_that_are_no_halves_are_refused() {
+        let mut program = step();
+        let first = program.steps.iter_mut().find_map(|s| if let Step::MatMul(m) = s { Some(m) } else { None });
+        first.unwrap().first_half = true;
+        let refused = verify(&program).unwrap_err();
+        assert!(refused.contains("beside a step that is not its other half"), "{refused}");
     }
 
     #[test]

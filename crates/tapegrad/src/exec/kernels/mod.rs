@@ -27,11 +27,10 @@ pub(super) fn scratch_len<T: Reading>(steps: &[Step<T>]) -> usize {
 }
 
 /// Carries out steps in order.
-pub(super) fn run<T: Reading>(steps: &[Step<T>], state: &mut State<T>) {
-    for step in steps {
-        if !code(step, state) {
-            kernel(step, state);
-        }
+pub(super) fn run<T: Reading>(mut steps: &[Step<T>], state: &mut State<T>) {
+    while let Some(step) = steps.first() {
+        let done = if code(step, state) { 1 } else { kernel(steps, state) };
+        steps = &steps[done..];
     }
 }
 
@@ -47,17 +46,18 @@ pub(super) fn code<T: Reading>(step: &Step<T>, state: &mut State<T>) -> bool {
     true
 }
 
-/// Carries out any other step, its parts shared by the threads there are. Not inline, for what all kinds of steps save and
-/// restore together is more than machine code of a small program does.
+/// Carries out the first of some steps, any other, its parts shared by the threads there are, or it and the next; tells how many. Not inline,
+/// for what all kinds of steps save and restore together is more than machine code of a small program does.
 #[inline(never)]
-fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
+fn kernel<T: Reading>(steps: &[Step<T>], state: &mut State<T>) -> usize {
     let State { values, indices, scratch, team, registers, .. } = state;
-    if let Some(team) = team
-        && share::run(step, values, indices, scratch, *registers, team)
-    {
-        return;
+    if let Some(team) = team {
+        let done = share::run(steps, values, indices, scratch, *registers, team);
+        if done > 0 {
+            return done;
+        }
     }
-    match step {
+    match &steps[0] {
         Step::Fused(f) => fused::run(f, values, indices),
         Step::MatMul(m) => {
             let alpha = alpha(m, values);
@@ -76,6 +76,7 @@ fn kernel<T: Reading>(step: &Step<T>, state: &mut State<T>) {
         }
         Step::Machine(_) => unreachable!("machine code is carried out before"),
     }
+    1
 }
 
 /// Carries out strided copies.

@@ -1,5 +1,5 @@
-//! Which steps are worth several threads, and how they are shared out: products by rows or columns, elementwise groups and
-//! reductions by ranges of what they write. Every element has the same bits however many threads there are.
+//! Which steps are worth several threads, and how they are shared out: products by rows or columns, the halves of one side by side, elementwise
+//! groups and reductions by ranges of what they write. Every element has the same bits however many threads there are.
 
 use super::{alpha, fused, matmul, positions, reduce};
 use crate::exec::threads::{MOST, MOST_PARTS, Team};
@@ -33,8 +33,8 @@ impl<T> Base<T> {
 unsafe impl<T: Send> Sync for Base<T> {}
 
 /// Large work is cut into a large piece for each thread, of so many shares, and small ones, of one share, for whoever is done
-/// first. Cores are not equally fast, least of all those of a machine that is shared with others: with equal pieces everybody
-/// waits for the slowest. Many small pieces alone would pack operands of products many times.
+/// first, rather in the neighbourhood of its large one, where it has been at work before. Cores are not equally fast, least of all those of a machine
+/// that is shared with others: with equal pieces everybody waits for the slowest. Many small pieces alone would pack operands of products many times.
 const LARGE: usize = 6;
 /// Small pieces for each thread.
 const SMALL: usize = 2;
@@ -67,14 +67,18 @@ impl Cut {
         if !self.fine {
             return gemm::Part::equal(index, self.threads);
         }
-        let (large, of) = (self.threads * LARGE, self.threads * (LARGE + SMALL));
-        if index < self.threads {
-            gemm::Part { from: index * LARGE, to: (index + 1) * LARGE, of }
-        } else {
-            let from = large + index - self.threads;
-            gemm::Part { from, to: from + 1, of }
-        }
+        let (round, thread) = (index / self.threads, index % self.threads);
+        let begin = thread * (LARGE + SMALL);
+        let (from, to) = if round == 0 { (0, LARGE) } else { (LARGE + round - 1, LARGE + round) };
+        gemm::Part { from: begin + from, to: begin + to, of: self.threads * (LARGE + SMALL) }
     }
+}
+
+/// Into how many pieces each half of a product is cut, of which each takes so many operations: as few as keep all threads busy. Nothing if a
+/// piece is not worth handing out.
+fn pieces_of_half(work: usize, most: usize) -> Option<usize> {
+    let pieces = if most.is_multiple_of(2) { most / 2 } else { most };
+    (work / pieces >= PRODUCT).then_some(pieces)
 }
 
 /// What a stack of so many products is divided into: whole products if there is one for each thread, for not all can be divided.
@@ -87,23 +91,40 @@ fn weight<T>(f: &Fused<T>) -> usize {
     f.body.iter().map(|inst| if inst.op == Opcode::Call { CALL } else { 1 }).sum()
 }
 
-/// Carries out a step with the team, if that is worth it; tells whether it has. Each thread's registers are `registers`
-/// elements after those of the one before; its packing memory is its equal share of `scratch`.
+/// Carries out the first of some steps with the team, if that is worth it, or it and the next side by side; tells how many it has. Each thread's
+/// registers are `registers` elements after those of the one before; its packing memory is its equal share of `scratch`.
 pub(super) fn run<T: Reading>(
-    step: &Step<T>,
+    steps: &[Step<T>],
     values: &mut [T],
     indices: &[u32],
     scratch: &mut [T],
     registers: usize,
     team: &mut Team,
-) -> bool {
+) -> usize {
     let most = team.threads();
-    match step {
+    if let [Step::MatMul(first), Step::MatMul(second), ..] = steps
+        && first.first_half
+        && let Some(pieces) = pieces_of_half(2 * first.m * first.n * first.k.min(second.k), most)
+    {
+        let share = scratch.len() / most;
+        let (base, packing) = (Base(values.as_mut_ptr()), Base(scratch.as_mut_ptr()));
+        team.run(2 * pieces, &|thread, index| {
+            let half = if index < pieces { first } else { second };
+            let part = gemm::Part::equal(index % pieces, pieces);
+            // SAFETY: as for a product alone, and the verifier has checked that neither half touches what the other writes.
+            unsafe {
+                let packing = std::slice::from_raw_parts_mut(packing.get().add(thread * share), share);
+                matmul(half, base.get(), T::ONE, 0..1, part, packing);
+            }
+        });
+        return 2;
+    }
+    match &steps[0] {
         Step::MatMul(m) => {
             let count = positions(m);
             let cut = Cut::new(2 * count * m.m * m.n * m.k, PRODUCT, undivided(count, most), most);
             if cut.threads == 1 {
-                return false;
+                return 0;
             }
             let alpha = alpha(m, values);
             let share = scratch.len() / most;
@@ -125,7 +146,7 @@ pub(super) fn run<T: Reading>(
             let unit = fused::unit(f);
             let cut = Cut::new(f.numel * weight(f), ELEMENTWISE, f.numel.div_ceil(unit), most);
             if cut.threads == 1 {
-                return false;
+                return 0;
             }
             let base = Base(values.as_mut_ptr());
             team.run(cut.pieces(), &|thread, index| {
@@ -139,7 +160,7 @@ pub(super) fn run<T: Reading>(
             let lines = l.source.lines;
             let cut = Cut::new(lines * l.source.line * l.len(), ELEMENTWISE, lines.div_ceil(LANES), most);
             if cut.threads == 1 {
-                return false;
+                return 0;
             }
             let base = Base(values.as_mut_ptr());
             team.run(cut.pieces(), &|thread, index| {
@@ -153,7 +174,7 @@ pub(super) fn run<T: Reading>(
             let terms: usize = r.reduced.iter().product();
             let cut = Cut::new(reduce::len(r) * terms, TERMS, reduce::len(r).div_ceil(LINE), most);
             if cut.threads == 1 {
-                return false;
+                return 0;
             }
             let base = Base(values.as_mut_ptr());
             team.run(cut.pieces(), &|_, index| {
@@ -163,9 +184,9 @@ pub(super) fn run<T: Reading>(
                 unsafe { reduce::run_part(r, base.get(), part) };
             });
         }
-        _ => return false,
+        _ => return 0,
     }
-    true
+    1
 }
 
 /// Elements of a cache line.
@@ -186,17 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_the_whole_once_and_in_order() {
+    fn pieces_are_the_whole_once_and_begin_with_a_large_one_for_each_thread() {
         for most in [1, 2, 3, 7] {
             for (work, units) in [(10, 5), (1_000, 5), (1_000, 1_000), (1_000_000, 100)] {
                 let cut = Cut::new(work, 10, units, most);
-                let mut end = 0;
-                for index in 0..cut.pieces() {
-                    let range = cut.piece(index).range(777, 10);
-                    assert_eq!(range.start, end, "{cut:?}");
-                    end = range.end;
-                }
-                assert_eq!(end, 777, "{cut:?}");
+                let mut ranges: Vec<_> = (0..cut.pieces()).map(|index| cut.piece(index).range(777, 10)).collect();
+                let large = ranges[..cut.threads].iter().map(ExactSizeIterator::len).min();
+                assert!(ranges[cut.threads..].iter().all(|small| Some(small.len()) <= large), "{cut:?}");
+                ranges.sort_by_key(|range| range.start);
+                assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, 777), "{cut:?}");
+                assert!(ranges.windows(2).all(|two| two[0].end == two[1].start), "{cut:?}");
             }
         }
     }

@@ -95,7 +95,8 @@ fn reduce_in_parts<T: Float, M: Machine>(x: M, step: f64) -> Reduced<M, impl Fn(
     reduce_inside::<T, M>(x, step, |y| y, |y| y)
 }
 
-/// The same, where x and n are what `before` makes of them once n is found, and what remains is what `after` makes of it.
+/// The same, where x and n are what `before` makes of them once n is found, and what remains is what `after` makes of it. Of what `low` adds
+/// something to, `after` makes what it makes of the sum: so that is to be `high`, unless `after` changes nothing.
 #[inline(always)]
 fn reduce_inside<T: Float, M: Machine>(
     x: M,
