@@ -7,6 +7,7 @@
 mod bits;
 mod lines;
 mod pool;
+mod turned;
 
 pub(crate) use lines::{Apart, Piece};
 pub(crate) use pool::Pool;
@@ -14,6 +15,7 @@ pub(crate) use pool::Pool;
 use crate::cpu::Cpu;
 use crate::ir::{Block, Elem, Inst, Op};
 use hashbrown::HashMap;
+use turned::Turned;
 
 /// A vector shape: element type and number of lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -447,7 +449,15 @@ impl<'a> Expander<'a> {
         let mut sums = sums.to_vec();
         sums.sort_by_key(|&(_, place)| place);
         let runs = sums.chunk_by(|(_, a), (_, b)| a + 1 == *b);
-        for group in runs.flat_map(|run| run.chunks(shape.lanes)) {
+        let groups: Vec<&[(V, u32)]> = runs.flat_map(|run| run.chunks(shape.lanes)).collect();
+        let mut turned = Turned::new(&e, groups.iter().copied());
+        for group in groups {
+            let first = i32::try_from(group[0].1).expect("checked: the arena is below 2^30 bytes");
+            let to = Place::Arena(first * bytes);
+            if let Some(value) = turned.sums(&mut e, group) {
+                e.push(Micro::Store { to, value });
+                continue;
+            }
             let mut row: Vec<V> = group.iter().map(|&(v, _)| v).collect();
             // A transposition, level by level, with the rows added up as they meet. Within halves of 16 bytes first; two
             // remain of vectors of 32. Who has nobody to meet meets itself: the lanes it fills so are overwritten, or
@@ -461,8 +471,7 @@ impl<'a> Expander<'a> {
             if halves == 2 {
                 row = vec![e.added((Kind::Lower, Kind::Upper), row[0], row[row.len() - 1])];
             }
-            let first = i32::try_from(group[0].1).expect("checked: the arena is below 2^30 bytes");
-            e.push(Micro::Store { to: Place::Arena(first * bytes), value: row[0] });
+            e.push(Micro::Store { to, value: row[0] });
         }
         e.code
     }
