@@ -171,11 +171,10 @@ impl Allocator<'_> {
     fn address(&mut self, place: Place) -> Mem {
         let b = self.around.bases;
         let (base, index, disp) = match place {
-            Place::Arena(d) | Place::Row(d) => {
+            Place::Arena(d) | Place::Row(d) | Place::Splat(d) => {
                 let (base, disp) = self.column(d).unwrap_or((b.arena, d));
                 (base, matches!(place, Place::Row(_)).then_some(b.row), disp)
             }
-            Place::Splat(d) => (b.arena, None, d),
             Place::Scratch(d) => (b.scratch, None, d),
             Place::Temporary(d) => (b.scratch, Some(b.temporary), d),
             Place::Each(d) | Place::LineRow(d) => (b.arena, Some(b.line), d),

@@ -455,9 +455,11 @@ impl<'a> Expander<'a> {
             let first = i32::try_from(group[0].1).expect("checked: the arena is below 2^30 bytes");
             let to = Place::Arena(first * bytes);
             if let Some(value) = turned.sums(&mut e, group) {
+                turned.stored(to);
                 e.push(Micro::Store { to, value });
                 continue;
             }
+            turned.stored(to);
             let mut row: Vec<V> = group.iter().map(|&(v, _)| v).collect();
             // A transposition, level by level, with the rows added up as they meet. Within halves of 16 bytes first; two
             // remain of vectors of 32. Who has nobody to meet meets itself: the lanes it fills so are overwritten, or

@@ -12,7 +12,7 @@
 //! whose longest way is long. (Straight code of vectors, and that of many chains, is faster with more values on their way. Measured.)
 //!
 //! Values in memory are no instructions and come first. A store stays behind all who read or write its place. Nothing reads a place
-//! behind a store to it: the verifier refuses that, and a number and a row of one place beside a store to it.
+//! behind a store to it: the verifier refuses that of programs, and what is read of other places than they say is looked at where that is made up.
 //!
 //! This is list scheduling by the critical path, limited by register pressure.
 
