@@ -175,7 +175,7 @@ mod tests {
             let sums = arena.split_off(512);
             arena.resize(1024, number(0.0));
             arena[..rows].fill(number(f64::NAN));
-            let source = Source { columns: vec![0..rows], ..source };
+            let source = Source { columns: std::iter::once(0..rows).collect(), ..source };
             let code = compile(&source).unwrap();
             Elsewhere::new(&code, 1, [(0, Column::Read(&x))]).run(&mut arena, &mut code.scratch());
             assert_eq!(arena[512..], sums);
