@@ -90,11 +90,11 @@ fn widest(rows: usize, vectors: usize) -> usize {
     }
 }
 
-/// About how many tiles there are of `m` rows and `n` columns.
+/// About how many tiles there are of `m` rows and `n` columns, on the machine with sixteen registers that costs were measured on.
 pub(super) fn tiles<V: Vector>(m: usize, n: usize) -> usize {
     let vectors = n.div_ceil(V::N);
     let widest = widest(m, vectors);
-    vectors.div_ceil(widest) * m.div_ceil(most_rows(widest.min(vectors)))
+    vectors.div_ceil(widest) * m.div_ceil(most_rows(widest.min(vectors), false))
 }
 
 /// The same where columns of B are no neighbours, but few.
@@ -187,14 +187,21 @@ impl<T> Strip<'_, T> {
     }
 }
 
-/// Rows of the highest tile of so many vectors: sums, vectors of B and an element of A in sixteen registers, where one is left for whatever else.
-const fn most_rows(vectors: usize) -> usize {
-    match vectors {
-        1 => HIGHEST,
-        2 => 6,
-        3 => 3,
-        _ => 2,
+/// Rows of the highest tile of so many vectors: sums, vectors of B and an element of A in sixteen registers, where one is left for whatever else,
+/// or in `twice` as many.
+const fn most_rows(vectors: usize, twice: bool) -> usize {
+    match (vectors, twice) {
+        (1, _) => HIGHEST,
+        (2 | 3, true) => 8,
+        (2, false) | (_, true) => 6,
+        (3, false) => 3,
+        (_, false) => 2,
     }
+}
+
+/// The same for vectors `V`: whoever has tiles of more than eight rows and two vectors elsewhere has thirty-two registers.
+const fn rows<V: Vector>(vectors: usize) -> usize {
+    most_rows(vectors, V::MR > HIGHEST)
 }
 
 /// The tiles of a strip of `NV` vectors, from top to bottom. `NEAR`: the elements of A for the rows of a tile are neighbours. `CUT`: the
@@ -207,13 +214,13 @@ impl<V: Vector, const NV: usize, const NEAR: bool, const CUT: bool> Kernel<V> fo
         let strip = &self.0;
         let mut row = 0;
         while row < strip.job.m {
-            let rows = share(strip.job.m - row, const { most_rows(NV) });
+            let count = share(strip.job.m - row, const { rows::<V>(NV) });
             macro_rules! tile {
                 ($($r:literal),+) => {
-                    match rows {
+                    match count {
                         // A constant condition: no code is made for tiles higher than any.
-                        $($r => if const { $r <= most_rows(NV) } {
-                            // SAFETY: `rows` rows of A and C exist from `row` on.
+                        $($r => if const { $r <= rows::<V>(NV) } {
+                            // SAFETY: `count` rows of A and C exist from `row` on.
                             unsafe { tile::<V, $r, NV, NEAR, CUT>(strip, row) }
                         } else {
                             unreachable!("no tile is that high")
@@ -223,7 +230,7 @@ impl<V: Vector, const NV: usize, const NEAR: bool, const CUT: bool> Kernel<V> fo
                 };
             }
             tile!(1, 2, 3, 4, 5, 6, 7, 8);
-            row += rows;
+            row += count;
         }
     }
 }

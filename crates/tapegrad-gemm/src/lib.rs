@@ -146,13 +146,19 @@ impl Part {
 /// contiguous, `row_stride` elements apart.
 ///
 /// The bits of a result depend on its own elements and their order alone, so any range of rows, or of columns, may be reduced
-/// by itself. Where there are none to be reduced, sums are 0 and maxima −∞.
+/// by itself. Where there are none to be reduced, sums are 0 and maxima −∞. With `adds`, a sum is multiplied by that number and added to
+/// what stands in its place.
+///
+/// # Panics
+///
+/// If maxima are to be added.
 ///
 /// # Safety
 ///
 /// - every element, `i * row_stride + j` after `x` for row `i` and column `j`, may be read for the duration of the call, and is
 ///   initialised;
-/// - as many elements as there are rows, or columns, may be written from `out` on, and none of them is read.
+/// - as many elements as there are rows, or columns, may be written from `out` on, none of them is one of `x`, and with `adds` they are
+///   initialised.
 pub unsafe fn reduce<T: Element>(
     reduction: Reduction,
     rows: usize,
@@ -160,8 +166,10 @@ pub unsafe fn reduce<T: Element>(
     x: *const T,
     row_stride: usize,
     out: *mut T,
+    adds: Option<T>,
 ) {
-    let job = reduce::Reduce { reduction, rows, columns, x, row_stride, out };
+    assert!(reduction != Reduction::MaxOfRows || adds.is_none(), "maxima are not added to anything");
+    let job = reduce::Reduce { reduction, rows, columns, x, row_stride, out, adds };
     // SAFETY: the caller's promise, and `Cpu::get` names a level that this CPU has.
     unsafe { T::reduce_on(Cpu::get(), &job) }
 }

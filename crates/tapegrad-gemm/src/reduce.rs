@@ -32,6 +32,8 @@ pub struct Reduce<T> {
     pub(super) x: *const T,
     pub(super) row_stride: usize,
     pub(super) out: *mut T,
+    /// What sums are multiplied by before they are added to what stands in their places; nothing if they are put there.
+    pub(super) adds: Option<T>,
 }
 
 /// Rows whose sums are joined at a time.
@@ -74,16 +76,35 @@ impl<V: Vector> Kernel<V> for SumOfRows<'_, V::Elem> {
                 for (j, sum) in four.iter_mut().enumerate() {
                     *sum = sum_of_row(job.x.add((i + j) * job.row_stride), job.columns);
                 }
-                job.out.add(i).cast::<[V::Elem; TOGETHER]>().write(V::sums(four));
+                for (j, sum) in V::sums(four).into_iter().enumerate() {
+                    put(job, i + j, sum);
+                }
                 i += TOGETHER;
             }
             while i < job.rows {
                 let sum = sum_of_row::<V>(job.x.add(i * job.row_stride), job.columns);
                 // In the order of those that are joined by fours.
-                *job.out.add(i) = V::sums([sum, V::zero(), V::zero(), V::zero()])[0];
+                put(job, i, V::sums([sum, V::zero(), V::zero(), V::zero()])[0]);
                 i += 1;
             }
         }
+    }
+}
+
+/// Puts the sum of row `i` where it belongs, or adds it there.
+///
+/// # Safety
+///
+/// As [`drive`]; the row exists.
+#[inline(always)]
+unsafe fn put<T: Number>(job: &Reduce<T>, i: usize, sum: T) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let to = job.out.add(i);
+        *to = match job.adds {
+            Some(factor) => factor * sum + *to,
+            None => sum,
+        };
     }
 }
 
@@ -230,9 +251,14 @@ unsafe fn strip<V: Vector, const NV: usize, const MASKED: bool>(job: &Reduce<V::
         }
         let [first, second, third, fourth] = sums;
         for v in 0..NV {
-            let sum = first[v].add(second[v]).add(third[v].add(fourth[v]));
+            let mut sum = first[v].add(second[v]).add(third[v].add(fourth[v]));
             let to = job.out.add(j + v * V::N);
-            if MASKED && v == NV - 1 { sum.store_first(to, last) } else { sum.store(to) }
+            let cut = MASKED && v == NV - 1;
+            if let Some(factor) = job.adds {
+                let old = if cut { V::load_masked(to, mask) } else { V::load(to) };
+                sum = sum.mul_add(V::splat(factor), old);
+            }
+            if cut { sum.store_first(to, last) } else { sum.store(to) }
         }
     }
 }
@@ -291,7 +317,7 @@ mod tests {
                     let at = if by_columns { first } else { first * stride };
                     let (rows, columns) = if by_columns { (rows, count) } else { (count, columns) };
                     let (x, out_at) = (x.as_ptr().wrapping_add(at), out.as_mut_ptr());
-                    let job = Reduce { reduction, rows, columns, x, row_stride: stride, out: out_at };
+                    let job = Reduce { reduction, rows, columns, x, row_stride: stride, out: out_at, adds: None };
                     // SAFETY: the elements exist, and as many results; the level is one that this CPU has.
                     unsafe { T::reduce_on(cpu, &job) };
                     out
@@ -334,7 +360,8 @@ mod tests {
                     let at = if by_rows { range.start * columns } else { range.start };
                     let (m, n) = if by_rows { (range.len(), columns) } else { (rows, range.len()) };
                     let (from, to) = (x.as_ptr().wrapping_add(at), out.as_mut_ptr());
-                    let job = Reduce { reduction, rows: m, columns: n, x: from, row_stride: columns, out: to };
+                    let job =
+                        Reduce { reduction, rows: m, columns: n, x: from, row_stride: columns, out: to, adds: None };
                     // SAFETY: the elements exist, and as many results; the level is one that this CPU has.
                     unsafe { f32::reduce_on(cpu, &job) };
                     out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
@@ -347,6 +374,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn sums_times_a_factor_are_added_to_what_stands_in_their_places_and_to_nothing_else() {
+        fn check<T: Sample>(rows: usize, columns: usize) {
+            let x: Vec<T> = numbers(rows * columns);
+            let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+            for reduction in [Reduction::SumOfRows, Reduction::SumOfColumns] {
+                let sums = naive(reduction, &wide, rows, columns, columns);
+                // (All are exact.)
+                let wanted: Vec<f64> = (0..).map(f64::from).zip(&sums).map(|(old, sum)| old - 0.5 * sum).collect();
+                for cpu in levels() {
+                    let mut out: Vec<T> = (0..sums.len() + 1).map(|i| T::from_f64(i as f64)).collect();
+                    let (x, to, adds) = (x.as_ptr(), out.as_mut_ptr(), Some(T::from_f64(-0.5)));
+                    let job = Reduce { reduction, rows, columns, x, row_stride: columns, out: to, adds };
+                    // SAFETY: the elements exist, and as many results; the level is one that this CPU has.
+                    unsafe { T::reduce_on(cpu, &job) };
+                    let got: Vec<f64> = out.iter().map(|x| x.to_f64()).collect();
+                    assert_eq!(got[..sums.len()], wanted, "{cpu:?} {reduction:?} of {rows}x{columns}");
+                    assert_eq!(got[sums.len()], sums.len() as f64, "{cpu:?} {reduction:?}: what lies behind");
+                }
+            }
+        }
+        for rows in [0, 1, 2, 4, 5, 7, 13] {
+            for columns in [1, 2, 3, 4, 7, 8, 16, 17, 31, 33, 64, 70] {
+                check::<f32>(rows, columns);
+                check::<f64>(rows, columns);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "maxima are not added to anything")]
+    fn maxima_are_not_added() {
+        let (x, mut out) = ([1.0, 2.0], [0.0]);
+        // SAFETY: the elements exist, and so does the result.
+        unsafe { crate::reduce(Reduction::MaxOfRows, 1, 2, x.as_ptr(), 2, out.as_mut_ptr(), Some(1.0)) };
     }
 
     #[test]
@@ -364,6 +428,7 @@ mod tests {
                         x,
                         row_stride: columns,
                         out: out_at,
+                        adds: None,
                     };
                     // SAFETY: the elements exist, and one result; the level is one that this CPU has.
                     unsafe { T::reduce_on(cpu, &job) };
@@ -384,7 +449,7 @@ mod tests {
                         let mut out = [0.0];
                         let (x, columns, row_stride) = (x.as_ptr(), x.len(), x.len());
                         let (reduction, out_at) = (Reduction::MaxOfRows, out.as_mut_ptr());
-                        let job = Reduce { reduction, rows: 1, columns, x, row_stride, out: out_at };
+                        let job = Reduce { reduction, rows: 1, columns, x, row_stride, out: out_at, adds: None };
                         // SAFETY: as above.
                         unsafe { f64::reduce_on(cpu, &job) };
                         out[0]

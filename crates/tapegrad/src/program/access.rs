@@ -110,7 +110,11 @@ impl<T> Step<T> {
                 let dims: Vec<usize> = r.kept.iter().chain(&r.reduced).copied().collect();
                 let strides: Vec<usize> = r.kept_strides.iter().chain(&r.reduced_strides).copied().collect();
                 see(Read, span(r.x, &dims, &strides));
-                see(Write, r.out..r.out + r.kept.iter().product::<usize>());
+                if let Some(factor) = r.adds.and_then(|adds| adds.factor) {
+                    see(Read, factor..factor + 1);
+                }
+                let out = r.out..r.out + r.kept.iter().product::<usize>();
+                see(if r.adds.is_some() { Update } else { Write }, out);
             }
             Step::Moves(moves) => {
                 for m in moves {

@@ -1,4 +1,5 @@
-//! Products that become updates: `assign(w, w - rate * xᵀ·d)` as one product that adds to the parameter where it stands.
+//! Products and sums that become updates: `assign(w, w - rate * xᵀ·d)` as one product that adds to the parameter where it stands, and
+//! `assign(b, b - rate * Σd)`, over a batch, as one such sum.
 //!
 //! ```text
 //!   p = matmul a b                                (gone)
@@ -19,37 +20,42 @@ use crate::ir::{Attrs, DType, Graph, Inputs, Kernel, NodeId, OpDef, Rule, Tensor
 use crate::ops::{ADD, MATMUL, MUL, NEG, SUB};
 use hashbrown::{HashMap, HashSet};
 
-/// The operands: both sides of the product, the matrix it is added to, and the number it is multiplied by before, if any.
-/// The attribute is 1 where the transpose of the product is meant, else 0.
-const fn accumulation(name: &'static str) -> OpDef {
+/// The operands: those of the product or the sum, the parameter it is added to, and the number it is multiplied by before, if any. The
+/// attribute of a product is 1 where its transpose is meant, else 0; that of a sum is its axes.
+const fn accumulation(name: &'static str, args: &'static [&'static str], kernel: Kernel) -> OpDef {
     OpDef {
         name,
-        doc: "A matrix plus or minus a multiple of a matrix product; made while compiling only.\n",
-        args: &["lhs", "rhs", "matrix"],
+        doc: "A parameter plus or minus a multiple of a matrix product or a sum; made while compiling only.\n",
+        args,
         variadic: true,
         onnx: None,
         infer,
         rule: Rule::Zero,
         masks: false,
-        kernel: Kernel::MatMul,
+        kernel,
         samples: Vec::new,
     }
 }
 
-static ADD_PRODUCT: OpDef = accumulation("add_product");
-static SUB_PRODUCT: OpDef = accumulation("sub_product");
+const PRODUCT: &[&str] = &["lhs", "rhs", "param"];
+const SUM: &[&str] = &["x", "param"];
+static ADD_PRODUCT: OpDef = accumulation("add_product", PRODUCT, Kernel::MatMul);
+static SUB_PRODUCT: OpDef = accumulation("sub_product", PRODUCT, Kernel::MatMul);
+static ADD_SUM: OpDef = accumulation("add_sum", SUM, Kernel::Sum);
+static SUB_SUM: OpDef = accumulation("sub_sum", SUM, Kernel::Sum);
 
-fn infer(operands: &[&TensorType], _: &Attrs) -> Result<TensorType, Issue> {
-    match operands {
-        [_, _, matrix, ..] if matrix.dtype == DType::Real => Ok((*matrix).clone()),
-        _ => Err(Issue::new(RecordErrorKind::Type, "expected two factors and the matrix their product is added to")),
+fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
+    let param = if matches!(attrs, Attrs::Axes(_)) { SUM.len() } else { PRODUCT.len() } - 1;
+    match operands.get(param) {
+        Some(param) if param.dtype == DType::Real => Ok((*param).clone()),
+        _ => Err(Issue::new(RecordErrorKind::Type, "expected the parameter that a product or a sum is added to")),
     }
 }
 
-/// How an accumulating product changes its matrix.
+/// How an accumulating product or sum changes its parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accumulation {
-    pub(super) matrix: NodeId,
+    pub(super) param: NodeId,
     pub(super) factor: Option<NodeId>,
     pub(super) subtract: bool,
     pub(super) transposed: bool,
@@ -59,22 +65,28 @@ impl Accumulation {
     /// What a node accumulates into, if it does.
     pub(super) fn of(graph: &Graph, id: NodeId) -> Option<Accumulation> {
         let node = graph.node(id);
-        let subtract = node.op.is(&SUB_PRODUCT);
-        (subtract || node.op.is(&ADD_PRODUCT)).then(|| Accumulation {
-            matrix: node.inputs[2],
-            factor: node.inputs.get(3).copied(),
-            subtract,
+        let is = |op: &[&'static OpDef; 2]| op.iter().any(|op| node.op.is(op));
+        let param = match () {
+            () if is(&[&ADD_PRODUCT, &SUB_PRODUCT]) => PRODUCT.len() - 1,
+            () if is(&[&ADD_SUM, &SUB_SUM]) => SUM.len() - 1,
+            () => return None,
+        };
+        Some(Accumulation {
+            param: node.inputs[param],
+            factor: node.inputs.get(param + 1).copied(),
+            subtract: is(&[&SUB_PRODUCT, &SUB_SUM]),
             transposed: *graph.attrs(id) == Attrs::Int(1),
         })
     }
 }
 
-/// A value to be assigned, taken apart: `param ± factor · a·b`.
+/// A value to be assigned, taken apart: `param ± factor · a·b`, or `param ± factor · Σx`.
 struct Found {
-    product: NodeId,
+    /// The product, or the sum.
+    term: NodeId,
     factor: Option<NodeId>,
-    subtract: bool,
-    transposed: bool,
+    op: &'static OpDef,
+    attrs: Attrs,
     /// The nodes nobody needs any more.
     gone: Vec<NodeId>,
 }
@@ -82,7 +94,7 @@ struct Found {
 /// Where a node stands in the order to be: after which node of the old order, and as which of those put there.
 type Key = (usize, usize);
 
-/// The graph while products are turned into updates. Tables are by [`NodeId::index`].
+/// The graph while products and sums are turned into updates. Tables are by [`NodeId::index`].
 struct Accumulator<'a> {
     graph: &'a mut Graph,
     views: &'a Views,
@@ -99,7 +111,7 @@ struct Accumulator<'a> {
     updates: HashMap<NodeId, NodeId>,
 }
 
-/// Turns assignments of `pairs` (parameter and value) into accumulating products where that changes nothing but rounding.
+/// Turns assignments of `pairs` (parameter and value) into accumulating products and sums where that changes nothing but rounding.
 /// `outputs` and `guards` are read after all steps, or before all updates.
 pub(super) fn accumulate(
     graph: &mut Graph,
@@ -178,12 +190,12 @@ fn reorder(graph: &mut Graph, views: &Views, gone: &HashSet<NodeId>, mut made: V
 }
 
 impl Accumulator<'_> {
-    /// Turns one assigned value into an accumulating product, if it is one and there is a place for it; tells the place.
+    /// Turns one assigned value into an accumulating product or sum, if it is one and there is a place for it; tells the place.
     fn update(&mut self, param: NodeId, value: NodeId, guarded: Key) -> Option<Key> {
         let once = self.wanted.get(&value) == Some(&1) && self.graph.node(param).op.is(&PARAM);
         let found = once.then(|| self.take_apart(param, value))??;
-        let product = Inputs::from(self.graph.node(found.product).inputs);
-        let operands = || product.iter().copied().chain(found.factor).map(|id| self.views.root(id));
+        let term = Inputs::from(self.graph.node(found.term).inputs);
+        let operands = || term.iter().copied().chain(found.factor).map(|id| self.views.root(id));
         if operands().any(|root| root == param) {
             return None;
         }
@@ -200,9 +212,8 @@ impl Accumulator<'_> {
         {
             return None;
         }
-        let op = if found.subtract { &SUB_PRODUCT } else { &ADD_PRODUCT };
-        let inputs: Inputs = product.iter().copied().chain([param]).chain(found.factor).collect();
-        self.graph.replace(value, op, inputs, Attrs::Int(found.transposed.into()));
+        let inputs: Inputs = term.iter().copied().chain([param]).chain(found.factor).collect();
+        self.graph.replace(value, found.op, inputs, found.attrs);
         self.key[value.index()] = key;
         self.became.extend(found.gone.iter().map(|&id| (id, value)));
         self.updates.insert(param, value);
@@ -214,7 +225,7 @@ impl Accumulator<'_> {
         self.became.get(&id).copied().unwrap_or(id)
     }
 
-    /// Reads a value as `param ± factor · a·b`, whichever way round it is written.
+    /// Reads a value as `param ± factor · a·b` or `param ± factor · Σx`, whichever way round it is written.
     fn take_apart(&self, param: NodeId, value: NodeId) -> Option<Found> {
         let node = self.graph.node(value);
         let mut subtract = node.op.is(&SUB);
@@ -237,7 +248,17 @@ impl Accumulator<'_> {
                 if self.graph.shape(inputs[0]).dims().last() == Some(&0) {
                     return None;
                 }
-                return Some(Found { product: id, factor, subtract, transposed, gone });
+                let op = if subtract { &SUB_PRODUCT } else { &ADD_PRODUCT };
+                return Some(Found { term: id, factor, op, attrs: Attrs::Int(transposed.into()), gone });
+            } else if let (Kernel::Sum, attrs @ Attrs::Axes(axes), false) =
+                (&node.op.kernel, self.graph.attrs(id), transposed)
+            {
+                // Of no elements there is nothing to add, but a factor may make NaN of that.
+                if self.graph.shape(inputs[0]).numel() == 0 || self.is_along_lines(inputs[0], axes) {
+                    return None;
+                }
+                let op = if subtract { &SUB_SUM } else { &ADD_SUM };
+                return Some(Found { term: id, factor, op, attrs: attrs.clone(), gone });
             } else if node.op.is(&NEG) {
                 subtract = !subtract;
                 inputs[0]
@@ -253,6 +274,12 @@ impl Accumulator<'_> {
                 return None;
             };
         }
+    }
+
+    /// Whether a sum is over the last axes: what computes the elements may add these up, line by line.
+    fn is_along_lines(&self, x: NodeId, axes: &[usize]) -> bool {
+        let last = self.graph.shape(x).dims().len() - axes.len();
+        axes.iter().all(|&axis| axis >= last)
     }
 
     fn is_number(&self, id: NodeId) -> bool {

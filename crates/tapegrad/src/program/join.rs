@@ -49,7 +49,7 @@ pub(super) fn join(
     // The values that may change a parameter in place; in which step, changes as groups join.
     let mut changed: HashMap<NodeId, NodeId> = HashMap::new();
     for &(param, value) in pairs {
-        let param = Accumulation::of(graph, value).map_or(param, |a| a.matrix);
+        let param = Accumulation::of(graph, value).map_or(param, |a| a.param);
         changed.insert(param, value);
     }
     // Guards must be known before the updates begin.

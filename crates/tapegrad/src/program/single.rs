@@ -66,7 +66,6 @@ impl Plan<'_> {
             std::mem::swap(&mut left, &mut right);
         }
         let ((a, a_view), (b, b_view)) = (left, right);
-        let adds = |a: Accumulation| Adds { factor: a.factor.map(|f| self.start(f).0), subtract: a.subtract };
         let last = |v: &View| (v.strides[rank - 2], v.strides[rank - 1]);
         let (m, n, k) = (a_view.dims[rank - 2], b_view.dims[rank - 1], a_view.dims[rank - 1]);
         let (a_strides, b_strides) = (last(&a_view), last(&b_view));
@@ -88,10 +87,14 @@ impl Plan<'_> {
             stack: Strides::from_slice(&a_view.dims[..rank - 2]),
             a_stack: Strides::from_slice(&a_view.strides[..rank - 2]),
             b_stack: Strides::from_slice(&b_view.strides[..rank - 2]),
-            adds: accumulation.map(adds),
+            adds: accumulation.map(|a| self.adds(a)),
             by: None,
             first_half: false,
         }
+    }
+
+    fn adds(&self, a: Accumulation) -> Adds {
+        Adds { factor: a.factor.map(|f| self.start(f).0), subtract: a.subtract }
     }
 
     fn reduce(&self, id: NodeId, reduction: Reduction, axes: &[usize]) -> Reduce {
@@ -102,7 +105,8 @@ impl Plan<'_> {
             View { offset: 0, dims, strides }.collapsed()
         };
         let ((kept, kept_strides), (reduced, reduced_strides)) = (pick(false), pick(true));
-        Reduce { reduction, x, out: self.start(id).0, kept, kept_strides, reduced, reduced_strides }
+        let adds = Accumulation::of(self.graph, id).map(|a| self.adds(a));
+        Reduce { reduction, x, out: self.start(id).0, kept, kept_strides, reduced, reduced_strides, adds }
     }
 
     fn concat(&self, id: NodeId, axis: usize) -> Vec<Move> {

@@ -132,7 +132,7 @@ pub(crate) struct MatMul<T> {
     pub(crate) plan: tapegrad_gemm::Plan<T>,
 }
 
-/// `c[i] = c[i] ± factor · a[i]·b[i]`
+/// `c[i] = c[i] ± factor · a[i]·b[i]`, or `out[i] = out[i] ± factor · Σ x[i]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Adds {
     /// The place of the factor; 1 where there is none.
@@ -157,6 +157,8 @@ pub(crate) struct Reduce {
     pub(crate) kept_strides: Strides,
     pub(crate) reduced: Strides,
     pub(crate) reduced_strides: Strides,
+    /// Where this is not `None`, the sums are not put into `out` but added to it.
+    pub(crate) adds: Option<Adds>,
 }
 
 /// A strided copy.

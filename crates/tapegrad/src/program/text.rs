@@ -52,7 +52,7 @@ impl<T: Float> Step<T> {
                 format!("fused {} number{}{tiles}", f.numel, if f.numel == 1 { "" } else { "s" })
             }
             Step::MatMul(m) => m.summary(place, |at| names.number(step, at)),
-            Step::Reduce(r) => r.summary(place),
+            Step::Reduce(r) => r.summary(place, |at| names.number(step, at)),
             Step::Moves(moves) => {
                 let parts = moves.iter().map(|m| format!("{} = {} {}", place(m.to), place(m.from), by(&m.dims)));
                 let parts: Vec<String> = parts.collect();
@@ -97,12 +97,7 @@ impl<T> MatMul<T> {
         };
         let stack = if self.stack.is_empty() { String::new() } else { format!("each of {}: ", by(&self.stack)) };
         let (a, b) = (side(self.a, (self.m, self.k), self.a_strides), side(self.b, (self.k, self.n), self.b_strides));
-        let (sign, factor) = match self.adds {
-            None => ("=", String::new()),
-            Some(Adds { factor, subtract }) => {
-                (if subtract { "-=" } else { "+=" }, factor.map_or(String::new(), |at| number(at) + " * "))
-            }
-        };
+        let (sign, factor) = sign(self.adds, number);
         let c = place(self.c);
         match self.by.map(place) {
             None => format!("matmul {c} {sign} {stack}{factor}{a} · {b}"),
@@ -112,7 +107,7 @@ impl<T> MatMul<T> {
 }
 
 impl Reduce {
-    fn summary(&self, place: impl Fn(usize) -> String) -> String {
+    fn summary(&self, place: impl Fn(usize) -> String, number: impl Fn(usize) -> String) -> String {
         let what = match self.reduction {
             Reduction::Sum => "sum",
             Reduction::Max => "max",
@@ -123,7 +118,18 @@ impl Reduce {
         } else {
             format!(", for each of {}", walk(&self.kept, &self.kept_strides))
         };
-        format!("{what} {} = {} over {over}{each}", place(self.out), place(self.x))
+        let (sign, factor) = sign(self.adds, number);
+        format!("{what} {} {sign} {factor}{} over {over}{each}", place(self.out), place(self.x))
+    }
+}
+
+/// How a result gets into its place, and what it is multiplied by before.
+fn sign(adds: Option<Adds>, number: impl Fn(usize) -> String) -> (&'static str, String) {
+    match adds {
+        None => ("=", String::new()),
+        Some(Adds { factor, subtract }) => {
+            (if subtract { "-=" } else { "+=" }, factor.map_or(String::new(), |at| number(at) + " * "))
+        }
     }
 }
 

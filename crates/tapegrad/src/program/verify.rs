@@ -2,7 +2,7 @@
 //!
 //! 1. Every place read or written lies in the arena (or the index buffer), for every tile.
 //! 2. A fused instruction, and every other step, writes what it does not read; only an instruction with an opcode of its own
-//!    may write exactly where it reads (an update in place), and a matrix product may add to what stands in its place. A
+//!    may write exactly where it reads (an update in place), and a product or a sum may add to what stands in its place. A
 //!    group of instructions reads what it writes only element by element, so its elements may be computed in any order.
 //! 3. Inputs, also what indices are as reals, and constants are never written; parameters only from step `updates` on, and each by one step.
 //! 4. Guards and reachable values lie in the arena.
@@ -286,6 +286,29 @@ mod tests {
         let Step::MatMul(m) = &mut program.steps[last] else { unreachable!() };
         m.c = m.b;
         assert!(verify(&program).unwrap_err().contains("writes what it reads"));
+    }
+
+    #[test]
+    fn a_sum_that_adds_to_its_own_terms_or_before_its_parameter_is_read_is_refused() {
+        let tape = Tape::new();
+        let (x, w) = (matrix(&tape, "x"), matrix(&tape, "w"));
+        let b = tape.param(Tensor::full([4], 0.5));
+        let loss = ((x.matmul(w) + b).tanh()).square().sum();
+        tape.assign(b, b - 0.1 * tape.grad(loss, &[b])[0]);
+        let mut program = compile(&tape, &[loss]);
+        verify(&program).unwrap();
+        let adds = |step: &Step<f64>| matches!(step, Step::Reduce(r) if r.adds.is_some());
+        let update = program.steps.iter().position(adds).expect("the bias is updated by a sum");
+        let Step::Reduce(sum) = &mut program.steps[update] else { unreachable!() };
+        let place = std::mem::replace(&mut sum.x, sum.out);
+        assert!(verify(&program).unwrap_err().contains("writes what it reads"));
+        let Step::Reduce(sum) = &mut program.steps[update] else { unreachable!() };
+        sum.x = place;
+        let step = program.steps.remove(update);
+        program.steps.insert(0, step);
+        assert!(verify(&program).unwrap_err().contains("before the updates begin"));
+        program.updates = 0;
+        assert!(verify(&program).unwrap_err().contains("write-after-read"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Updates of parameters: products that add to a parameter where it stands, and the order that this asks for.
+//! Updates of parameters: products and sums that add to a parameter where it stands, and the order that this asks for.
 #![allow(clippy::unwrap_used)]
 
 use tapegrad::{CompileOptions, Program, Tape, Tensor, Tier, Var};
@@ -39,22 +39,25 @@ fn compare(program: &Program<f64>, outputs: &[Var], assigned: &[(Var, Var)], tol
     }
 }
 
+type Update = fn(w: Var, g: Var, rate: Var) -> Var;
+
+/// The ways to write an update, each with what the step says before the operands.
+const FORMS: [(Update, &str); 10] = [
+    (|w, g, rate| w - rate * g, "-= \"rate\" * "),
+    (|w, g, rate| w - g * rate, "-= \"rate\" * "),
+    (|w, g, rate| w + rate * g, "+= \"rate\" * "),
+    (|w, g, rate| rate * g + w, "+= \"rate\" * "),
+    (|w, g, rate| w + -(rate * g), "-= \"rate\" * "),
+    (|w, g, rate| w - (-g) * rate, "+= \"rate\" * "),
+    (|w, g, _| w - 0.25 * g, "-= 0.25 * "),
+    (|w, g, _| w - g, "-= "),
+    (|w, g, _| g + w, "+= "),
+    (|w, g, rate| w - (rate * 0.5) * g, "-= @"),
+];
+
 #[test]
 fn a_product_adds_to_the_parameter_however_the_update_is_written() {
-    type Update = fn(w: Var, g: Var, rate: Var) -> Var;
-    let forms: [(Update, &str); 10] = [
-        (|w, g, rate| w - rate * g, "-= \"rate\" * "),
-        (|w, g, rate| w - g * rate, "-= \"rate\" * "),
-        (|w, g, rate| w + rate * g, "+= \"rate\" * "),
-        (|w, g, rate| rate * g + w, "+= \"rate\" * "),
-        (|w, g, rate| w + -(rate * g), "-= \"rate\" * "),
-        (|w, g, rate| w - (-g) * rate, "+= \"rate\" * "),
-        (|w, g, _| w - 0.25 * g, "-= 0.25 * "),
-        (|w, g, _| w - g, "-= "),
-        (|w, g, _| g + w, "+= "),
-        (|w, g, rate| w - (rate * 0.5) * g, "-= @"),
-    ];
-    for (form, (update, wanted)) in forms.into_iter().enumerate() {
+    for (form, (update, wanted)) in FORMS.into_iter().enumerate() {
         for transposed in [false, true] {
             let tape = Tape::new();
             let rate = tape.input(0.3).named("rate");
@@ -67,6 +70,82 @@ fn a_product_adds_to_the_parameter_however_the_update_is_written() {
             assert!(!text.contains("\"w\" = "), "form {form}: nothing else updates it\n{text}");
         }
     }
+}
+
+fn numbers(shape: &[usize]) -> Tensor {
+    Tensor::from_fn(shape, |i| ((i * 5 + 3) % 17) as f64 * 0.125 - 0.9)
+}
+
+#[test]
+fn a_sum_over_a_batch_adds_to_the_parameter_however_the_update_is_written() {
+    for (form, (update, wanted)) in FORMS.into_iter().enumerate() {
+        let tape = Tape::new();
+        let rate = tape.input(0.3).named("rate");
+        let (d, b) = (tape.input(numbers(&[33, 37])), tape.param(numbers(&[37])).named("b"));
+        let text = check(&tape, &[], &[(b, update(b, d.sum_over(&[0]), rate))]);
+        assert!(text.contains(&format!("sum \"b\" {wanted}")), "form {form}:\n{text}");
+        assert!(!text.contains("\"b\" = "), "form {form}: nothing else updates it\n{text}");
+    }
+}
+
+#[test]
+fn sums_over_any_axes_but_the_last_add_to_a_parameter_however_their_terms_lie() {
+    for (shape, axes) in [
+        (&[9, 7][..], &[0_isize][..]),
+        (&[40, 1], &[0]),
+        (&[3, 1], &[0]),
+        (&[5, 4, 3], &[0]),
+        (&[5, 4, 3], &[0, 1]),
+        (&[5, 4, 3], &[1]),
+        (&[5, 4, 3], &[0, 2]),
+        (&[2, 3, 4, 5], &[0, 2]),
+    ] {
+        for turned in [false, true] {
+            let tape = Tape::new();
+            let mut back: Vec<usize> = shape.to_vec();
+            back.reverse();
+            let axes_back: Vec<isize> = (0..shape.len().cast_signed()).rev().collect();
+            let x = if turned { tape.input(numbers(&back)).permute(&axes_back) } else { tape.input(numbers(shape)) };
+            let sum = x.sum_over(axes);
+            let b = tape.param(numbers(sum.shape().dims())).named("b");
+            let text = check(&tape, &[], &[(b, b - 0.5 * sum)]);
+            assert!(text.contains("sum \"b\" -= 0.5 * "), "{shape:?} over {axes:?}, turned {turned}:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_sum_of_lines_is_left_to_those_who_compute_them() {
+    let tape = Tape::new();
+    let (x, b) = (tape.input(matrix(40, 9, 3)), tape.param(numbers(&[40])).named("b"));
+    let text = check(&tape, &[], &[(b, b - 0.5 * x.exp().sum_over(&[1]))]);
+    assert!(!text.contains("-="), "{text}");
+}
+
+#[test]
+fn a_sum_waits_for_those_who_read_the_old_parameter_and_stays_if_it_is_needed_otherwise() {
+    let tape = Tape::new();
+    let (x, b) = (tape.input(matrix(33, 20, 3)), tape.param(numbers(&[20])).named("b"));
+    let g = x.square().sum_over(&[0]);
+    let reader = (x * b).sum_over(&[1]).named("reader");
+    let text = check(&tape, &[reader], &[(b, b - 0.5 * g)]);
+    let (read, update) = (text.find("@reader").or(text.find("\"reader\"")), text.find("sum \"b\" -= 0.5 * "));
+    assert!(read.is_some() && read < update, "{text}");
+
+    let text = check(&tape, &[g], &[(b, b - 0.25 * g)]);
+    assert!(!text.contains("-="), "somebody else wants the sum\n{text}");
+}
+
+#[test]
+fn a_sum_of_the_parameter_itself_does_not_add_to_it() {
+    let tape = Tape::new();
+    let w = tape.param(matrix(4, 4, 5)).named("w");
+    let b = tape.param(numbers(&[4])).named("b");
+    let text = check(&tape, &[], &[(b, b - 0.5 * w.sum_over(&[0])), (w, w * b)]);
+    let (reader, update) = (text.find("mul \"w\""), text.find("sum \"b\" -= 0.5 * \"w\""));
+    assert!(reader.is_some() && reader < update, "the old bias is read before it changes\n{text}");
+    let text = check(&tape, &[], &[(w, w - 0.5 * w.broadcast_to([3, 4, 4]).sum_over(&[0])), (b, b)]);
+    assert!(!text.contains("sum \"w\" -="), "{text}");
 }
 
 #[test]
@@ -246,15 +325,17 @@ fn parameters_that_hand_their_values_on_are_written_in_the_order_in_which_they_a
 }
 
 #[test]
-fn a_product_without_steps_is_added_with_its_factor() {
+fn a_product_without_steps_and_a_sum_without_terms_are_added_with_their_factor() {
     let tape = Tape::new();
-    let w = tape.param(Tensor::full([20, 30], 1.0));
+    let (v, w) = (tape.param(Tensor::full([30], 1.0)), tape.param(Tensor::full([20, 30], 1.0)));
     let (a, b) = (tape.input(Tensor::zeros([20, 0])), tape.input(Tensor::zeros([0, 30])));
     tape.assign(w, w - tape.input(f64::INFINITY) * a.matmul(b));
+    tape.assign(v, v - tape.input(f64::INFINITY) * b.sum_over(&[0]));
     for tier in [Tier::Auto, Tier::Interpreter] {
         let program: Program<f64> = tape.compile_with(&[], &CompileOptions::default().tier(tier)).unwrap();
         let mut state = program.state();
         program.replay(&mut state).unwrap();
-        assert!(state.get(w).iter().all(|x| x.is_nan()), "infinity times nothing is not a number: {tier:?}");
+        let mut all = state.get(w).iter().chain(state.get(v));
+        assert!(all.all(|x| x.is_nan()), "infinity times nothing is not a number: {tier:?}");
     }
 }

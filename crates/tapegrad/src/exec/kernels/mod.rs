@@ -60,7 +60,7 @@ fn kernel<T: Reading>(steps: &[Step<T>], state: &mut State<T>) -> usize {
     match &steps[0] {
         Step::Fused(f) => fused::run(f, values, indices),
         Step::MatMul(m) => {
-            let alpha = alpha(m, values);
+            let alpha = m.adds.map_or(T::ONE, |adds| factor(adds, |place| values[place]));
             // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
             unsafe { matmul(m, values.as_mut_ptr(), alpha, 0..positions(m), gemm::Part::WHOLE, scratch) };
         }
@@ -100,12 +100,10 @@ fn positions<T>(m: &MatMul<T>) -> usize {
     m.stack.iter().product()
 }
 
-/// What the product is multiplied by.
-fn alpha<T: Reading>(m: &MatMul<T>, values: &[T]) -> T {
-    m.adds.map_or(T::ONE, |Adds { factor, subtract }| {
-        let factor = factor.map_or(T::ONE, |place| values[place]);
-        if subtract { -factor } else { factor }
-    })
+/// What is multiplied by before it is added, where `number` reads a place.
+fn factor<T: Reading>(Adds { factor, subtract }: Adds, number: impl FnOnce(usize) -> T) -> T {
+    let factor = factor.map_or(T::ONE, number);
+    if subtract { -factor } else { factor }
 }
 
 /// A part of each of some products of a stack.
@@ -114,6 +112,7 @@ fn alpha<T: Reading>(m: &MatMul<T>, values: &[T]) -> T {
 /// All matrices must lie behind `base` for every position of the stack, and the product must overlap none of the others;
 /// nobody else may write the operands, or use this part of the product, at the same time. `scratch` must have the elements
 /// that the plan asks for.
+#[inline(always)]
 unsafe fn matmul<T: Reading>(
     m: &MatMul<T>,
     base: *mut T,
@@ -122,6 +121,15 @@ unsafe fn matmul<T: Reading>(
     part: gemm::Part,
     scratch: &mut [T],
 ) {
+    if m.stack.is_empty() {
+        // By far the most products, of which the smallest take little longer than their call.
+        // SAFETY: the caller's contract. What the product is added to is initialised: the arena is.
+        unsafe {
+            let by = m.by.map(|by| base.add(by).cast_const());
+            m.plan.run(part, alpha, (base.add(m.a), base.add(m.b)), by, base.add(m.c), scratch);
+        }
+        return;
+    }
     for i in positions {
         let (mut a, mut b, mut rest) = (m.a, m.b, i);
         for axis in (0..m.stack.len()).rev() {

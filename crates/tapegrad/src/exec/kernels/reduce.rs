@@ -68,19 +68,20 @@ pub(super) fn run<T: Reading>(r: &Reduce, values: &mut [T]) {
 pub(super) unsafe fn run_part<T: Reading>(r: &Reduce, v: *mut T, part: Range<usize>) {
     // SAFETY: the caller's contract.
     unsafe {
-        if matrix(r, v, &part) {
+        let adds = r.adds.map(|adds| super::factor(adds, |place| *v.add(place)));
+        if matrix(r, v, &part, adds) {
             return;
         }
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             return match r.reduction {
-                Reduction::Sum => reduce_avx2::<T, Sum>(r, v, part),
-                Reduction::Max => reduce_avx2::<T, Max>(r, v, part),
+                Reduction::Sum => reduce_avx2::<T, Sum>(r, v, part, adds),
+                Reduction::Max => reduce_avx2::<T, Max>(r, v, part, adds),
             };
         }
         match r.reduction {
-            Reduction::Sum => reduce::<T, Sum>(r, v, part),
-            Reduction::Max => reduce::<T, Max>(r, v, part),
+            Reduction::Sum => reduce::<T, Sum>(r, v, part, adds),
+            Reduction::Max => reduce::<T, Max>(r, v, part, adds),
         }
     }
 }
@@ -90,7 +91,7 @@ pub(super) unsafe fn run_part<T: Reading>(r: &Reduce, v: *mut T, part: Range<usi
 /// # Safety
 /// As [`run_part`].
 #[inline(always)]
-unsafe fn matrix<T: Reading>(r: &Reduce, v: *mut T, part: &Range<usize>) -> bool {
+unsafe fn matrix<T: Reading>(r: &Reduce, v: *mut T, part: &Range<usize>, adds: Option<T>) -> bool {
     let (reduction, rows, columns, at, stride) =
         match (&r.kept[..], &r.kept_strides[..], &r.reduced[..], &r.reduced_strides[..]) {
             (&[], _, &[len], &[1]) => (of_rows(r.reduction), part.len(), len, 0, 0),
@@ -101,7 +102,7 @@ unsafe fn matrix<T: Reading>(r: &Reduce, v: *mut T, part: &Range<usize>) -> bool
             _ => return false,
         };
     // SAFETY: the caller's contract.
-    unsafe { gemm::reduce(reduction, rows, columns, v.add(r.x + at), stride, v.add(r.out + part.start)) };
+    unsafe { gemm::reduce(reduction, rows, columns, v.add(r.x + at), stride, v.add(r.out + part.start), adds) };
     true
 }
 
@@ -118,16 +119,17 @@ fn of_rows(reduction: Reduction) -> gemm::Reduction {
 /// As [`run_part`], and the CPU must have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn reduce_avx2<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>) {
+unsafe fn reduce_avx2<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>, adds: Option<T>) {
     // SAFETY: the caller's contract.
-    unsafe { reduce::<T, F>(r, v, part) }
+    unsafe { reduce::<T, F>(r, v, part, adds) }
 }
 
 /// # Safety
 /// As [`run_part`].
 #[inline(always)]
-unsafe fn reduce<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>) {
-    // Rows of neighbours that are all kept, such as the sum over a batch: column by column, many side by side.
+unsafe fn reduce<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>, adds: Option<T>) {
+    // Rows of neighbours that are all kept, such as the largest of a batch: column by column, many side by side. (Such sums, which may be
+    // added to something, are not computed here.)
     if let (&[_], &[1], &[rows], &[stride]) = (&r.kept[..], &r.kept_strides[..], &r.reduced[..], &r.reduced_strides[..])
     {
         // SAFETY: the caller's contract.
@@ -139,7 +141,7 @@ unsafe fn reduce<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>
         // SAFETY: every position of the output, and all it is reduced from, lies behind `v`.
         unsafe {
             let from = v.add(r.x + offset(i, &r.kept, &r.kept_strides)).cast_const();
-            *v.add(r.out + i) = match (&r.reduced[..], &r.reduced_strides[..]) {
+            let total = match (&r.reduced[..], &r.reduced_strides[..]) {
                 ([], _) => F::step(F::start(), *from),
                 (&[len], &[1]) => contiguous::<T, F>(std::slice::from_raw_parts(from, len)),
                 (dims, strides) => {
@@ -155,6 +157,8 @@ unsafe fn reduce<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>
                     total
                 }
             };
+            let to = v.add(r.out + i);
+            *to = adds.map_or(total, |factor| factor * total + *to);
         }
     }
 }
@@ -252,6 +256,7 @@ mod tests {
             kept_strides: smallvec![kept_stride],
             reduced: smallvec![reduced],
             reduced_strides: smallvec![reduced_stride],
+            adds: None,
         }
     }
 
