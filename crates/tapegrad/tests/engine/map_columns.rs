@@ -170,3 +170,40 @@ fn long_sums_give_in_machine_code_what_the_interpreter_gives() {
         assert!(near, "number {i}: {found}, not {wanted}");
     }
 }
+
+#[test]
+fn programs_of_thousands_of_variables_give_each_point_its_own_in_chunks_of_any_size() {
+    // Machine code so long that it is carried out in parts, one after the other over all points of a chunk.
+    let tape = Tape::new();
+    let x: Vec<Var> = (0..1500).map(|i| tape.input(0.3 + f64::from(i % 7) * 0.1)).collect();
+    let f: Var =
+        x.windows(2).map(|pair| 100.0 * (pair[1] - pair[0].square()).square() + (1.0 - pair[0]).square()).sum();
+    let mut outputs = vec![f];
+    outputs.extend(tape.grad(f, &x));
+    let mut columns: Vec<Vec<f64>> = (0..x.len()).map(|i| column(77, i % 50 + 3)).collect();
+    columns[700][40] = f64::NAN;
+    let columns: Vec<&[f64]> = columns.iter().map(|column| &column[..]).collect();
+    let run = |options: CompileOptions, threads: usize| {
+        let mut map = tape.compile_map_with::<f64>(&x, &outputs, &options).unwrap();
+        map.set_threads(threads).unwrap();
+        let (found, result) = run(&mut map, &columns, outputs.len());
+        result.unwrap();
+        found
+    };
+    let wanted = run(CompileOptions::default().machine_code(false), 1);
+    let first = run(CompileOptions::default(), 1);
+    for (at_once, threads) in [(1, 1), (8, 1), (10, 2), (24, 3), (32, 2), (100, 1)] {
+        let found = run(CompileOptions::default().points(at_once), threads);
+        let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        let all = found.iter().flatten().zip(first.iter().flatten());
+        assert!(at_once < 8 || all.into_iter().all(same), "{at_once} at once, {threads} threads");
+        for (i, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            for (point, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                let lost = point == 40 && (i == 0 || (700..=702).contains(&i));
+                let near = (found - wanted).abs() <= 1e-12 * wanted.abs().max(100.0);
+                let right = if lost { found.is_nan() } else { near };
+                assert!(right, "output {i} of point {point}, {at_once} at once: {found}, not {wanted}");
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub(super) fn shorten(block: &mut Block) {
 }
 
 /// Whether a column is read that is written: then the order counts.
-fn reads_what_it_writes(code: &[Inst]) -> bool {
+pub(super) fn reads_what_it_writes(code: &[Inst]) -> bool {
     let of = |op: Op| code.iter().filter(move |inst| inst.op == op).map(|inst| inst.a);
     let mut written: Vec<u32> = of(Op::StoreRow).collect();
     written.sort_unstable();
@@ -49,7 +49,7 @@ fn reads_what_it_writes(code: &[Inst]) -> bool {
 }
 
 /// Whether what an instruction defines stands somewhere as it is.
-fn is_read(op: Op) -> bool {
+pub(super) fn is_read(op: Op) -> bool {
     matches!(op, Op::Const | Op::Scalar | Op::Row)
 }
 
@@ -207,7 +207,7 @@ impl<'a> Scheduler<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use hashbrown::HashMap;
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     /// `f = Σ (x[i]² - x[i + 1])²`, then its derivatives from the last to the first, stored at the end: as recorded.
-    fn chain(terms: usize) -> Vec<Inst> {
+    pub(in super::super) fn chain(terms: usize) -> Vec<Inst> {
         let mut code: Vec<Inst> = (0..=terms).map(|i| inst(Op::Row, 8 * i, 0)).collect();
         let push = |code: &mut Vec<Inst>, op, a, b| {
             code.push(inst(op, a, b));

@@ -28,6 +28,7 @@ mod formulas;
 mod hasten;
 mod lifetimes;
 mod packs;
+mod parts;
 mod text;
 
 use super::step::Move;
@@ -219,9 +220,11 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
         joined: &joined,
         late,
     };
-    let Assembled { mut blocks, moved, private } = assemble(&assembly, &mut arena);
+    let Assembled { mut blocks, moved, mut private } = assemble(&assembly, &mut arena);
     if elsewhere {
         blocks.iter_mut().for_each(lifetimes::shorten);
+        blocks = blocks.into_iter().flat_map(|block| parts::cut(block, &mut arena)).collect();
+        private.end = arena.end;
     }
     finish.extend(moved.into_iter().map(|[from, to, len]| column(from, to, len)));
     let source = Source { elem, arena: arena.end, private, columns, functions: called::<T>(), blocks };
