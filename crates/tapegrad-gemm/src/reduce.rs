@@ -76,8 +76,11 @@ impl<V: Vector> Kernel<V> for SumOfRows<'_, V::Elem> {
                 for (j, sum) in four.iter_mut().enumerate() {
                     *sum = sum_of_row(job.x.add((i + j) * job.row_stride), job.columns);
                 }
-                for (j, sum) in V::sums(four).into_iter().enumerate() {
-                    put(job, i + j, sum);
+                let sums = V::sums(four);
+                if job.adds.is_none() {
+                    job.out.add(i).cast::<[V::Elem; TOGETHER]>().write(sums);
+                } else {
+                    sums.into_iter().enumerate().for_each(|(j, sum)| put(job, i + j, sum));
                 }
                 i += TOGETHER;
             }

@@ -2,9 +2,9 @@
 //! `assign(b, b - rate * Σd)`, over a batch, as one such sum.
 //!
 //! ```text
-//!   p = matmul a b                                (gone)
+//!   p = matmul a b  │ sum d                       (gone)
 //!   q = mul rate p             becomes            (gone)
-//!   v = sub w q                                   v = sub_product a b w rate
+//!   v = sub w q                                   v = sub_product a b w rate  │ sub_sum d w rate
 //!   assign w ← v                                  assign w ← v
 //! ```
 //!
@@ -22,7 +22,7 @@ use hashbrown::{HashMap, HashSet};
 
 /// The operands: those of the product or the sum, the parameter it is added to, and the number it is multiplied by before, if any. The
 /// attribute of a product is 1 where its transpose is meant, else 0; that of a sum is its axes.
-const fn accumulation(name: &'static str, args: &'static [&'static str], kernel: Kernel) -> OpDef {
+const fn accumulation(name: &'static str, args: &'static [&'static str], infer: Infer, kernel: Kernel) -> OpDef {
     OpDef {
         name,
         doc: "A parameter plus or minus a multiple of a matrix product or a sum; made while compiling only.\n",
@@ -39,14 +39,23 @@ const fn accumulation(name: &'static str, args: &'static [&'static str], kernel:
 
 const PRODUCT: &[&str] = &["lhs", "rhs", "param"];
 const SUM: &[&str] = &["x", "param"];
-static ADD_PRODUCT: OpDef = accumulation("add_product", PRODUCT, Kernel::MatMul);
-static SUB_PRODUCT: OpDef = accumulation("sub_product", PRODUCT, Kernel::MatMul);
-static ADD_SUM: OpDef = accumulation("add_sum", SUM, Kernel::Sum);
-static SUB_SUM: OpDef = accumulation("sub_sum", SUM, Kernel::Sum);
+static ADD_PRODUCT: OpDef = accumulation("add_product", PRODUCT, of_product, Kernel::MatMul);
+static SUB_PRODUCT: OpDef = accumulation("sub_product", PRODUCT, of_product, Kernel::MatMul);
+static ADD_SUM: OpDef = accumulation("add_sum", SUM, of_sum, Kernel::Sum);
+static SUB_SUM: OpDef = accumulation("sub_sum", SUM, of_sum, Kernel::Sum);
 
-fn infer(operands: &[&TensorType], attrs: &Attrs) -> Result<TensorType, Issue> {
-    let param = if matches!(attrs, Attrs::Axes(_)) { SUM.len() } else { PRODUCT.len() } - 1;
-    match operands.get(param) {
+type Infer = fn(&[&TensorType], &Attrs) -> Result<TensorType, Issue>;
+
+fn of_product(operands: &[&TensorType], _: &Attrs) -> Result<TensorType, Issue> {
+    of_param(operands.get(PRODUCT.len() - 1))
+}
+
+fn of_sum(operands: &[&TensorType], _: &Attrs) -> Result<TensorType, Issue> {
+    of_param(operands.get(SUM.len() - 1))
+}
+
+fn of_param(param: Option<&&TensorType>) -> Result<TensorType, Issue> {
+    match param {
         Some(param) if param.dtype == DType::Real => Ok((*param).clone()),
         _ => Err(Issue::new(RecordErrorKind::Type, "expected the parameter that a product or a sum is added to")),
     }

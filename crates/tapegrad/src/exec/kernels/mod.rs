@@ -100,7 +100,7 @@ fn positions<T>(m: &MatMul<T>) -> usize {
     m.stack.iter().product()
 }
 
-/// What is multiplied by before it is added, where `number` reads a place.
+/// What a product or a sum is multiplied by before it is added, where `number` reads a place.
 fn factor<T: Reading>(Adds { factor, subtract }: Adds, number: impl FnOnce(usize) -> T) -> T {
     let factor = factor.map_or(T::ONE, number);
     if subtract { -factor } else { factor }
@@ -123,6 +123,7 @@ unsafe fn matmul<T: Reading>(
 ) {
     if m.stack.is_empty() {
         // By far the most products, of which the smallest take little longer than their call.
+        debug_assert_eq!(positions, 0..1, "there is one");
         // SAFETY: the caller's contract. What the product is added to is initialised: the arena is.
         unsafe {
             let by = m.by.map(|by| base.add(by).cast_const());

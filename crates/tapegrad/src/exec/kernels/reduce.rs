@@ -132,6 +132,7 @@ unsafe fn reduce<T: Float, F: Fold<T>>(r: &Reduce, v: *mut T, part: Range<usize>
     // added to something, are not computed here.)
     if let (&[_], &[1], &[rows], &[stride]) = (&r.kept[..], &r.kept_strides[..], &r.reduced[..], &r.reduced_strides[..])
     {
+        debug_assert!(adds.is_none(), "sums of columns have a kernel of their own");
         // SAFETY: the caller's contract.
         return unsafe {
             columns::<T, F>(v.add(r.x + part.start), v.add(r.out + part.start), rows, part.len(), stride)

@@ -195,6 +195,9 @@ const LINE: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::element::Element;
+    use crate::ir::{Tape, Tensor};
+    use crate::program::{CompileOptions, Program};
 
     #[test]
     fn stacks_with_a_product_for_each_thread_are_cut_between_products() {
@@ -227,5 +230,38 @@ mod tests {
         assert_eq!(Cut::new(30, 10, 100, 4).pieces(), 3);
         assert_eq!(Cut::new(1_000, 10, 2, 4).pieces(), 2);
         assert_eq!(Cut::new(1_000, 10, 100, 4).pieces(), 12);
+    }
+
+    #[test]
+    fn a_sum_that_adds_to_its_parameter_does_so_once_whatever_the_threads() {
+        fn check<T: Element + PartialEq>() {
+            let tape = Tape::new();
+            let d = tape.input(Tensor::from_fn([70, 137], |i| ((i * 7919 % 1013) as f64 * 0.37).sin()));
+            let b = tape.param(Tensor::from_fn([137], |i| i as f64 * 0.1 - 3.0));
+            tape.assign(b, b - 0.3 * d.sum_over(&[0]));
+            let options = CompileOptions::default().machine_code(false);
+            let program: Program<T> = tape.compile_with(&[], &options).expect("it compiles");
+            let adds = |step: &Step<T>| matches!(step, Step::Reduce(r) if r.adds.is_some());
+            assert!(matches!(&program.0.steps[..], [sum] if adds(sum)), "one step");
+            let after = |threads: usize| {
+                let mut state = program.state();
+                state.set_threads(threads).expect("there are threads");
+                (0..3).for_each(|_| program.replay(&mut state).expect("it has no guards"));
+                state.get(b).to_vec()
+            };
+            let alone = after(1);
+            let once: Vec<f64> = (0..137)
+                .map(|j| (0..70).map(|i| ((i * 137 + j) * 7919 % 1013) as f64 * 0.37).map(f64::sin).sum())
+                .collect();
+            for (j, (found, sum)) in alone.iter().zip(&once).enumerate() {
+                let wanted = j as f64 * 0.1 - 3.0 - 0.9 * sum;
+                assert!((found.to_f64() - wanted).abs() < 1e-4, "{j}: {}, not {wanted}", found.to_f64());
+            }
+            for threads in [2, 3, 7] {
+                assert!(after(threads) == alone, "{threads} threads");
+            }
+        }
+        check::<f32>();
+        check::<f64>();
     }
 }

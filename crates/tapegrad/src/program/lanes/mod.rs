@@ -222,9 +222,13 @@ fn lower_over<T: Reading>(wanted: &Wanted<'_>, rows: &Rows, limits: Limits, else
     };
     let Assembled { mut blocks, moved, mut private } = assemble(&assembly, &mut arena);
     if elsewhere {
+        debug_assert!(moved.is_empty(), "points assign nothing, so all places from here on are the parts'");
+        let whole = arena.end;
         blocks.iter_mut().for_each(lifetimes::shorten);
         blocks = blocks.into_iter().flat_map(|block| parts::cut(block, &mut arena)).collect();
-        private.end = arena.end;
+        if arena.end > whole {
+            private.end = arena.end;
+        }
     }
     finish.extend(moved.into_iter().map(|[from, to, len]| column(from, to, len)));
     let source = Source { elem, arena: arena.end, private, columns, functions: called::<T>(), blocks };

@@ -14,9 +14,9 @@ use super::arena::Arena;
 use super::lifetimes::{is_read, reads_what_it_writes};
 use hashbrown::HashMap;
 use std::ops::Range;
-use tapegrad_jit::{Block, Inst, Op};
+use tapegrad_jit::{Block, Inst, MOST_ELEMENTS, Op};
 
-/// Instructions of a part, at most: about 12 KiB of machine code.
+/// Instructions of the whole that a part takes, at most: about 12 KiB of machine code. What it reads again comes on top.
 const LONGEST: usize = 1600;
 
 /// Code of so many instructions, about a MiB, leaves no room in the second-level cache.
@@ -32,20 +32,22 @@ pub(super) fn cut(block: Block, arena: &mut Arena) -> Vec<Block> {
     let Some(rows) = block.rows.filter(long) else { return vec![block] };
     let last_use = last_uses(code);
     let ranges = ranges(code, &last_use);
-    if !pays(code, &last_use, &ranges) {
+    let room = MOST_ELEMENTS.saturating_sub(arena.end) / arena.padded(rows);
+    if !pays(code, &last_use, &ranges, room) {
         return vec![block];
     }
     let mut parts = Parts { code, last_use: &last_use, rows, arena, places: HashMap::new(), free: Vec::new() };
     ranges.into_iter().map(|range| parts.part(range)).collect()
 }
 
-/// Whether fetching the code once for all rows saves more than handing values on costs. (On an Intel Xeon, about a third of a cycle for an
-/// instruction, or one where the code is huge, against ten for a value.)
-fn pays(code: &[Inst], last_use: &[usize], ranges: &[Range<usize>]) -> bool {
+/// Whether fetching the code once for all rows saves more than handing values on costs, and there is room. (On an Intel Xeon, about a third of
+/// a cycle for an instruction against ten for a value; where the code is huge, a whole one against eight, for so many values wait that they go
+/// to memory either way.)
+fn pays(code: &[Inst], last_use: &[usize], ranges: &[Range<usize>], room: usize) -> bool {
     let handed_on =
         |range: &Range<usize>| range.clone().filter(|&v| !is_read(code[v].op) && last_use[v] >= range.end).count();
     let handed_on: usize = ranges.iter().map(handed_on).sum();
-    handed_on * if code.len() > HUGE { 8 } else { 30 } < code.len()
+    handed_on < room && handed_on * if code.len() > HUGE { 8 } else { 30 } < code.len()
 }
 
 /// Whether the order of reads and writes does not matter.
