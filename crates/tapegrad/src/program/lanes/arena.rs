@@ -11,7 +11,7 @@ use std::ops::Range;
 use tapegrad_jit::{Block, Elem, LANES, Op, lanes_of};
 
 /// Numbers that fill a line of the cache in either type: where the longest vectors begin, too, so that none lies in two lines.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 /// Columns of at least so many numbers in all begin there; of fewer the gaps would be a larger part.
 const LONG: usize = 16 * LANES;
 

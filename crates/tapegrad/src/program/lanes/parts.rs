@@ -10,7 +10,7 @@
 //!
 //! What one part computes and a later one uses goes through memory, a column each; what stands somewhere is read again.
 
-use super::arena::Arena;
+use super::arena::{Arena, LINE};
 use super::lifetimes::{is_read, reads_what_it_writes};
 use hashbrown::HashMap;
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(super) fn cut(block: Block, arena: &mut Arena) -> Vec<Block> {
     let Some(rows) = block.rows.filter(long) else { return vec![block] };
     let last_use = last_uses(code);
     let ranges = ranges(code, &last_use);
-    let room = MOST_ELEMENTS.saturating_sub(arena.end) / arena.padded(rows);
+    let room = MOST_ELEMENTS.saturating_sub(arena.end) / arena.padded(rows).next_multiple_of(LINE);
     if !pays(code, &last_use, &ranges, room) {
         return vec![block];
     }
