@@ -75,10 +75,12 @@ impl Accumulation {
     pub(super) fn of(graph: &Graph, id: NodeId) -> Option<Accumulation> {
         let node = graph.node(id);
         let is = |op: &[&'static OpDef; 2]| op.iter().any(|op| node.op.is(op));
-        let param = match () {
-            () if is(&[&ADD_PRODUCT, &SUB_PRODUCT]) => PRODUCT.len() - 1,
-            () if is(&[&ADD_SUM, &SUB_SUM]) => SUM.len() - 1,
-            () => return None,
+        let param = if is(&[&ADD_PRODUCT, &SUB_PRODUCT]) {
+            PRODUCT.len() - 1
+        } else if is(&[&ADD_SUM, &SUB_SUM]) {
+            SUM.len() - 1
+        } else {
+            return None;
         };
         Some(Accumulation {
             param: node.inputs[param],

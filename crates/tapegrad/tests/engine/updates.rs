@@ -127,10 +127,11 @@ fn a_sum_waits_for_those_who_read_the_old_parameter_and_stays_if_it_is_needed_ot
     let tape = Tape::new();
     let (x, b) = (tape.input(matrix(33, 20, 3)), tape.param(numbers(&[20])).named("b"));
     let g = x.square().sum_over(&[0]);
-    let reader = (x * b).sum_over(&[1]).named("reader");
+    // Recorded after the terms of the sum are there.
+    let reader = (x.matmul(tape.input(matrix(20, 20, 7))) * b).exp();
     let text = check(&tape, &[reader], &[(b, b - 0.5 * g)]);
-    let (read, update) = (text.find("@reader").or(text.find("\"reader\"")), text.find("sum \"b\" -= 0.5 * "));
-    assert!(read.is_some() && read < update, "{text}");
+    let (terms, read) = (text.find(" = square "), text.find("load \"b\""));
+    assert!(terms.is_some() && terms < read && read < text.find("sum \"b\" -= 0.5 * "), "{text}");
 
     let text = check(&tape, &[g], &[(b, b - 0.25 * g)]);
     assert!(!text.contains("-="), "somebody else wants the sum\n{text}");

@@ -60,7 +60,7 @@ fn kernel<T: Reading>(steps: &[Step<T>], state: &mut State<T>) -> usize {
     match &steps[0] {
         Step::Fused(f) => fused::run(f, values, indices),
         Step::MatMul(m) => {
-            let alpha = m.adds.map_or(T::ONE, |adds| factor(adds, |place| values[place]));
+            let alpha = alpha(m, values);
             // SAFETY: the verifier has checked the places of the product; the state has packing memory for the largest.
             unsafe { matmul(m, values.as_mut_ptr(), alpha, 0..positions(m), gemm::Part::WHOLE, scratch) };
         }
@@ -98,6 +98,11 @@ unsafe fn lines<T: Reading>(l: &Lines, v: *mut T, indices: &[u32], lines: Range<
 /// Number of products in a stack.
 fn positions<T>(m: &MatMul<T>) -> usize {
     m.stack.iter().product()
+}
+
+/// What the product is multiplied by.
+fn alpha<T: Reading>(m: &MatMul<T>, values: &[T]) -> T {
+    m.adds.map_or(T::ONE, |adds| factor(adds, |place| values[place]))
 }
 
 /// What a product or a sum is multiplied by before it is added, where `number` reads a place.

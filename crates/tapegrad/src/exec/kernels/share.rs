@@ -1,7 +1,7 @@
 //! Which steps are worth several threads, and how they are shared out: products by rows or columns, the halves of one side by side, elementwise
 //! groups and reductions by ranges of what they write. Every element has the same bits however many threads there are.
 
-use super::{factor, fused, matmul, positions, reduce};
+use super::{alpha, fused, matmul, positions, reduce};
 use crate::exec::threads::{MOST, MOST_PARTS, Team};
 use crate::ir::Reading;
 use crate::program::{Fused, Opcode, Step};
@@ -126,7 +126,7 @@ pub(super) fn run<T: Reading>(
             if cut.threads == 1 {
                 return 0;
             }
-            let alpha = m.adds.map_or(T::ONE, |adds| factor(adds, |place| values[place]));
+            let alpha = alpha(m, values);
             let share = scratch.len() / most;
             let (base, packing) = (Base(values.as_mut_ptr()), Base(scratch.as_mut_ptr()));
             team.run(cut.pieces(), &|thread, index| {
