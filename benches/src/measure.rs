@@ -6,7 +6,7 @@ use crate::allocations;
 use crate::cases::Case;
 use crate::contestants::{Contestant, Dtype, Losses, Memory, Step, YARDSTICK, alike, tapegrad, ten_steps};
 use crate::machine::Machine;
-use crate::timing::{Plan, Steps, Timing, side_by_side};
+use crate::timing::{Plan, Timed, Timing, side_by_side};
 
 /// One contestant in one case; what peers write, too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +99,22 @@ impl Entry {
     }
 }
 
+/// Training that begins anew with each sample: trained for long, nets are no longer the same, and one may be left with numbers so small
+/// that the CPU takes ten times as long for them.
+struct Training<'a> {
+    entry: &'a mut Entry,
+    case: &'a Case,
+}
+
+impl Timed for Training<'_> {
+    fn run(&mut self, steps: u64) {
+        (0..steps).for_each(|_| self.entry.net.step());
+    }
+    fn prepare(&mut self) {
+        self.entry.net.restart(self.case);
+    }
+}
+
 /// Checks that everybody trains `case` alike, then times all side by side.
 ///
 /// # Errors
@@ -113,13 +129,8 @@ pub fn measure(run: Run<'_>, case: &Case) -> Result<Vec<Row>, String> {
     }
     let losses: Vec<_> = entries.iter().map(|e| (e.contestant.name, e.losses)).collect();
     alike(case, run.dtype, &losses)?;
-    let mut steps: Vec<Box<Steps<'_>>> = Vec::new();
-    for entry in &mut entries {
-        let net = &mut entry.net;
-        steps.push(Box::new(move |n| (0..n).for_each(|_| net.step())));
-    }
-    let timings = side_by_side(&mut steps, run.plan);
-    drop(steps);
+    let training = |entry| -> Box<dyn Timed + '_> { Box::new(Training { entry, case }) };
+    let timings = side_by_side(&mut entries.iter_mut().map(training).collect::<Vec<_>>(), run.plan);
     let first_step = tapegrad::time_to_first_step(case, run.dtype).as_secs_f64() * 1e9;
     let row = |(entry, timing): (&Entry, &Timing)| {
         let memory: Option<Memory> = entry.net.memory();

@@ -91,6 +91,11 @@ macro_rules! real {
 real!(f32, u32, mantissa: 23, bias: 127, sqrt_half: 0x3f35_04f3, exp_limit: 87.0);
 real!(f64, u64, mantissa: 52, bias: 1023, sqrt_half: 0x3fe6_a09e_667f_3bcd, exp_limit: 708.0);
 
+/// Sets numbers to the nearest ones to `from`.
+pub fn assign<'a, T: Real>(to: impl Iterator<Item = &'a mut T>, from: &[f64]) {
+    to.zip(from).for_each(|(to, &x)| *to = T::from_f64(x));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

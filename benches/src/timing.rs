@@ -45,12 +45,23 @@ pub struct Timing {
     pub samples: usize,
 }
 
-/// Runs that many steps.
-pub type Steps<'a> = dyn FnMut(u64) + 'a;
+/// What is timed.
+pub trait Timed {
+    /// Runs that many steps.
+    fn run(&mut self, steps: u64);
+    /// Is called before each sample and not timed.
+    fn prepare(&mut self) {}
+}
+
+impl<F: FnMut(u64)> Timed for F {
+    fn run(&mut self, steps: u64) {
+        self(steps);
+    }
+}
 
 /// Times all `contestants` in turns; the results are in their order.
-pub fn side_by_side(contestants: &mut [Box<Steps<'_>>], plan: Plan) -> Vec<Timing> {
-    let counts: Vec<u64> = contestants.iter_mut().map(|c| steps_per_sample(c, plan)).collect();
+pub fn side_by_side(contestants: &mut [Box<dyn Timed + '_>], plan: Plan) -> Vec<Timing> {
+    let counts: Vec<u64> = contestants.iter_mut().map(|c| steps_per_sample(&mut **c, plan)).collect();
     let mut samples = vec![Vec::with_capacity(plan.rounds); contestants.len()];
     let mut spent = vec![Duration::ZERO; contestants.len()];
     for round in 0..plan.rounds {
@@ -59,8 +70,9 @@ pub fn side_by_side(contestants: &mut [Box<Steps<'_>>], plan: Plan) -> Vec<Timin
             if spent[k] > plan.budget && samples[k].len() >= Plan::FEWEST {
                 continue;
             }
+            contestants[k].prepare();
             let start = Instant::now();
-            contestants[k](counts[k]);
+            contestants[k].run(counts[k]);
             let elapsed = start.elapsed();
             spent[k] += elapsed;
             samples[k].push(elapsed.as_secs_f64() * 1e9 / counts[k] as f64);
@@ -70,14 +82,15 @@ pub fn side_by_side(contestants: &mut [Box<Steps<'_>>], plan: Plan) -> Vec<Timin
 }
 
 /// Warms up, and finds how many steps fill a sample.
-fn steps_per_sample(contestant: &mut Steps<'_>, plan: Plan) -> u64 {
-    let (start, mut steps, mut batch) = (Instant::now(), 0, 1);
+fn steps_per_sample(contestant: &mut dyn Timed, plan: Plan) -> u64 {
+    let (mut spent, mut steps, mut batch) = (Duration::ZERO, 0, 1);
     loop {
-        contestant(batch);
-        steps += batch;
-        let elapsed = start.elapsed();
-        if elapsed >= plan.warm_up {
-            let per_step = elapsed.as_secs_f64() / steps as f64;
+        contestant.prepare();
+        let start = Instant::now();
+        contestant.run(batch);
+        (spent, steps) = (spent + start.elapsed(), steps + batch);
+        if spent >= plan.warm_up {
+            let per_step = spent.as_secs_f64() / steps as f64;
             return ((plan.sample.as_secs_f64() / per_step) as u64).max(1);
         }
         batch = (batch * 2).min(1 << 20);
@@ -147,9 +160,8 @@ mod tests {
 
     #[test]
     fn a_step_takes_as_long_as_it_waits() {
-        let step = |micros| -> Box<Steps<'static>> {
-            Box::new(move |n| (0..n).for_each(|_| wait(Duration::from_micros(micros))))
-        };
+        let step =
+            |micros| -> Box<dyn Timed> { Box::new(move |n| (0..n).for_each(|_| wait(Duration::from_micros(micros)))) };
         let timings = side_by_side(&mut [step(20), step(200)], QUICK);
         for (timing, want) in timings.iter().zip([20e3, 200e3]) {
             assert!(timing.fastest_ns >= want, "{timing:?}");
@@ -160,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_slow_contestant_leaves_after_its_fewest_samples() {
-        let slow: Box<Steps<'_>> = Box::new(|n| (0..n).for_each(|_| wait(Duration::from_millis(4))));
-        let quick: Box<Steps<'_>> = Box::new(|n| (0..n).for_each(|_| wait(Duration::from_micros(10))));
+        let slow: Box<dyn Timed> = Box::new(|n| (0..n).for_each(|_| wait(Duration::from_millis(4))));
+        let quick: Box<dyn Timed> = Box::new(|n| (0..n).for_each(|_| wait(Duration::from_micros(10))));
         let timings = side_by_side(&mut [slow, quick], QUICK);
         assert_eq!(timings[0].samples, Plan::FEWEST);
         assert!(timings[1].samples >= Plan::FEWEST);

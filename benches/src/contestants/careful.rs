@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Zip};
 
 use super::Step;
 use crate::cases::{Case, Loss};
-use crate::real::Real;
+use crate::real::{Real, assign};
 
 struct Layer<T> {
     weights: Array2<T>,
@@ -88,6 +88,13 @@ impl<T: Real> Careful<T> {
 }
 
 impl<T: Real> Step for Careful<T> {
+    fn restart(&mut self, case: &Case) {
+        for (layer, dense) in self.layers.iter_mut().zip(&case.layers) {
+            assign(layer.weights.iter_mut(), &dense.weights);
+            assign(layer.biases.iter_mut(), &dense.biases);
+        }
+    }
+
     fn step(&mut self) {
         for k in 0..self.layers.len() {
             let (below, from_here) = self.layers.split_at_mut(k);

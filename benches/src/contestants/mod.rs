@@ -12,6 +12,8 @@ use crate::cases::Case;
 pub trait Step {
     /// One training step over the whole batch: forward, loss, backward, update.
     fn step(&mut self);
+    /// Begins the training of the net's `case` anew: initial weights, and nothing remembered of gradients.
+    fn restart(&mut self, case: &Case);
     /// The loss that the last step computed, before its update.
     fn loss(&self) -> f64;
     /// How it goes about this case, where it had a choice.
@@ -207,4 +209,26 @@ pub fn alike(case: &Case, dtype: Dtype, losses: &[(&str, Losses)]) -> Result<f64
 pub fn verify(contestants: &[Contestant], case: &Case, dtype: Dtype) -> Result<f64, String> {
     let losses: Vec<_> = contestants.iter().map(|c| (c.name, ten_steps(&mut *c.make(case, dtype)))).collect();
     alike(case, dtype, &losses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn training_begins_anew_after_a_restart() {
+        // Of the networks drawn at random: every optimiser, nets of any kind.
+        let fixed = ['A', 'C', 'D', 'E'].map(Case::new);
+        let random = (0..24).map(|number| Case::random(12, number)).filter(|case| case.matmul_flops() < 1e6);
+        for case in fixed.into_iter().chain(random) {
+            for contestant in ALL.iter().filter(|c| c.any_net || case.is_fixed()) {
+                for dtype in Dtype::ALL {
+                    let mut net = contestant.make(&case, dtype);
+                    let first = ten_steps(&mut *net);
+                    net.restart(&case);
+                    assert_eq!(ten_steps(&mut *net), first, "{} {}, {}", case.name, dtype.name(), contestant.name);
+                }
+            }
+        }
+    }
 }

@@ -135,6 +135,8 @@ fn optimizer(of: Optimizer) -> Box<dyn tapegrad_nn::Optimizer> {
 struct Replayed<T> {
     program: Program<T>,
     state: State<T>,
+    /// Parameters as they are recorded.
+    start: State<T>,
     loss: Var,
 }
 
@@ -142,9 +144,9 @@ impl<T: Element> Replayed<T> {
     fn new(case: &Case, threads: usize) -> Self {
         let recorded = Recorded::new(case);
         let program = recorded.compile::<T>();
-        let mut state = program.state();
+        let (mut state, start) = (program.state(), program.state());
         state.set_threads(threads).expect("the system has that many threads");
-        Replayed { program, state, loss: recorded.loss }
+        Replayed { program, state, start, loss: recorded.loss }
     }
 }
 
@@ -203,6 +205,10 @@ pub fn first_gradient() -> Vec<f32> {
 impl<T: Element> Step for Replayed<T> {
     fn step(&mut self) {
         self.program.replay(&mut self.state).expect("a step without branches cannot fail");
+    }
+
+    fn restart(&mut self, _: &Case) {
+        self.state.copy_params_from(&self.start).expect("both states are the program's");
     }
 
     fn loss(&self) -> f64 {

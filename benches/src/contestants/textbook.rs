@@ -4,7 +4,7 @@
 
 use super::Step;
 use crate::cases::{Case, Loss};
-use crate::real::Real;
+use crate::real::{Real, assign};
 
 struct Layer<T> {
     inputs: usize,
@@ -158,6 +158,13 @@ impl<T: Real> Textbook<T> {
 }
 
 impl<T: Real> Step for Textbook<T> {
+    fn restart(&mut self, case: &Case) {
+        for (layer, dense) in self.layers.iter_mut().zip(&case.layers) {
+            assign(layer.weights.iter_mut(), &dense.weights);
+            assign(layer.biases.iter_mut(), &dense.biases);
+        }
+    }
+
     fn step(&mut self) {
         for k in 0..self.layers.len() {
             let (below, from_here) = self.layers.split_at_mut(k);

@@ -10,7 +10,7 @@ use super::compile::compile_ns;
 use super::rows::{Kind, Row, relate};
 use super::with_num_dual;
 use super::{Case, DIRECTIONS};
-use crate::timing::{Plan, Steps, side_by_side};
+use crate::timing::{Plan, Timed, side_by_side};
 
 /// The tiers that are measured, with their names.
 pub const TIERS: [(Tier, &str); 4] = [
@@ -79,7 +79,7 @@ pub struct Entry<'a> {
     pub points: usize,
     first_ns: Option<f64>,
     /// Does so many steps.
-    pub steps: Box<Steps<'a>>,
+    pub steps: Box<dyn Timed + 'a>,
 }
 
 impl Entry<'_> {
@@ -185,7 +185,7 @@ pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
     let entries = contestants(case, choice)?;
     let mut rows = Vec::new();
     let mut points = Vec::new();
-    let mut steps: Vec<Box<Steps<'_>>> = Vec::new();
+    let mut steps: Vec<Box<dyn Timed + '_>> = Vec::new();
     for entry in entries {
         let Entry { contestant, tier, lanes, threads, first_ns, .. } = entry;
         let kind = CONTESTANTS.iter().find(|(name, _)| *name == contestant).map_or(Kind::Replay, |(_, kind)| *kind);
@@ -215,7 +215,7 @@ pub fn measure(case: &mut Case, choice: &Choice) -> Result<Vec<Row>, String> {
 }
 
 /// A contestant that does the same thing as often as it is told.
-fn repeat<'a, R>(mut step: impl FnMut() -> R + 'a) -> Box<Steps<'a>> {
+fn repeat<'a, R>(mut step: impl FnMut() -> R + 'a) -> Box<dyn Timed + 'a> {
     Box::new(move |n: u64| {
         for _ in 0..n {
             black_box(step());

@@ -181,7 +181,7 @@ impl Allocator<'_> {
             Place::Along(d) => (b.arena, Some(b.temporary), d),
             Place::Held(d) => (b.held, Some(b.row), d),
             Place::Number(d) | Place::NumberRow(d) => (b.numbers, Some(b.line), d),
-            Place::Pool(d) => (b.pool, None, d),
+            Place::Pool(d) | Place::Mask(d) => (b.pool, None, d),
         };
         Mem { base, index, disp }
     }
@@ -201,7 +201,7 @@ impl Allocator<'_> {
             // Long vectors are given one number for all lanes by the instruction itself.
             _ if place.is_one_number() && self.shape.width() == Width::W512 => true,
             _ if place.is_one_number() => self.shape.lanes == 1 && !kind.is_whole(),
-            Place::Scratch(_) | Place::Pool(_) => true,
+            Place::Scratch(_) | Place::Pool(_) | Place::Mask(_) => true,
             _ => self.shape.lanes > 1 || !kind.is_whole(),
         }
     }
@@ -260,7 +260,7 @@ impl Allocator<'_> {
         let vex = match place {
             _ if place.is_one_number() => self.shape.broadcast(),
             Place::Pool(_) if self.shape.width() == Width::W512 => self.shape.broadcast(),
-            Place::Scratch(_) | Place::Pool(_) => self.shape.load_whole(),
+            Place::Scratch(_) | Place::Pool(_) | Place::Mask(_) => self.shape.load_whole(),
             _ => self.shape.load(),
         };
         let from = Rm::Mem(self.address(place));

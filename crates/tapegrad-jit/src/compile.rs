@@ -10,7 +10,7 @@ use crate::encode::{Assembler, Jump, R8, R9, R11, R13, R14, R15, RBP, RBX, RCX, 
 use crate::ir::{Block, Elem, Function, SIDE_BY_SIDE, Source, lanes_of};
 use crate::join::{join, may_overtake, without_unread};
 use crate::memory::Memory;
-use crate::micro::{Expanded, Expander, Kind, Pool, Rows, Shape, V};
+use crate::micro::{Expanded, Expander, Kind, Micro, Pool, Rows, Shape, V, sum_place};
 use crate::pair::pair;
 use crate::schedule::{schedule, schedule_turn};
 use crate::slow::Slow;
@@ -25,6 +25,11 @@ const LONG: usize = 1600;
 
 /// A block without sums of at most so many instructions for all of its vectors is straight code.
 const SHORT: usize = 64;
+
+/// What it takes to go on with a sum of long vectors in usual ones, in instructions that long vectors save.
+const SUM_IN_MEMORY: usize = 4;
+/// To change vectors at all takes as much as that of so many sums.
+const CHANGE_OF_VECTORS: usize = 64;
 
 /// Straight code is joined with what follows it no further than this.
 const MOST_JOINED: usize = 16;
@@ -170,7 +175,7 @@ impl Compiler {
         self.emit(&schedule(&code, shape), shape, 0);
     }
 
-    fn emit(&mut self, code: &[crate::micro::Micro], shape: Shape, scratch: i32) {
+    fn emit(&mut self, code: &[Micro], shape: Shape, scratch: i32) {
         let around = Surroundings { bases: self.bases, functions: self.functions, columns: &self.columns };
         let used = emit(code, shape, around, scratch, &mut self.slow, &mut self.asm);
         self.scratch = self.scratch.max(used);
@@ -237,9 +242,18 @@ impl Compiler {
     fn rows(&mut self, block: &Block, rows: usize, following: &mut VecDeque<&Block>) {
         let straight = self.straight(block, rows);
         let lanes = lanes_of(self.elem, rows).min(self.written);
+        let long = self.straight_in_long_vectors(block, rows, straight.is_some());
         let looped = self.looped(block, rows, lanes);
         if block.sums().next().is_some() {
             self.written = lanes;
+        }
+        if let Some(Straight { shape, rows }) = long {
+            let Expanded { mut code, sums } = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, rows);
+            let apart = shape.slot();
+            code.extend((0..).zip(&sums).map(|(k, &value)| Micro::Store { to: sum_place(k * apart), value }));
+            self.emit(&schedule(&code, shape), shape, scratch_of(sums.len(), apart));
+            self.reduce_scratch(block, apart, self.shape(lanes), following);
+            return;
         }
         if let Some(Straight { shape, rows }) = straight {
             let expanded = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, rows);
@@ -247,12 +261,10 @@ impl Compiler {
             return;
         }
         let (shape, side) = (self.shape(lanes), side_by_side(block));
-        let sums = block.sums().count();
-        let apart = looped.slot();
-        let scratch = i32::try_from(sums * apart).expect("a program has fewer than 2^25 sums");
+        let (sums, apart) = (block.sums().count(), looped.slot());
+        let scratch = scratch_of(sums, apart);
         for k in 0..sums {
-            let place = i32::try_from(k * apart).expect("just checked");
-            self.zero(crate::micro::Place::Scratch(place), looped);
+            self.zero(sum_place(k * apart), looped);
         }
         // About as many rows in a turn, whatever the vectors.
         let side = (side * lanes).div_ceil(looped.lanes);
@@ -268,26 +280,55 @@ impl Compiler {
         self.asm.add_imm(self.bases.row, step);
         self.asm.cmp_imm(self.bases.row, end);
         self.asm.jump_back(Jump::Below, start);
-        let left = (rows - done).div_ceil(lanes);
-        if left > 0 {
-            let last = rows - done - (left - 1) * lanes;
-            let range = Rows { vectors: left, first: done, looped: false, last, sums_apart: Some(apart) };
-            let rest = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, range);
-            self.emit(&rest.code, shape, scratch);
+        let mut first = done;
+        for shape in [looped, shape] {
+            // A long vector that is not full must not have a half without rows: no column goes on there.
+            let vectors = (rows - first).div_ceil(lanes) * lanes / shape.lanes;
+            if vectors > 0 {
+                let last = (rows - first).min(vectors * shape.lanes) - (vectors - 1) * shape.lanes;
+                let range = Rows { vectors, first, looped: false, last, sums_apart: Some(apart) };
+                let rest = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, range);
+                self.emit(&rest.code, shape, scratch);
+                first += (vectors - 1) * shape.lanes + last;
+            }
         }
-        if sums > 0 {
-            let sums = Expander::new(self.cpu, shape, &mut self.pool).scratch_sums(sums, apart);
-            self.reduce(sums, shape, block, scratch, following);
+        self.reduce_scratch(block, apart, shape, following);
+    }
+
+    /// Ends a block whose sums stand in scratch memory, so many bytes apart.
+    fn reduce_scratch(&mut self, block: &Block, apart: usize, shape: Shape, following: &mut VecDeque<&Block>) {
+        let count = block.sums().count();
+        if count > 0 {
+            let sums = Expander::new(self.cpu, shape, &mut self.pool).scratch_sums(count, apart);
+            self.reduce(sums, shape, block, scratch_of(count, apart), following);
         }
     }
 
-    /// The vectors of a loop over rows: the longest that the CPU has, if a turn of them is not more than all rows, and no sums have been
-    /// written that it might read.
+    /// How a block runs as straight code in the longest vectors, if these hold all of its rows, and it is no better in usual ones: with half as
+    /// many instructions, but sums that take a way through memory.
+    fn straight_in_long_vectors(&self, block: &Block, rows: usize, or_in_usual: bool) -> Option<Straight> {
+        let (lanes, shape) = (lanes_of(self.elem, rows), self.shape(self.cpu.lanes(self.elem)));
+        let vectors = rows.div_ceil(shape.lanes);
+        // No half of a vector is without rows: no column goes on there.
+        let fits = self.usual(lanes) && shape.lanes > lanes && rows.div_ceil(lanes) == 2 * vectors;
+        let enough = vectors * block.code.len() >= SUM_IN_MEMORY * block.sums().count().max(CHANGE_OF_VECTORS);
+        let last = rows - vectors.saturating_sub(1) * shape.lanes;
+        let rows = Rows { vectors, first: 0, looped: false, last, sums_apart: None };
+        let few = (1..=side_by_side(block)).contains(&vectors);
+        (fits && few && (enough || !or_in_usual)).then_some(Straight { shape, rows })
+    }
+
+    /// Whether vectors of that many lanes are the ones that longer ones may take the place of: the widest but those, and no sums have been
+    /// written that they might read.
+    fn usual(&self, lanes: usize) -> bool {
+        lanes == Cpu::Avx2.lanes(self.elem) && self.written == usize::MAX
+    }
+
+    /// The vectors of a loop over rows: the longest that the CPU has, if a turn of them is not more than all rows.
     fn looped(&self, block: &Block, rows: usize, lanes: usize) -> Shape {
         let longest = self.cpu.lanes(self.elem);
-        let usual = lanes == Cpu::Avx2.lanes(self.elem) && self.written == usize::MAX;
         let enough = rows >= (side_by_side(block) * lanes).next_multiple_of(longest);
-        self.shape(if usual && enough { longest } else { lanes })
+        self.shape(if self.usual(lanes) && enough { longest } else { lanes })
     }
 }
 
@@ -295,6 +336,11 @@ impl Compiler {
 struct Straight {
     shape: Shape,
     rows: Rows,
+}
+
+/// Bytes of scratch memory that sums take, so many bytes from one to the next.
+fn scratch_of(sums: usize, apart: usize) -> i32 {
+    i32::try_from(sums * apart).expect("a program has fewer than 2^25 sums")
 }
 
 /// How many vectors a turn of a block's loop handles.
@@ -329,6 +375,90 @@ mod tests {
         Source { elem, arena: 2048, private: 0..0, columns: Vec::new(), functions: &[twice], blocks }
     }
 
+    /// Two columns, the second of which becomes itself plus the first, so many times; the sum of that, of the first times that, and of the first.
+    fn long_source(elem: Elem, rows: usize, times: u32) -> Source {
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let apart = u32::try_from(rows.next_multiple_of(lanes_of(elem, rows))).expect("few");
+        let mut code = vec![inst(Op::Row, 0, 0, 0), inst(Op::Row, apart, 0, 0)];
+        code.extend((0..times).map(|k| inst(Op::Add, k + 1, 0, 0)));
+        let sums = 2 * apart + 8;
+        code.extend([
+            inst(Op::Sum, times + 1, 0, sums),
+            inst(Op::SumProduct, 0, times + 1, sums + 1),
+            inst(Op::Sum, 0, 0, sums + 2),
+            inst(Op::StoreRow, apart, times + 1, 0),
+        ]);
+        let blocks = vec![Block { rows: Some(rows), code }];
+        Source { elem, arena: sums as usize + 16, private: 0..0, columns: Vec::new(), functions: &[], blocks }
+    }
+
+    fn rows_and_sums<T: crate::code::Number + Into<f64>>(elem: Elem, from: impl Fn(f64) -> T) {
+        let cpus = [Cpu::Avx2, Cpu::Avx512]
+            .into_iter()
+            .filter(|&cpu| Cpu::get().is_some_and(|this| this == cpu || cpu == Cpu::Avx2) && crate::cpu::supported());
+        for (cpu, times) in cpus.flat_map(|cpu| [3, 150, 300, 900, 1700].map(|times| (cpu, times))) {
+            for rows in 1..=67 {
+                let source = long_source(elem, rows, times);
+                let code = compile_for(cpu, &source).expect("it keeps the rules");
+                let apart = rows.next_multiple_of(lanes_of(elem, rows));
+                // Nobody's rows hold no number, which no sum may take in.
+                let mut arena: Vec<T> = (0..source.arena).map(|_| from(f64::NAN)).collect();
+                let (x, y) = (|row: usize| (row % 5) as f64 - 1.0, |row: usize| (row % 3) as f64);
+                for row in 0..rows {
+                    (arena[row], arena[apart + row]) = (from(x(row)), from(y(row)));
+                }
+                code.run(&mut arena, &mut code.scratch());
+                let new = |row: usize| y(row) + f64::from(times) * x(row);
+                let what = format!("{elem:?}, {rows} rows, {times} additions, {cpu:?}");
+                for row in 0..rows {
+                    assert_eq!(arena[apart + row].into(), new(row), "{what}, row {row}");
+                }
+                let sum = |of: &dyn Fn(usize) -> f64| (0..rows).map(of).sum::<f64>();
+                let wanted = [sum(&new), sum(&|row| x(row) * new(row)), sum(&x)];
+                assert_eq!([0, 1, 2].map(|k| arena[2 * apart + 8 + k].into()), wanted, "{what}");
+                assert!(
+                    arena[2 * apart..][..8].iter().all(|&x| x.into().is_nan()),
+                    "{what}: written behind the last column"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_stored_and_added_up_whatever_vectors_hold_them() {
+        rows_and_sums::<f32>(Elem::F32, |x| x as f32);
+        rows_and_sums::<f64>(Elem::F64, |x| x);
+    }
+
+    /// How many instructions take long vectors, and how many jumps back there are.
+    fn longs(cpu: Cpu, source: &Source) -> (usize, usize) {
+        let code = compile_for(cpu, source).expect("it keeps the rules");
+        let code: Vec<_> = Decoder::new(64, code.bytes(), 0).iter().collect();
+        let long = |inst: &&iced_x86::Instruction| {
+            (0..inst.op_count()).any(|k| (Register::ZMM0..=Register::ZMM31).contains(&inst.op_register(k)))
+        };
+        (code.iter().filter(long).count(), code.iter().filter(|inst| inst.mnemonic() == Mnemonic::Jb).count())
+    }
+
+    #[test]
+    fn few_rows_of_much_code_take_long_vectors_where_these_are_full_by_half() {
+        for (elem, lanes) in [(Elem::F32, 8), (Elem::F64, 4)] {
+            let of = |rows, times| longs(Cpu::Avx512, &long_source(elem, rows, times));
+            assert_eq!(of(lanes, 300).0, 0, "one usual vector");
+            let (long, _) = of(2 * lanes + 1, 1700);
+            assert!((1700..1732).contains(&long), "a long one and a usual one: {long}");
+            assert_eq!(of(lanes + 1, 100).0, 0, "little code");
+            for (rows, vectors) in [(lanes + 1, 1), (2 * lanes, 1), (3 * lanes + 1, 2), (4 * lanes, 2)] {
+                let (long, loops) = of(rows, 300);
+                assert!(
+                    (300 * vectors..300 * vectors + 32).contains(&long) && loops == 0,
+                    "{rows} rows: {long}, {loops}"
+                );
+            }
+            assert_eq!(longs(Cpu::Avx2, &long_source(elem, 2 * lanes, 300)).0, 0);
+        }
+    }
+
     #[test]
     fn loops_take_the_longest_vectors_and_all_else_the_usual_ones() {
         for (elem, rows) in [(Elem::F32, 77), (Elem::F64, 77), (Elem::F32, 256), (Elem::F64, 5), (Elem::F64, 33)] {
@@ -341,7 +471,7 @@ mod tests {
                 };
                 let longs = code.iter().filter(long).count();
                 let high = code.iter().any(|inst| inst.op0_register() == Register::ZMM31);
-                // Five rows fit in no long vector.
+                // Five rows of so little code are not worth the change of vectors.
                 let expected = cpu == Cpu::Avx512 && rows >= 16;
                 assert_eq!((longs > 100, high), (expected, expected), "{elem:?} {rows} {cpu:?}");
                 let usual = code.iter().any(|inst| (Register::YMM0..=Register::YMM15).contains(&inst.op0_register()));

@@ -49,8 +49,10 @@ pub(crate) enum Place {
     LineRow(i32),
     /// A vector of numbers of lines, from the current line's on.
     NumberRow(i32),
-    /// A vector of the constant pool.
+    /// A constant of the pool, the same in all lanes.
     Pool(i32),
+    /// A mask of the pool: a whole vector.
+    Mask(i32),
 }
 
 impl Place {
@@ -197,7 +199,7 @@ pub(crate) struct Expander<'a> {
 }
 
 /// Where a sum goes on in scratch memory.
-fn sum_place(bytes: usize) -> Place {
+pub(crate) fn sum_place(bytes: usize) -> Place {
     Place::Scratch(i32::try_from(bytes).expect("few sums"))
 }
 
@@ -382,7 +384,7 @@ impl<'a> Expander<'a> {
                             return v;
                         }
                         *masked.entry(v).or_insert_with(|| {
-                            let mask = s.pool.mask(s.shape.elem, rows.last);
+                            let mask = s.pool.mask(s.shape, rows.last);
                             let mask = s.mem(mask);
                             s.two(Kind::And, v, mask)
                         })

@@ -64,7 +64,7 @@ pub(crate) fn bytes(place: Place, shape: Shape) -> (u8, i32, i32) {
         Place::Row(d) => (1, d, d + vector),
         Place::Scratch(d) => (2, d, d + slot),
         Place::Temporary(d) => (3, d, d + vector),
-        Place::Pool(d) => (4, d, d + slot),
+        Place::Pool(d) | Place::Mask(d) => (4, d, d + slot),
         Place::Each(d) => (5, d, d + number),
         // Code over lines is not scheduled; each kind of place counts as a memory of its own.
         Place::Along(d) => (6, d, d + vector),

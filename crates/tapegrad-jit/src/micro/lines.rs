@@ -184,7 +184,7 @@ impl Expander<'_> {
         if let Some(&known) = masked.get(&v) {
             return known;
         }
-        let mask = self.pool.mask_behind(self.shape.elem, done);
+        let mask = self.pool.mask_behind(self.shape, done);
         let mask = self.mem(mask);
         let kept = self.two(Kind::And, v, mask);
         masked.insert(v, kept);

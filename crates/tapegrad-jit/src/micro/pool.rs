@@ -1,16 +1,17 @@
 //! The constants that code reads.
 
-use super::Place;
+use super::{Place, Shape};
 use crate::ir::Elem;
 use hashbrown::HashMap;
 use std::ops::Range;
 
-/// Constants, each filling a vector of 32 bytes.
+/// Constants, each filling a vector of 32 bytes, and masks of whole vectors.
 #[derive(Default)]
 pub(crate) struct Pool {
     pub(crate) words: Vec<u64>,
     known: HashMap<(u64, bool), i32>,
-    masks: HashMap<Range<usize>, i32>,
+    /// By the bytes that are set, and how many there are.
+    masks: HashMap<(Range<usize>, usize), i32>,
 }
 
 impl Pool {
@@ -29,25 +30,26 @@ impl Pool {
     }
 
     /// All bits set in the first `lanes` lanes.
-    pub(super) fn mask(&mut self, elem: Elem, lanes: usize) -> Place {
-        self.mask_of(elem, 0..lanes)
+    pub(super) fn mask(&mut self, shape: Shape, lanes: usize) -> Place {
+        self.mask_of(shape, 0..lanes)
     }
 
     /// All bits set in all lanes but the first `lanes`.
-    pub(super) fn mask_behind(&mut self, elem: Elem, lanes: usize) -> Place {
-        self.mask_of(elem, lanes..Self::BYTES / elem.bytes())
+    pub(super) fn mask_behind(&mut self, shape: Shape, lanes: usize) -> Place {
+        self.mask_of(shape, lanes..shape.lanes)
     }
 
     /// All bits set in some lanes.
-    fn mask_of(&mut self, elem: Elem, lanes: Range<usize>) -> Place {
-        let words = &mut self.words;
-        let at = *self.masks.entry(lanes.clone()).or_insert_with(|| {
+    fn mask_of(&mut self, shape: Shape, lanes: Range<usize>) -> Place {
+        let (words, bytes) = (&mut self.words, shape.elem.bytes());
+        let set = lanes.start * bytes..lanes.end * bytes;
+        let at = *self.masks.entry((set.clone(), shape.slot())).or_insert_with(|| {
             let at = i32::try_from(words.len() * 8).expect("a pool of constants is far smaller than 2 GiB");
-            let mut bytes = [0u8; Self::BYTES];
-            bytes[lanes.start * elem.bytes()..lanes.end * elem.bytes()].fill(0xFF);
+            let mut bytes = vec![0u8; shape.slot()];
+            bytes[set].fill(0xFF);
             words.extend(bytes.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b)));
             at
         });
-        Place::Pool(at)
+        Place::Mask(at)
     }
 }

@@ -18,7 +18,7 @@ use super::softmax::Softmax;
 use super::terms::with_terms;
 use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
-use crate::real::Real;
+use crate::real::{Real, assign};
 use crate::simd::Lanes;
 use classes::Classes;
 use passes::{Activate, Compare, Fold, Slope, period, repeat};
@@ -195,6 +195,18 @@ impl<V: Lanes<Elem: Multiply>> Large<V> {
 }
 
 impl<V: Lanes<Elem: Multiply>> Step for Large<V> {
+    fn restart(&mut self, case: &Case) {
+        self.descent = Descent::new(case);
+        for (layer, dense) in self.layers.iter_mut().zip(&case.layers) {
+            assign(layer.weights.iter_mut(), &dense.weights);
+            assign(layer.biases.iter_mut(), &dense.biases);
+            repeat(&layer.biases, &mut layer.bias_period);
+            for slot in layer.slots.iter_mut().chain(&mut layer.bias_slots) {
+                slot.fill(V::Elem::default());
+            }
+        }
+    }
+
     fn step(&mut self) {
         let (cpu, bias) = (self.cpu, self.bias);
         self.descent.begin();

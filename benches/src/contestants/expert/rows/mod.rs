@@ -17,7 +17,7 @@ use super::softmax::{SlopesAcross, Softmax, ValuesAcross};
 use super::terms::with_terms;
 use crate::cases::{Activation, Case, Loss};
 use crate::contestants::Step;
-use crate::real::Real;
+use crate::real::{Real, assign};
 use crate::simd::Lanes;
 use combine::{Combine, Forward, Slope};
 use gradient::{Accumulate, Total};
@@ -185,6 +185,17 @@ impl<V: Lanes, const M: usize> Rows<V, M> {
 }
 
 impl<V: Lanes, const M: usize> Step for Rows<V, M> {
+    fn restart(&mut self, case: &Case) {
+        self.descent = Descent::new(case);
+        for (layer, dense) in self.layers.iter_mut().zip(&case.layers) {
+            assign(layer.weights.iter_mut(), &dense.weights);
+            assign(layer.biases.iter_mut(), &dense.biases);
+            for slot in layer.slots.iter_mut().chain(&mut layer.bias_slots) {
+                slot.fill(V::Elem::default());
+            }
+        }
+    }
+
     fn step(&mut self) {
         self.descent.begin();
         let mut loss = V::Elem::default();

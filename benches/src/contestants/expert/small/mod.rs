@@ -179,6 +179,9 @@ where
     fn step(&mut self) {
         V::enter(self.cpu, self);
     }
+    fn restart(&mut self, case: &Case) {
+        self.layers = Above::<V, I, OUT, M>::new(self.cpu, &case.layers);
+    }
     fn loss(&self) -> f64 {
         self.loss.to_f64()
     }

@@ -20,7 +20,7 @@ use tapegrad_jit::{Block, Elem, Op, longest_vector};
 
 /// Bytes of the vectors in which elements are counted.
 const VECTOR: usize = 32;
-/// What a vector takes that is twice as long, where the CPU has such. (Not all loops take these: behind one that adds up, none does. That is
+/// What a vector takes that is twice as long, where the CPU has such. (Not all code takes these: behind what adds up, none does. That is
 /// ignored.)
 const LONG: f64 = 1.5;
 /// From here on, code took longer for each sum and vector.
@@ -53,8 +53,9 @@ fn of_block(elem: Elem, Block { rows, code }: &Block) -> f64 {
     let columns = count(|op| matches!(op, Op::Row));
     let read = if columns * rows * elem.bytes() > FIRST_LEVEL { 0.3 * columns as f64 } else { 0.0 };
     let (short, long) = (VECTOR / elem.bytes(), longest_vector(elem));
-    let (whole, rest) = if long > short { (rows / long, rows % long) } else { (0, rows) };
-    let vectors = LONG * whole as f64 + rest.div_ceil(short) as f64;
+    let vectors = rows.div_ceil(short);
+    let pairs = if long > short { vectors / 2 } else { 0 };
+    let vectors = LONG * pairs as f64 + (vectors - 2 * pairs) as f64;
     vectors * (0.11 * code.len() as f64 + far + many + read) + rows as f64 * calls + 1.7 * sums as f64
 }
 
