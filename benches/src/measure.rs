@@ -99,7 +99,7 @@ impl Entry {
     }
 }
 
-/// Training that begins anew with each sample: trained for long, nets are no longer the same, and one may be left with numbers so small
+/// Training that begins anew every so often: trained for long, nets are no longer the same, and one may be left with numbers so small
 /// that the CPU takes ten times as long for them.
 struct Training<'a> {
     entry: &'a mut Entry,
@@ -112,6 +112,9 @@ impl Timed for Training<'_> {
     }
     fn prepare(&mut self) {
         self.entry.net.restart(self.case);
+    }
+    fn most(&self) -> u64 {
+        500
     }
 }
 

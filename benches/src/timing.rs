@@ -49,8 +49,12 @@ pub struct Timing {
 pub trait Timed {
     /// Runs that many steps.
     fn run(&mut self, steps: u64);
-    /// Is called before each sample and not timed.
+    /// Is called before each sample, and before it goes on with more than [`Timed::most`] steps; not timed.
     fn prepare(&mut self) {}
+    /// How many steps at most one preparation is good for.
+    fn most(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 impl<F: FnMut(u64)> Timed for F {
@@ -70,10 +74,7 @@ pub fn side_by_side(contestants: &mut [Box<dyn Timed + '_>], plan: Plan) -> Vec<
             if spent[k] > plan.budget && samples[k].len() >= Plan::FEWEST {
                 continue;
             }
-            contestants[k].prepare();
-            let start = Instant::now();
-            contestants[k].run(counts[k]);
-            let elapsed = start.elapsed();
+            let elapsed = time(&mut *contestants[k], counts[k]);
             spent[k] += elapsed;
             samples[k].push(elapsed.as_secs_f64() * 1e9 / counts[k] as f64);
         }
@@ -81,14 +82,25 @@ pub fn side_by_side(contestants: &mut [Box<dyn Timed + '_>], plan: Plan) -> Vec<
     samples.into_iter().map(summarise).collect()
 }
 
+/// How long so many steps take.
+fn time(contestant: &mut dyn Timed, steps: u64) -> Duration {
+    let (mut elapsed, mut left) = (Duration::ZERO, steps);
+    while left > 0 {
+        let steps = left.min(contestant.most());
+        contestant.prepare();
+        let start = Instant::now();
+        contestant.run(steps);
+        elapsed += start.elapsed();
+        left -= steps;
+    }
+    elapsed
+}
+
 /// Warms up, and finds how many steps fill a sample.
 fn steps_per_sample(contestant: &mut dyn Timed, plan: Plan) -> u64 {
     let (mut spent, mut steps, mut batch) = (Duration::ZERO, 0, 1);
     loop {
-        contestant.prepare();
-        let start = Instant::now();
-        contestant.run(batch);
-        (spent, steps) = (spent + start.elapsed(), steps + batch);
+        (spent, steps) = (spent + time(contestant, batch), steps + batch);
         if spent >= plan.warm_up {
             let per_step = spent.as_secs_f64() / steps as f64;
             return ((plan.sample.as_secs_f64() / per_step) as u64).max(1);
@@ -168,6 +180,30 @@ mod tests {
             assert!(timing.fastest_ns < 3.0 * want, "{timing:?}");
             assert!(timing.median_ns >= timing.fastest_ns);
         }
+    }
+
+    /// Counts its steps since it was prepared.
+    struct Prepared<'a>(u64, &'a std::cell::Cell<u64>);
+
+    impl Timed for Prepared<'_> {
+        fn run(&mut self, steps: u64) {
+            self.0 += steps;
+            assert!(self.0 <= self.most());
+            self.1.set(self.1.get() + steps);
+        }
+        fn prepare(&mut self) {
+            self.0 = 0;
+        }
+        fn most(&self) -> u64 {
+            3
+        }
+    }
+
+    #[test]
+    fn a_preparation_is_good_for_so_many_steps() {
+        let all = std::cell::Cell::new(0);
+        time(&mut Prepared(3, &all), 10);
+        assert_eq!(all.get(), 10);
     }
 
     #[test]
