@@ -100,7 +100,7 @@ impl Entry {
 }
 
 /// Training that begins anew every so often: trained for long, nets are no longer the same, and one may be left with numbers so small
-/// that the CPU takes ten times as long for them.
+/// that the CPU takes many times as long for them.
 struct Training<'a> {
     entry: &'a mut Entry,
     case: &'a Case,

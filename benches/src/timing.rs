@@ -49,7 +49,7 @@ pub struct Timing {
 pub trait Timed {
     /// Runs that many steps.
     fn run(&mut self, steps: u64);
-    /// Is called before each sample, and before it goes on with more than [`Timed::most`] steps; not timed.
+    /// Is called before each sample, and again after every [`Timed::most`] steps of it; not timed.
     fn prepare(&mut self) {}
     /// How many steps at most one preparation is good for.
     fn most(&self) -> u64 {

@@ -214,12 +214,16 @@ pub fn verify(contestants: &[Contestant], case: &Case, dtype: Dtype) -> Result<f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::Optimizer;
 
     #[test]
     fn training_begins_anew_after_a_restart() {
-        // Of the networks drawn at random: every optimiser, nets of any kind.
         let fixed = ['A', 'C', 'D', 'E'].map(Case::new);
         let random = (0..24).map(|number| Case::random(12, number)).filter(|case| case.matmul_flops() < 1e6);
+        let random: Vec<Case> = random.collect();
+        for optimizer in Optimizer::ALL {
+            assert!(random.iter().any(|case| case.optimizer == optimizer), "none is trained by {optimizer:?}");
+        }
         for case in fixed.into_iter().chain(random) {
             for contestant in ALL.iter().filter(|c| c.any_net || case.is_fixed()) {
                 for dtype in Dtype::ALL {

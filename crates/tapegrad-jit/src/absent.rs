@@ -36,6 +36,12 @@ impl Code {
         match *self {}
     }
 
+    /// Memory for one thread's runs over an arena.
+    #[must_use]
+    pub fn scratch_beside<T>(&self, _: &[T]) -> Scratch {
+        match *self {}
+    }
+
     /// Runs the program once.
     pub fn run<T: Number>(&self, _: &mut [T], _: &mut Scratch) {
         match *self {}

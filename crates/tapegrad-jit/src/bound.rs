@@ -10,8 +10,6 @@ use std::sync::Arc;
 /// would take as long as running it.
 pub struct Bound<T> {
     entry: Entry,
-    /// Constants, which the owner keeps.
-    pool: *const u8,
     /// Whose code it is.
     owner: Arc<dyn fmt::Debug + Send + Sync>,
     arena: Vec<Line>,
@@ -23,12 +21,6 @@ pub struct Bound<T> {
 /// Code for scalars looks at the first argument only, which is how it is called elsewhere.
 type Entry = unsafe extern "sysv64" fn(arena: *mut u8, scratch: *mut u8, pool: *const u8);
 
-// SAFETY: the pointer is to constants that nobody changes and that the owner keeps, which may itself go to other threads and be
-// used by several.
-unsafe impl<T: Send> Send for Bound<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Bound<T> {}
-
 impl<T: Number> Bound<T> {
     /// A program on a copy of these numbers.
     ///
@@ -37,10 +29,10 @@ impl<T: Number> Bound<T> {
     #[must_use]
     pub fn to_code(code: Arc<Code>, numbers: &[T]) -> Self {
         assert!(code.columns().is_empty(), "expected a program whose numbers all stand in its arena");
-        let scratch = code.scratch();
-        code.check::<T>(numbers.len(), &scratch);
-        let (entry, pool) = (code.start(), code.pool());
-        Bound::new(entry, pool, code, numbers, scratch)
+        let mut bound = Bound::new(code.start(), Arc::clone(&code) as _, numbers);
+        bound.scratch = code.scratch_beside(bound.numbers());
+        code.check::<T>(numbers.len(), &bound.scratch);
+        bound
     }
 
     /// A piece of scalar code on a copy of these numbers.
@@ -50,22 +42,16 @@ impl<T: Number> Bound<T> {
     #[must_use]
     pub fn to_scalars(code: Arc<Scalars>, piece: usize, numbers: &[T]) -> Self {
         let entry = code.checked::<T>(piece, numbers.len());
-        Bound::new(entry, std::ptr::null(), code, numbers, Scratch::default())
+        Bound::new(entry, code, numbers)
     }
 
-    /// The arena must be large enough for what is run on it.
-    fn new(
-        entry: *const u8,
-        pool: *const u8,
-        owner: Arc<dyn fmt::Debug + Send + Sync>,
-        numbers: &[T],
-        scratch: Scratch,
-    ) -> Self {
+    /// Code that needs no scratch memory, or is given it afterwards. The arena must be large enough for what is run on it.
+    fn new(entry: *const u8, owner: Arc<dyn fmt::Debug + Send + Sync>, numbers: &[T]) -> Self {
         // SAFETY: a function of this type begins there: of these arguments, or of the first of them.
         let entry = unsafe { std::mem::transmute::<*const u8, Entry>(entry) };
         let lines = size_of_val(numbers).div_ceil(size_of::<Line>());
-        let arena = vec![Line::default(); lines];
-        let mut bound = Bound { entry, pool, owner, arena, len: numbers.len(), scratch, elements: PhantomData };
+        let (arena, scratch) = (vec![Line::default(); lines], Scratch::default());
+        let mut bound = Bound { entry, owner, arena, len: numbers.len(), scratch, elements: PhantomData };
         bound.numbers_mut().copy_from_slice(numbers);
         bound
     }
@@ -75,7 +61,7 @@ impl<T: Number> Bound<T> {
     pub fn run(&mut self) {
         // SAFETY: number type and lengths were checked when the code was bound, and have not changed since; the rest as for
         // [`Code::run`] and [`Scalars::run`]. The owner keeps the code.
-        unsafe { (self.entry)(self.arena.as_mut_ptr().cast(), self.scratch.start(), self.pool) };
+        unsafe { (self.entry)(self.arena.as_mut_ptr().cast(), self.scratch.start(), self.scratch.pool()) };
     }
 
     /// The arena.

@@ -5,6 +5,7 @@ use crate::ir::{Elem, Op, Source};
 use crate::memory::Memory;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number type of compiled programs: `f32` or `f64`.
 pub trait Number: sealed::Sealed + Copy {
@@ -79,13 +80,28 @@ impl Number for f64 {
     const ELEM: Elem = Elem::F64;
 }
 
-/// Spills, and the sums of loops: memory that a run needs besides its arena. One for each thread.
+/// Memory that a run needs besides its arena: spills, the sums of loops, and constants. One for each thread.
 #[derive(Clone, Debug, Default)]
-pub struct Scratch(Vec<Line>);
+pub struct Scratch {
+    lines: Vec<Line>,
+    /// The first line in use.
+    first: usize,
+    /// How many lines there are in front of the constants.
+    written: usize,
+    /// The code that it is for; 0 for none.
+    of: u64,
+}
 
 impl Scratch {
+    #[inline(always)]
     pub(crate) fn start(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr().cast()
+        self.lines[self.first..].as_mut_ptr().cast()
+    }
+
+    /// The constants of the program that this is for.
+    #[inline(always)]
+    pub(crate) fn pool(&self) -> *const u8 {
+        self.lines[self.first + self.written..].as_ptr().cast()
     }
 }
 
@@ -111,6 +127,8 @@ pub struct Code {
     elem: Elem,
     arena: usize,
     scratch: usize,
+    /// A number of its own, from 1 on.
+    id: u64,
     columns: Vec<Range<usize>>,
     /// Which columns are written.
     written: Vec<bool>,
@@ -135,13 +153,34 @@ impl Code {
         let stored: hashbrown::HashSet<usize> = stores().map(|inst| inst.a as usize).collect();
         let written = source.columns.iter().map(|column| stored.contains(&column.start)).collect();
         let Source { elem, arena, columns, .. } = source;
-        Code { memory, pool: lines(&pool), elem: *elem, arena: *arena, scratch, columns: columns.clone(), written }
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let (pool, id) = (lines(&pool), LAST.fetch_add(1, Relaxed) + 1);
+        Code { memory, pool, elem: *elem, arena: *arena, scratch, id, columns: columns.clone(), written }
     }
 
     /// Memory for one thread's runs.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
-        Scratch(vec![Line::default(); self.scratch.div_ceil(size_of::<Line>())])
+        self.scratch_beside::<u8>(&[])
+    }
+
+    /// Memory for one thread's runs over an arena, for as long as that stays where it is; runs over others are as right, but may be slower.
+    ///
+    /// A load waits for an earlier store if the addresses end in the same twelve bits, be they those of different places ("4-Kbyte
+    /// aliasing", Intel 64 and IA-32 Architectures Optimization Reference Manual). So where arena, spills and constants are less than that, no two
+    /// places of them do.
+    #[must_use]
+    pub fn scratch_beside<T>(&self, arena: &[T]) -> Scratch {
+        const ALIKE: usize = 4096;
+        let (line, written) = (size_of::<Line>(), self.scratch.div_ceil(size_of::<Line>()));
+        let used = written + self.pool.len();
+        let few = !arena.is_empty() && size_of_val(arena) + used * line <= ALIKE - line;
+        let mut lines = vec![Line::default(); if few { used + ALIKE / line } else { used }];
+        // Behind the arena, but for whole multiples.
+        let end = arena.as_ptr_range().end.addr().next_multiple_of(line);
+        let first = if few { end.wrapping_sub(lines.as_ptr().addr()) % ALIKE / line } else { 0 };
+        lines[first + written..][..self.pool.len()].copy_from_slice(&self.pool);
+        Scratch { lines, first, written, of: self.id }
     }
 
     /// Runs the program once, all columns in the arena.
@@ -155,11 +194,11 @@ impl Code {
         }
         self.check::<T>(arena.len(), scratch);
         // SAFETY: the bytes are a complete function of this type. It reads and writes the arena within the length just
-        // checked (the verifier has checked every place, padding rows included), scratch memory within the length just
-        // checked, and reads the pool it was compiled with. CPU features were checked before it was compiled.
+        // checked (the verifier has checked every place, padding rows included), and scratch memory and constants as far as they were
+        // made for it. CPU features were checked before it was compiled.
         unsafe {
             let entry: Entry = std::mem::transmute(self.start());
-            entry(arena.as_mut_ptr().cast(), scratch.start(), self.pool());
+            entry(arena.as_mut_ptr().cast(), scratch.start(), scratch.pool());
         }
     }
 
@@ -180,11 +219,12 @@ impl Code {
         self.written[column]
     }
 
-    /// Panics if the number type, the length of the arena or the scratch memory is not that of the program.
+    /// Panics if the number type, the length of the arena or the scratch memory is not that of the program; then [`Scratch`] has as much memory
+    /// as was made for it, and its constants.
     #[inline(always)]
     pub(crate) fn check<T: Number>(&self, arena: usize, scratch: &Scratch) {
         assert!(
-            T::ELEM == self.elem && arena >= self.arena && scratch.0.len() * size_of::<Line>() >= self.scratch,
+            T::ELEM == self.elem && arena >= self.arena && scratch.of == self.id,
             "expected the memory of the program that is run"
         );
     }
@@ -194,14 +234,77 @@ impl Code {
         self.memory.start()
     }
 
-    /// The constants it reads.
-    pub(crate) fn pool(&self) -> *const u8 {
-        self.pool.as_ptr().cast()
-    }
-
     /// The machine code, for disassemblers.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.memory.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Block, Inst};
+
+    /// The sum over rows of x times `by` plus `by`.
+    fn code(rows: usize, by: f64) -> Code {
+        let inst = |op, a, b, c| Inst { op, a, b, c };
+        let apart = u32::try_from(rows.next_multiple_of(8)).expect("few");
+        let code = vec![
+            inst(Op::Row, 0, 0, 0),
+            inst(Op::Const, 0, (by.to_bits() >> 32) as u32, 0),
+            inst(Op::MulAdd, 0, 1, 1),
+            inst(Op::Sum, 2, 0, apart),
+        ];
+        let blocks = vec![Block { rows: Some(rows), code }];
+        let source = Source {
+            elem: Elem::F64,
+            arena: apart as usize + 8,
+            private: 0..0,
+            columns: Vec::new(),
+            functions: &[],
+            blocks,
+        };
+        crate::compile(&source).expect("it keeps the rules")
+    }
+
+    #[test]
+    fn what_a_short_run_touches_ends_in_different_bits() {
+        if !crate::supported() {
+            return;
+        }
+        let code = code(40, 1.5);
+        assert!(code.scratch > 32 && !code.pool.is_empty(), "a loop with a sum and a constant");
+        let mut others = Vec::new();
+        for round in 0..20 {
+            others.push(vec![0u8; 1 + 200 * round]);
+            let mut arena: Vec<f64> = vec![1.0; 48];
+            let mut scratch = code.scratch_beside(&arena);
+            let pool = scratch.pool().addr()..scratch.pool().addr() + size_of_val(&code.pool[..]);
+            let spills = scratch.start().addr()..scratch.start().addr() + code.scratch;
+            let of = |range: Range<usize>| range.step_by(8).map(|at| at % 4096).collect::<Vec<usize>>();
+            let numbers = arena.as_ptr_range();
+            let mut ends = [of(numbers.start.addr()..numbers.end.addr()), of(spills), of(pool)].concat();
+            let count = ends.len();
+            ends.sort_unstable();
+            ends.dedup();
+            assert_eq!(ends.len(), count, "round {round}");
+            for scratch in [&mut scratch.clone(), &mut scratch] {
+                arena[40] = 0.0;
+                code.run(&mut arena, scratch);
+                assert_eq!(arena[40], 40.0 * 3.0, "round {round}");
+            }
+        }
+        let large: Vec<f64> = vec![0.0; 512];
+        assert_eq!(code.scratch_beside(&large).first, 0, "nothing is to be had");
+    }
+
+    #[test]
+    #[should_panic(expected = "expected the memory of the program that is run")]
+    fn scratch_memory_is_that_of_the_program() {
+        if !crate::supported() {
+            panic!("expected the memory of the program that is run");
+        }
+        code(40, 1.5).run(&mut [0.0; 48], &mut code(40, 2.5).scratch());
     }
 }

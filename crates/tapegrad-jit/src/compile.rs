@@ -1,7 +1,8 @@
 //! From blocks to a function: shapes, loops over rows, prologue and epilogue.
 //!
 //! A block of rows that fill more than a few vectors becomes a loop over groups of vectors, with its sums in scratch
-//! memory, and straight code for the rows that are left over. Fewer rows are straight code alone, and sums are values.
+//! memory, and straight code for the rows that are left over. Fewer rows are straight code alone, and sums are values, but for
+//! those of long vectors, which are added up in usual ones.
 
 use crate::alloc::{Bases, Surroundings, emit};
 use crate::code::Code;
@@ -281,15 +282,15 @@ impl Compiler {
         self.asm.cmp_imm(self.bases.row, end);
         self.asm.jump_back(Jump::Below, start);
         let mut first = done;
-        for shape in [looped, shape] {
+        for vector in [looped, shape] {
             // A long vector that is not full must not have a half without rows: no column goes on there.
-            let vectors = (rows - first).div_ceil(lanes) * lanes / shape.lanes;
+            let vectors = (rows - first).div_ceil(lanes) * lanes / vector.lanes;
             if vectors > 0 {
-                let last = (rows - first).min(vectors * shape.lanes) - (vectors - 1) * shape.lanes;
+                let last = (rows - first).min(vectors * vector.lanes) - (vectors - 1) * vector.lanes;
                 let range = Rows { vectors, first, looped: false, last, sums_apart: Some(apart) };
-                let rest = Expander::new(self.cpu, shape, &mut self.pool).rows(&block.code, range);
-                self.emit(&rest.code, shape, scratch);
-                first += (vectors - 1) * shape.lanes + last;
+                let rest = Expander::new(self.cpu, vector, &mut self.pool).rows(&block.code, range);
+                self.emit(&rest.code, vector, scratch);
+                first += (vectors - 1) * vector.lanes + last;
             }
         }
         self.reduce_scratch(block, apart, shape, following);
@@ -304,8 +305,9 @@ impl Compiler {
         }
     }
 
-    /// How a block runs as straight code in the longest vectors, if these hold all of its rows, and it is no better in usual ones: with half as
-    /// many instructions, but sums that take a way through memory.
+    /// How a block runs as straight code in the longest vectors, if these hold all of its rows. That is half as many instructions, but sums
+    /// go through memory, and a block without sums is not joined with what follows it. So little code, or code of many sums, is left
+    /// to the usual vectors, where it is straight code in these.
     fn straight_in_long_vectors(&self, block: &Block, rows: usize, or_in_usual: bool) -> Option<Straight> {
         let (lanes, shape) = (lanes_of(self.elem, rows), self.shape(self.cpu.lanes(self.elem)));
         let vectors = rows.div_ceil(shape.lanes);
@@ -460,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_take_the_longest_vectors_and_all_else_the_usual_ones() {
+    fn loops_take_the_longest_vectors_and_little_code_the_usual_ones() {
         for (elem, rows) in [(Elem::F32, 77), (Elem::F64, 77), (Elem::F32, 256), (Elem::F64, 5), (Elem::F64, 33)] {
             for cpu in [Cpu::Avx2, Cpu::Avx512] {
                 let code = compile_for(cpu, &source(elem, rows)).expect("it keeps the rules");

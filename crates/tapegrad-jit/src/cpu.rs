@@ -14,7 +14,7 @@ pub fn supported() -> bool {
     Cpu::get().is_some() && *EXECUTABLE.get_or_init(|| Memory::new(&[RETURN]).is_ok())
 }
 
-/// How many numbers the longest vectors have that loops over rows take on this CPU; 1 without AVX2 and FMA.
+/// How many numbers the longest vectors have that code over rows takes on this CPU; 1 without AVX2 and FMA.
 #[must_use]
 pub fn longest_vector(elem: Elem) -> usize {
     Cpu::get().map_or(1, |cpu| cpu.lanes(elem))
@@ -25,7 +25,7 @@ pub fn longest_vector(elem: Elem) -> usize {
 pub(crate) enum Cpu {
     /// AVX2 and FMA.
     Avx2,
-    /// AVX-512F, AVX-512DQ and AVX-512VL besides: loops over rows and elements take vectors twice as long.
+    /// AVX-512F, AVX-512DQ and AVX-512VL besides: code over rows and elements takes vectors twice as long.
     Avx512,
 }
 

@@ -98,7 +98,7 @@ impl<'a, T: Number> Elsewhere<'a, T> {
         // exclusively if it is written, and that has rows for the runs that are left.
         unsafe {
             let entry: Entry = std::mem::transmute(self.code.start());
-            entry(arena.cast(), scratch.start(), self.code.pool(), self.table.as_ptr().cast());
+            entry(arena.cast(), scratch.start(), scratch.pool(), self.table.as_ptr().cast());
         }
         for (at, &step) in self.table.iter_mut().zip(&self.steps) {
             *at = at.wrapping_add(step);

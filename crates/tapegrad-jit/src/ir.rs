@@ -238,11 +238,11 @@ pub struct Block {
     pub code: Vec<Inst>,
 }
 
-/// No vector that is read or written beyond the last row, or element, is longer.
+/// Fewer places than this are read or written beyond the last row, or element.
 pub const LANES: usize = 8;
 
 /// How many rows stand side by side in a vector, of blocks with so many rows. Such a block reads and writes whole vectors, so up to
-/// this many rows minus one beyond the last: rows there are padding. (Whole turns of a loop may take longer vectors, which end before.)
+/// this many rows minus one beyond the last: rows there are padding. (Vectors may be longer, but end no later than these.)
 #[must_use]
 pub fn lanes_of(elem: Elem, rows: usize) -> usize {
     match (elem, rows) {

@@ -16,8 +16,8 @@
 //!
 //! This crate knows nothing of tapes, tensors or derivatives: it is what the engine lowers a program to whose
 //! interpretation would cost more than its arithmetic, for networks of a few hundred weights above all. It compiles for
-//! x86-64 CPUs with AVX2 and FMA, found out at run time; elsewhere [`compile`] says so and the engine interprets. Loops over rows and
-//! over elements take vectors of 512 bits where the CPU has AVX-512; numbers computed row by row have the same bits either way.
+//! x86-64 CPUs with AVX2 and FMA, found out at run time; elsewhere [`compile`] says so and the engine interprets. Code over rows and
+//! over elements takes vectors of 512 bits where the CPU has AVX-512 and these are half full at least; numbers computed row by row have the same bits either way.
 //!
 //! ```
 //! use tapegrad_jit::{compile, Block, Elem, Inst, Op, Source};

@@ -218,7 +218,7 @@ impl Compiler<'_> {
     }
 
     /// The longest vectors, if a line has so many elements; and those of the end of a line, which are not as long where something is
-    /// reduced: there are no masks of lanes for these, and nothing that exchanges their halves.
+    /// reduced: there is nothing that exchanges the halves of long ones.
     fn shapes(&self, reduces: bool) -> (Shape, Shape) {
         let (line, elem) = (self.source.line, self.elem);
         let (usual, long) = (Cpu::Avx2.lanes(elem), self.cpu.lanes(elem));

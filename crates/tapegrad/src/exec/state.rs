@@ -14,7 +14,7 @@ const REGISTER_ALIGN: usize = 32;
 
 /// The memory of one replay: inputs, parameters, intermediate values, outputs. Make one for each thread with
 /// [`Program::state`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct State<T> {
     program: Arc<Inner<T>>,
     pub(super) values: Arena<T>,
@@ -50,9 +50,7 @@ impl<T: Element> Program<T> {
         let mut indices = vec![0; program.index_arena];
         indices[..program.index_image.len()].copy_from_slice(&program.index_image);
         let scratch = vec![T::ZERO; T::scratch_len(self)];
-        let machine =
-            program.steps.iter().find_map(|s| if let Step::Machine(m) = s { Some(m.code.scratch()) } else { None });
-        let machine = machine.unwrap_or_default();
+        let machine = machine(&program, &values);
         let unprepared = !program.prepare.is_empty();
         State {
             program,
@@ -64,6 +62,30 @@ impl<T: Element> Program<T> {
             outputs: Outputs::NotYet,
             team: None,
             registers: 0,
+        }
+    }
+}
+
+/// What the machine code of a program needs besides values that stand here.
+fn machine<T>(program: &Inner<T>, values: &[T]) -> tapegrad_jit::Scratch {
+    let code = program.steps.iter().find_map(|step| if let Step::Machine(m) = step { Some(&m.code) } else { None });
+    code.map(|code| code.scratch_beside(values)).unwrap_or_default()
+}
+
+impl<T: Clone> Clone for State<T> {
+    fn clone(&self) -> Self {
+        let State { program, values, indices, scratch, machine: _, unprepared, outputs, team, registers } = self;
+        let values = values.clone();
+        State {
+            program: Arc::clone(program),
+            machine: machine(program, &values),
+            values,
+            indices: indices.clone(),
+            scratch: scratch.clone(),
+            unprepared: *unprepared,
+            outputs: *outputs,
+            team: team.clone(),
+            registers: *registers,
         }
     }
 }
@@ -124,7 +146,7 @@ impl<T: Element> State<T> {
         let extra = (threads - 1) * registers;
         self.values.resize(self.program.arena + extra);
         self.scratch.resize(T::scratch_len(&Program(Arc::clone(&self.program))) * threads, T::ZERO);
-        (self.team, self.registers) = (team, registers);
+        (self.team, self.registers, self.machine) = (team, registers, machine(&self.program, &self.values));
         Ok(())
     }
 

@@ -20,8 +20,8 @@ use tapegrad_jit::{Block, Elem, Op, longest_vector};
 
 /// Bytes of the vectors in which elements are counted.
 const VECTOR: usize = 32;
-/// What a vector takes that is twice as long, where the CPU has such. (Not all code takes these: behind what adds up, none does. That is
-/// ignored.)
+/// What a vector takes that is twice as long, where the CPU has such. (Not all code takes these: behind what adds up none does, and little code
+/// or code of many sums does not where rows are few. That is ignored.)
 const LONG: f64 = 1.5;
 /// From here on, code took longer for each sum and vector.
 const MANY_SUMS: usize = 100;
