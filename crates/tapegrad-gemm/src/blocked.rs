@@ -46,6 +46,11 @@ pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, kc: usize) -> usize {
     (rows + columns) * kc + LINE + 2 * SLACK
 }
 
+/// Rows of a tile over panels of so many columns, or of as many as a panel has at most: as many sums in twice as many vectors.
+pub(super) fn tile_rows<V: Vector>(columns: usize) -> usize {
+    if columns.min(V::WIDE * V::N) > 2 * V::N { V::MR / 2 } else { V::MR }
+}
+
 /// A job with at least one element of C, over blocks of `kc` steps along `k`.
 ///
 /// # Safety
@@ -71,8 +76,7 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
             _ if job.m <= LOW => V::WIDE.max(3) * V::N,
             _ => V::WIDE * V::N,
         };
-        // As many sums in twice as many vectors.
-        let slice = if b_width > 2 * V::N { V::MR / 2 } else { V::MR };
+        let slice = tile_rows::<V>(b_width);
         // Where all rows are in one block, packed B is one panel.
         let once = mc >= job.m;
         let nc = if once { job.n } else { even(job.n, V::NC, b_width) };

@@ -3,7 +3,7 @@
 //! The way, and all else that decides in which order products are added up, follows from the whole job. A part is a
 //! range of rows or columns of C, so every element comes out the same bit for bit however many parts there are.
 
-use super::blocked::Blocked;
+use super::blocked::{self, Blocked};
 use super::dots::{self, Dots, DotsInPlace};
 use super::gemv::Gemv;
 use super::in_place::{Copied, InPlace};
@@ -79,12 +79,14 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, way: Way, part: Part, 
 
 impl<T: Copy> Job<T> {
     /// The rows or columns of C that are one part: of the longer side, so that less is packed by several; rather rows, since
-    /// packing B costs least.
+    /// packing B costs least. Of few steps along `k`, too, where rows are enough: C is most of what is moved then, and a core that reads or writes a part of
+    /// each row fetches ahead into what is another's (128 x 10 x 256 in `f32` and two threads: 12 µs by columns, 5 by rows).
     #[inline(always)]
     fn part<V: Vector<Elem = T>>(&self, part: Part, rows: bool) -> Self {
         let mut job = *self;
-        if rows || self.m >= self.n {
-            let range = part.range(self.m, V::MR);
+        let shallow = 2 * self.k <= self.m && self.m >= 2 * V::MR * part.of;
+        if rows || shallow || self.m >= self.n {
+            let range = part.range(self.m, blocked::tile_rows::<V>(self.n));
             job.a = self.a.wrapping_offset(self.a_at.offset(range.start, 0));
             job.c = self.c.wrapping_offset(self.c_at.offset(range.start, 0));
             job.by = self.by.wrapping_offset(if self.by.is_null() { 0 } else { self.c_at.offset(range.start, 0) });
@@ -178,5 +180,29 @@ impl<V: Vector> Kernel<V> for AddSums<'_, V::Elem> {
                 V::load_masked(from, mask).mul_add(alpha, V::load_masked(to, mask)).store_first(to, last);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vector::Portable;
+    use super::*;
+    use std::ptr;
+
+    /// Rows and columns of the parts of an `m x k x n` product.
+    fn sides(m: usize, k: usize, n: usize, parts: usize) -> Vec<(usize, usize)> {
+        let at = Strided { row_stride: 1, col_stride: 1 };
+        let (null, c) = (ptr::null(), ptr::null_mut());
+        let job = Job { m, n, k, alpha: 1.0, a: null, a_at: at, b: null, b_at: at, beta: 0.0, c, c_at: at, by: null };
+        let part = |index| job.part::<Portable<f32, 8>>(Part::equal(index, parts), false);
+        (0..parts).map(|index| (part(index).m, part(index).n)).collect()
+    }
+
+    #[test]
+    fn products_of_few_terms_are_cut_by_rows_if_these_are_enough() {
+        assert_eq!(sides(128, 10, 256, 2), [(64, 256); 2]);
+        assert_eq!(sides(128, 65, 256, 2), [(128, 128); 2], "many terms, more columns");
+        assert_eq!(sides(16, 4, 4096, 4), [(16, 1024); 4], "few rows for so many");
+        assert_eq!(sides(256, 128, 256, 2), [(128, 256); 2], "as many rows as columns");
     }
 }

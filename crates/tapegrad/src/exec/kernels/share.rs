@@ -8,13 +8,27 @@ use crate::program::{Fused, Opcode, Step};
 use tapegrad_gemm as gemm;
 use tapegrad_jit::LANES;
 
-/// Operations below which a thread is not worth its while, measured on an Intel Xeon with AVX-512: a core fetches what the other has written at 3 to
-/// 4.5 ns a cache line, and a product of two numbers for each of 32 768 places takes 4 to 5 µs alone and 10 shared. (Tests share small work, too.)
-const PRODUCT: usize = if cfg!(test) { 1_000 } else { 500_000 };
-/// The same, in elements of a group times its instructions.
-const ELEMENTWISE: usize = if cfg!(test) { 500 } else { 64_000 };
-/// The same, in terms of a reduction.
-const TERMS: usize = if cfg!(test) { 500 } else { 64_000 };
+/// What work has to be for a thread, and for a small piece, to be worth its while.
+#[derive(Clone, Copy)]
+struct Least {
+    thread: usize,
+    piece: usize,
+}
+
+impl Least {
+    /// (Tests share small work, too.)
+    const fn new(thread: usize, piece: usize, in_tests: usize) -> Self {
+        if cfg!(test) { Least { thread: in_tests, piece: in_tests } } else { Least { thread, piece } }
+    }
+}
+
+/// Of a product, in operations. Measured on an Intel Xeon with AVX-512, where a core fetches what the other has written at 3 to 4.5 ns a cache line. Each
+/// piece packs one of the operands once more: 256 x 128 x 256 in `f32` takes 62 µs in four small pieces and two large ones, 53 in two.
+const PRODUCT: Least = Least::new(300_000, 8_000_000, 1_000);
+/// Of a group, in elements times instructions: a product of two numbers for each of 32 768 places takes 4 to 5 µs alone and 10 shared.
+const ELEMENTWISE: Least = Least::new(200_000, 200_000, 500);
+/// Of a reduction, in terms.
+const TERMS: Least = Least::new(16_000, 64_000, 500);
 
 /// What an instruction that is a call costs, compared with one that is an opcode.
 const CALL: usize = 8;
@@ -50,11 +64,11 @@ struct Cut {
 }
 
 impl Cut {
-    /// For work of which `least` is worth handing out, in units that cannot be divided.
-    fn new(work: usize, least: usize, units: usize, most: usize) -> Self {
-        let threads = (work / least).min(units).clamp(1, most);
+    /// For work of which at least so much is worth handing out, in units that cannot be divided.
+    fn new(work: usize, least: Least, units: usize, most: usize) -> Self {
+        let threads = (work / least.thread).min(units).clamp(1, most);
         let shares = threads * (LARGE + SMALL);
-        Cut { threads, fine: threads > 1 && work / shares >= least && units >= shares }
+        Cut { threads, fine: threads > 1 && work / shares >= least.piece && units >= shares }
     }
 
     /// Number of pieces.
@@ -78,7 +92,7 @@ impl Cut {
 /// piece is not worth handing out.
 fn pieces_of_half(work: usize, most: usize) -> Option<usize> {
     let pieces = if most.is_multiple_of(2) { most / 2 } else { most };
-    (work / pieces >= PRODUCT).then_some(pieces)
+    (work / pieces >= PRODUCT.thread).then_some(pieces)
 }
 
 /// What a stack of so many products is divided into: whole products if there is one for each thread, for not all can be divided.
@@ -199,6 +213,8 @@ mod tests {
     use crate::ir::{Tape, Tensor};
     use crate::program::{CompileOptions, Program};
 
+    const TEN: Least = Least { thread: 10, piece: 10 };
+
     #[test]
     fn stacks_with_a_product_for_each_thread_are_cut_between_products() {
         for most in [2, 3, 7] {
@@ -213,7 +229,7 @@ mod tests {
     fn pieces_are_the_whole_once_and_begin_with_a_large_one_for_each_thread() {
         for most in [1, 2, 3, 7] {
             for (work, units) in [(10, 5), (1_000, 5), (1_000, 1_000), (1_000_000, 100)] {
-                let cut = Cut::new(work, 10, units, most);
+                let cut = Cut::new(work, TEN, units, most);
                 let mut ranges: Vec<_> = (0..cut.pieces()).map(|index| cut.piece(index).range(777, 10)).collect();
                 let large = ranges[..cut.threads].iter().map(ExactSizeIterator::len).min();
                 assert!(ranges[cut.threads..].iter().all(|small| Some(small.len()) <= large), "{cut:?}");
@@ -226,10 +242,11 @@ mod tests {
 
     #[test]
     fn small_work_is_cut_into_few_pieces() {
-        assert_eq!(Cut::new(19, 10, 100, 4).pieces(), 1);
-        assert_eq!(Cut::new(30, 10, 100, 4).pieces(), 3);
-        assert_eq!(Cut::new(1_000, 10, 2, 4).pieces(), 2);
-        assert_eq!(Cut::new(1_000, 10, 100, 4).pieces(), 12);
+        assert_eq!(Cut::new(19, TEN, 100, 4).pieces(), 1);
+        assert_eq!(Cut::new(30, TEN, 100, 4).pieces(), 3);
+        assert_eq!(Cut::new(1_000, TEN, 2, 4).pieces(), 2);
+        assert_eq!(Cut::new(1_000, TEN, 100, 4).pieces(), 12);
+        assert_eq!(Cut::new(1_000, Least { piece: 32, ..TEN }, 100, 4).pieces(), 4, "small pieces would be too small");
     }
 
     #[test]
