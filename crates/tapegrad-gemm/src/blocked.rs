@@ -46,9 +46,17 @@ pub(super) fn scratch_len<V: Vector>(m: usize, n: usize, kc: usize) -> usize {
     (rows + columns) * kc + LINE + 2 * SLACK
 }
 
-/// Rows of a tile over panels of so many columns, or of as many as a panel has at most: as many sums in twice as many vectors.
-pub(super) fn tile_rows<V: Vector>(columns: usize) -> usize {
-    if columns.min(V::WIDE * V::N) > 2 * V::N { V::MR / 2 } else { V::MR }
+/// Columns of a panel, where C has so many.
+pub(super) fn panel_width<V: Vector>(columns: usize) -> usize {
+    match columns.div_ceil(V::N) {
+        few @ 1..=3 => few * V::N,
+        _ => V::WIDE * V::N,
+    }
+}
+
+/// Rows of a tile over panels of so many columns: as many sums in twice as many vectors.
+pub(super) fn tile_rows<V: Vector>(width: usize) -> usize {
+    if width > 2 * V::N { V::MR / 2 } else { V::MR }
 }
 
 /// A job with at least one element of C, over blocks of `kc` steps along `k`.
@@ -70,11 +78,11 @@ impl<V: Vector> Kernel<V> for Blocked<'_, V::Elem> {
         let low = kc <= SHORT_K && pages > PAGES;
         let mc = even(job.m, if low { LOW_BLOCK.next_multiple_of(V::MR) } else { V::MC }, V::MR);
         let pack_a = packs_a::<V>(job, mc, kc);
-        let b_width = match job.n.div_ceil(V::N) {
-            few @ 1..=3 => few * V::N,
+        let b_width = if job.m <= LOW && job.n > 3 * V::N {
             // A low tile must be wide, so that it need not wait for its own sums.
-            _ if job.m <= LOW => V::WIDE.max(3) * V::N,
-            _ => V::WIDE * V::N,
+            V::WIDE.max(3) * V::N
+        } else {
+            panel_width::<V>(job.n)
         };
         let slice = tile_rows::<V>(b_width);
         // Where all rows are in one block, packed B is one panel.

@@ -3,7 +3,7 @@
 //! The way, and all else that decides in which order products are added up, follows from the whole job. A part is a
 //! range of rows or columns of C, so every element comes out the same bit for bit however many parts there are.
 
-use super::blocked::{self, Blocked};
+use super::blocked::{Blocked, panel_width, tile_rows};
 use super::dots::{self, Dots, DotsInPlace};
 use super::gemv::Gemv;
 use super::in_place::{Copied, InPlace};
@@ -86,7 +86,7 @@ impl<T: Copy> Job<T> {
         let mut job = *self;
         let shallow = 2 * self.k <= self.m && self.m >= 2 * V::MR * part.of;
         if rows || shallow || self.m >= self.n {
-            let range = part.range(self.m, blocked::tile_rows::<V>(self.n));
+            let range = part.range(self.m, tile_rows::<V>(panel_width::<V>(self.n)));
             job.a = self.a.wrapping_offset(self.a_at.offset(range.start, 0));
             job.c = self.c.wrapping_offset(self.c_at.offset(range.start, 0));
             job.by = self.by.wrapping_offset(if self.by.is_null() { 0 } else { self.c_at.offset(range.start, 0) });
