@@ -177,4 +177,4 @@ impl<V: Vector, const NV: usize> Finish<'_, V, NV> {
 }
 
 /// Lanes of the widest vector.
-const MOST_LANES: usize = 16;
+pub(super) const MOST_LANES: usize = 16;

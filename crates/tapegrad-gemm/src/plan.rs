@@ -4,6 +4,7 @@
 //! (`cost`). What is chosen so takes 1.03 times what the fastest path does, in the geometric mean. Large products have rules of thumb, for
 //! there caches decide. Either way the plan knows about how long the product takes.
 
+use super::finish::MOST_LANES;
 use super::in_place;
 use super::thin;
 use super::vector::Vector;
@@ -217,7 +218,8 @@ impl<T: Element> Plan<T> {
     ///
     /// - every element of A, B, C and D, addressed by its pointer and the strides of the plan, lies in memory that may be read (and for C
     ///   written) for the duration of the call, and is initialised (C need not be where `beta` is 0);
-    /// - no two elements of C share an address, and none is an element of A, of B, of D or of `scratch`;
+    /// - no two elements of C share an address, and none is an element of A, of B, of D or of `scratch`; but where [`Plan::may_replace_factor`], C may
+    ///   be D;
     /// - `scratch` has at least [`Plan::scratch_len`] elements.
     #[inline]
     pub unsafe fn run(
@@ -235,6 +237,20 @@ impl<T: Element> Plan<T> {
         let job = Job { m, n, k, alpha, a, a_at, b, b_at, beta: self.beta, c, c_at, by };
         // SAFETY: the caller's promise, and the plan is for a level that this CPU has.
         unsafe { T::run_on(self.cpu, &job, self.way, part, scratch) }
+    }
+}
+
+impl<T> Plan<T> {
+    /// Whether C may be the matrix D of [`Plan::run`] itself: each number of D is read right before that of C is written, when all of its terms have been
+    /// added up.
+    pub fn may_replace_factor(&self) -> bool {
+        let at_once = match self.way.path {
+            Path::InPlace | Path::Copied => true,
+            Path::Tiles(kc) => self.layout.k <= kc,
+            _ => false,
+        };
+        // A row that does not end with a vector may be written a little further than it reaches.
+        at_once && self.layout.n.is_multiple_of(MOST_LANES)
     }
 }
 

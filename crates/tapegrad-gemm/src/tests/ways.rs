@@ -45,8 +45,14 @@ fn check_ways<T: Sample + std::fmt::Debug>(
 }
 
 /// Runs a product that is multiplied by a matrix along all of its ways, in parts too: the bits are those of the product, multiplied.
-fn check_multiplied<T: Sample + std::fmt::Debug>(rng: &mut Random, shape: (usize, usize, usize), layouts: [Layout; 3]) {
+/// Tells how often the product stood in the place of the matrix.
+fn check_multiplied<T: Sample + std::fmt::Debug>(
+    rng: &mut Random,
+    shape: (usize, usize, usize),
+    layouts: [Layout; 3],
+) -> usize {
     const MARK: f64 = 77.0;
+    let mut replaced = 0;
     let (m, n, k) = shape;
     let (a, b) = (Operand::<T>::new(rng, m, k, layouts[0]), Operand::<T>::new(rng, k, n, layouts[1]));
     let mut d = Operand::<T>::new(rng, m, n, layouts[2]);
@@ -79,9 +85,28 @@ fn check_multiplied<T: Sample + std::fmt::Debug>(rng: &mut Random, shape: (usize
                 let found = run(parts, Some(pointer(&d)));
                 let same = found.iter().zip(&want).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits());
                 assert!(same, "{plan:?} {layouts:?} in {parts} parts");
+                if plan.may_replace_factor() {
+                    let mut both = d.clone();
+                    let z = both.data.as_mut_ptr().wrapping_add(both.origin);
+                    for index in 0..parts {
+                        let mut scratch = vec![T::from_f64(f64::NAN); plan.scratch_len()];
+                        let part = Part::equal(index, parts);
+                        // SAFETY: as above, and C may be D.
+                        unsafe {
+                            plan.run(part, T::from_f64(1.0), (pointer(&a), pointer(&b)), Some(z), z, &mut scratch)
+                        };
+                    }
+                    let mut numbers = both.data.iter().zip(&want).zip(&apart).filter(|&(_, &apart)| !apart);
+                    let same = numbers.all(|((x, y), _)| x.to_f64().to_bits() == y.to_f64().to_bits());
+                    assert!(same, "{plan:?} {layouts:?} in {parts} parts, in the place of the factor");
+                    let gaps = both.data.iter().zip(&apart).filter(|&(_, &apart)| apart);
+                    assert!(gaps.into_iter().all(|(x, _)| x.to_f64().is_nan()), "{plan:?} {layouts:?}");
+                    replaced += 1;
+                }
             }
         }
     }
+    replaced
 }
 
 #[test]
@@ -106,6 +131,22 @@ fn every_way_multiplies_what_it_writes() {
             check_multiplied::<f64>(&mut rng, *shape, layouts);
         }
     }
+}
+
+#[test]
+fn a_product_may_stand_in_the_place_of_what_it_is_multiplied_by() {
+    let mut rng = Random(16);
+    let mut replaced = 0;
+    for _ in 0..if cfg!(miri) { 4 } else { 150 } {
+        let columns = 16 * (1 + rng.below(if cfg!(miri) { 2 } else { 6 }));
+        let (rows, terms) = (1 + rng.below(30), 1 + rng.below(if cfg!(miri) { 9 } else { 300 }));
+        let layouts = [rng.pick(&INPUTS), rng.pick(&INPUTS), rng.pick(&OUTPUTS)];
+        for shape in [(rows, columns, terms), (columns, rows, terms)] {
+            replaced += check_multiplied::<f32>(&mut rng, shape, layouts);
+            replaced += check_multiplied::<f64>(&mut rng, shape, layouts);
+        }
+    }
+    assert!(replaced > if cfg!(miri) { 4 } else { 500 }, "{replaced}");
 }
 
 #[test]

@@ -40,8 +40,8 @@ impl Touch {
 /// 1. Operands are values defined earlier in the phase, instructions are of those that the phase may have, and there are no calls.
 /// 2. Everything read or written lies in the arena, padding behind numbers included, and positions in the index buffer.
 /// 3. Numbers and held matrices exist, and are written before they are read.
-/// 4. Over elements, nothing is read where the phase writes. Over numbers, once a place or a number is written, the value it had
-///    before is not used any more.
+/// 4. Over elements, nothing is read where the phase writes, but for elements of matrices at the same place, if no element is handled twice: lines end with
+///    a whole vector. Once a place (or, over numbers, a number) is written, the value it had before is not used any more.
 /// 5. Blocks of lines are handled one after the other, so what is written for a line is touched by nobody but for the same line: with
 ///    the same kind of place, from the same element of the arena on; and nothing that a phase writes is read by an earlier one.
 /// 6. Lines and blocks are of the sizes that [`LinesSource`] says.
@@ -101,6 +101,7 @@ fn check_shape(source: &LinesSource) -> Result<(), Defect> {
 const OUTSIDE: &str = "reaches outside the arena";
 const NO_NUMBER: &str = "is of a number or matrix that there is not";
 const UNWRITTEN: &str = "reads a number or matrix that nobody has written";
+const READ_TOO: &str = "writes what the phase reads";
 const MISPLACED: &str = "is not for such a phase";
 
 struct Checker<'a> {
@@ -157,8 +158,10 @@ impl Checker<'_> {
     }
 
     fn elements(&mut self, code: &[Inst]) -> Result<(), (usize, &'static str)> {
-        last_uses(code)?;
+        let last = last_uses(code)?;
         let first = self.touches.len();
+        // The instruction of each touch.
+        let mut of = Vec::new();
         for (at, inst) in code.iter().enumerate() {
             let outcome = match inst.op {
                 Op::Scalar => self.touch(Way::Same, inst.a, false),
@@ -175,19 +178,24 @@ impl Checker<'_> {
                 _ => Ok(()),
             };
             outcome.map_err(|what| (at, what))?;
+            of.resize(self.touches.len() - first, at);
         }
-        let touches = &self.touches[first..];
-        let mut writes = touches.iter().filter(|touch| touch.writes);
-        let in_arena = writes.any(|write| touches.iter().any(|read| !read.writes && read.overlaps(write)));
+        let touches = || self.touches[first..].iter().zip(&of);
+        let ends_whole = self.source.line.is_multiple_of(LANES);
+        for (write, &at) in touches().filter(|(touch, _)| touch.writes) {
+            let replaced = |read: &Touch, from: usize| ends_whole && read.agrees(write) && last[from] <= at;
+            if touches().any(|(read, &from)| !read.writes && read.overlaps(write) && !replaced(read, from)) {
+                return Err((at, READ_TOO));
+            }
+        }
         for (at, inst) in code.iter().enumerate() {
             let read_too = match inst.op {
-                Op::StoreRow => in_arena,
                 Op::StoreHeld => code.iter().any(|read| read.op == Op::Held && read.a == inst.a),
                 op if op.reduces() => code.iter().any(|read| read.op == Op::Number && read.a == inst.c),
                 _ => false,
             };
             if read_too {
-                return Err((at, "writes what the phase reads"));
+                return Err((at, READ_TOO));
             }
         }
         for inst in code {

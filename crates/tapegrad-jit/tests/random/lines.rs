@@ -335,6 +335,37 @@ fn long_code_takes_fewer_vectors_side_by_side_and_computes_the_same() {
     }
 }
 
+#[test]
+fn elements_stand_where_others_stood() {
+    if !supported() {
+        return;
+    }
+    let mut draw = Draw(13);
+    for (line, lines) in lengths().flat_map(|line| [1, 2, 9, 30].map(|lines| (line, lines))) {
+        let p = places(lines, line);
+        let code = vec![
+            inst(Op::Row, p.output, 0, 0),
+            inst(Op::Row, p.copy, 0, 0),
+            inst(Op::Along, p.bias, 0, 0),
+            inst(Op::MulAdd, 0, 2, 1),
+            inst(Op::Neg, 1, 0, 0),
+            inst(Op::StoreRow, p.copy, 3, 0),
+            inst(Op::Max, 4, 0, 0),
+            inst(Op::StoreRow, p.output, 6, 0),
+        ];
+        let source =
+            LinesSource { phases: vec![Phase::Elements(code)], numbers: 0, held: 0, ..normalised(lines, line, 8, 0) };
+        if !line.is_multiple_of(LANES) {
+            assert!(compile_lines(<f64 as tapegrad_jit::Number>::ELEM, std::slice::from_ref(&source)).is_err());
+            continue;
+        }
+        let (arena, indices) = draw_arena::<f32>(&mut draw, &source);
+        check(&source, &arena, &indices, 0.0);
+        let (arena, indices) = draw_arena::<f64>(&mut draw, &source);
+        check(&source, &arena, &indices, 0.0);
+    }
+}
+
 fn check_exact<T: Float>(draw: &mut Draw, source: &LinesSource) {
     let (mut arena, indices) = draw_arena::<T>(draw, source);
     check(source, &arena, &indices, 0.0);

@@ -54,6 +54,26 @@ fn code_over_elements_that_breaks_a_rule_is_refused() {
 }
 
 #[test]
+fn elements_replace_others_where_lines_end_with_a_whole_vector_and_nobody_needs_these_any_more() {
+    // Eight lines of eight.
+    let of = |code: Vec<Inst>| refused(&LinesSource { lines: 8, line: 8, ..small(vec![Phase::Elements(code)]) });
+    let (row, neg, store) = (inst(Op::Row, 0, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::StoreRow, 0, 1, 0));
+    assert_eq!(of(vec![row, neg, store]), "");
+    assert_eq!(of(vec![row, inst(Op::StoreRow, 0, 0, 0)]), "", "what stands there anyway");
+    let late = inst(Op::StoreRow, 64, 0, 0);
+    let wrong = [
+        vec![row, neg, store, late],
+        vec![row, neg, store, inst(Op::Row, 0, 0, 0), inst(Op::StoreRow, 64, 3, 0)],
+        vec![row, neg, inst(Op::StoreRow, 8, 1, 0)],
+        vec![row, inst(Op::Along, 0, 0, 0), inst(Op::Add, 0, 1, 0), inst(Op::StoreRow, 0, 2, 0)],
+    ];
+    for code in wrong {
+        let found = of(code.clone());
+        assert!(found.contains("writes what the phase reads"), "{code:?}: {found:?}");
+    }
+}
+
+#[test]
 fn code_over_numbers_that_breaks_a_rule_is_refused() {
     let (row, neg, store) = (inst(Op::Row, 192, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::StoreRow, 192, 1, 0));
     let of = |code: Vec<Inst>| refused(&small(vec![Phase::Numbers(code)]));

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The update overwrites what other steps still read: the cotangent of the layer below is `d·wᵀ` with the old `w`. So the new
-//! node takes the first place in the order where its operands are there and all that read the old parameter is done: `d` is
+//! node takes the first place in the order where its operands are there and all that read the old parameter is done, sums before products: `d` is
 //! then still in the cache, and its memory is free soonest. Where a reader of the new value comes before that place, all
 //! stays as it was. The verifier checks the outcome.
 
@@ -114,12 +114,16 @@ struct Accumulator<'a> {
     readers: Vec<u32>,
     /// Who reads the buffer of an assigned parameter or of an assigned value.
     readers_of: HashMap<NodeId, Vec<NodeId>>,
+    /// Products, and who multiplies each, in one step with it.
+    multiplied: HashMap<NodeId, NodeId>,
     /// Values that are also wanted otherwise.
     wanted: HashMap<NodeId, usize>,
     /// Nodes that are gone, with the update that reads their operands in their place.
     became: HashMap<NodeId, NodeId>,
     /// The updates of parameters made so far.
     updates: HashMap<NodeId, NodeId>,
+    /// How many parameters are assigned to.
+    pairs: usize,
 }
 
 /// Turns assignments of `pairs` (parameter and value) into accumulating products and sums where that changes nothing but rounding.
@@ -142,8 +146,13 @@ pub(super) fn accumulate(
     let (mut key, mut readers) = (vec![(0, 0); bound], vec![0u32; bound]);
     let mut readers_of: HashMap<NodeId, Vec<NodeId>> =
         pairs.iter().flat_map(|&(param, value)| [(param, vec![]), (value, vec![])]).collect();
+    let mut multiplied: HashMap<NodeId, NodeId> = HashMap::new();
     for (n, &id) in graph.order().iter().enumerate() {
         key[id.index()] = (n, 0);
+        if graph.op(id).is(&MUL) {
+            let products = graph.inputs(id).iter().filter(|&&input| graph.op(input).is(&MATMUL));
+            multiplied.extend(products.map(|&product| (product, id)));
+        }
         for &input in graph.node(id).inputs {
             readers[input.index()] += 1;
             if !views.is_alias(id)
@@ -157,8 +166,10 @@ pub(super) fn accumulate(
     let ends = pairs.iter().map(|&(_, value)| value).chain(outputs.iter().copied());
     ends.chain(guards.iter().copied()).for_each(|id| *wanted.entry(views.root(id)).or_default() += 1);
     let guarded = guards.iter().map(|&g| key[views.root(g).index()]).max().unwrap_or((0, 0));
-    let (became, updates) = (HashMap::new(), HashMap::new());
-    let mut all = Accumulator { graph, views, key, readers, readers_of, wanted, became, updates };
+    multiplied.retain(|product, _| readers[product.index()] == 1);
+    let (became, updates, count) = (HashMap::new(), HashMap::new(), pairs.len());
+    let mut all =
+        Accumulator { graph, views, key, readers, readers_of, multiplied, wanted, became, updates, pairs: count };
     let made: Vec<(Key, NodeId)> =
         pairs.iter().filter_map(|&(param, value)| Some((all.update(param, value, guarded)?, value))).collect();
     let gone: HashSet<NodeId> = all.became.keys().copied().collect();
@@ -213,9 +224,12 @@ impl Accumulator<'_> {
         // After its operands, everything that guards compare, and all that read the old parameter.
         let others = self.readers_of[&param].iter().filter(|&&reader| reader != value);
         let others = others.map(|&reader| self.now(reader)).filter(|&reader| reader != value);
+        let others = others.map(|reader| self.multiplied.get(&reader).copied().unwrap_or(reader));
         let computed = operands().filter(|&root| !matches!(self.graph.node(root).op.kernel, Kernel::Leaf));
         let (after, _) = others.chain(computed).map(|id| self.key[id.index()]).max().unwrap_or((0, 0)).max(guarded);
-        let key = (after, 1 + self.updates.len());
+        // Sums first: what they read has just been computed, and products move more.
+        let is_sum = matches!(found.op.kernel, Kernel::Sum);
+        let key = (after, 1 + self.updates.len() + if is_sum { 0 } else { self.pairs });
         // Before all that read the new parameter, and before the updates of what it reads itself.
         let mut later = self.readers_of[&value].iter().map(|&reader| self.now(reader));
         let overwritten = operands().filter_map(|root| self.updates.get(&root).copied());

@@ -292,7 +292,8 @@ impl Extract {
             let title = graph.title(*param);
             return Err(CompileError::new(format!("defect of the compiler: no place for the update of {title}")));
         }
-        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, pack)?;
+        let factors = plan.replaceable_factors::<T>();
+        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, &factors, pack)?;
 
         let updates =
             direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(plan.steps(), |step| step as usize);

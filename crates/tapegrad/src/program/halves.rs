@@ -22,6 +22,9 @@ use std::ops::Range;
 
 /// Weights of fewer numbers travel as fast as threads meet.
 const LEAST_WEIGHTS: usize = 16_384;
+/// More do not stay in the cache of a core that has written them, and are fetched from where all cores share them anyway: two halves of 1024 x 1024
+/// weights only cost their sum.
+const MOST_WEIGHTS: usize = 1 << 19;
 /// Halves with fewer multiplications are not worth a thread.
 const LEAST_WORK: usize = 1 << 18;
 /// The halves are results of their own, which travel, too: there must be so many terms for each row of them.
@@ -81,7 +84,9 @@ fn half(graph: &Graph, assigned: &HashSet<NodeId>, id: NodeId) -> Option<usize> 
     }
     let &[_, w] = graph.node(id).inputs else { return None };
     let (&[m, _], &[k, n]) = (graph.shape(id).dims(), graph.shape(w).dims()) else { return None };
-    let weights = graph.op(w).is(&PARAM) && assigned.contains(&w) && k.saturating_mul(n) >= LEAST_WEIGHTS;
+    let weights = graph.op(w).is(&PARAM)
+        && assigned.contains(&w)
+        && (LEAST_WEIGHTS..=MOST_WEIGHTS).contains(&k.saturating_mul(n));
     let half = k / 2;
     (weights && k >= n && k >= TERMS_A_ROW * m && m.saturating_mul(n).saturating_mul(half) >= LEAST_WORK)
         .then_some(half)
@@ -200,6 +205,8 @@ mod tests {
         assert_eq!(count((k / 2 + 1, k, n), true, |[.., y]| y), (0, 1), "few terms for each row");
         assert_eq!(count((200, 500, 30), true, |[.., y]| y), (0, 1), "few weights");
         assert_eq!(count((m, 128, 1024), true, |[.., y]| y), (0, 1), "wide weights");
+        assert_eq!(count((m, 1024, 512), true, |[.., y]| y), (1, 2));
+        assert_eq!(count((m, 1024, 513), true, |[.., y]| y), (0, 1), "more weights than stay in a core's cache");
         assert_eq!(count((m / 2, k, n), true, |[.., y]| y), (0, 1), "too little work");
     }
 

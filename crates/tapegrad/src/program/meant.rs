@@ -28,6 +28,8 @@ pub(super) struct Meant {
     pub(super) len: usize,
     /// The step that computes the value; [`BEFORE`] if it is there from the beginning.
     pub(super) writer: u32,
+    /// Whether the reader may write over it.
+    pub(super) replaced: bool,
 }
 
 impl Meant {
@@ -53,7 +55,8 @@ impl Plan<'_> {
             }
             let len = graph.shape(root).numel();
             if let Some(start) = self.place(id).filter(|_| len > 0) {
-                meant.push(Meant { step, start, len, writer: self.step(id) });
+                let replaced = self.replaced.contains(&root);
+                meant.push(Meant { step, start, len, writer: self.step(id), replaced });
             }
         };
         let indices = has_indices(graph);
@@ -164,10 +167,10 @@ pub(super) fn verify<T>(program: &Inner<T>, meant: &[Meant]) -> Result<(), Strin
             return Err(format!("step {number} computes two values in one place"));
         }
         for m in here.iter().filter(|m| m.writer != number) {
-            // Only a parameter is written where it is read: its new value takes its place.
+            // Only a parameter is written where it is read, whose new value takes its place, and what is replaced.
             let first = writes.partition_point(|w| w.end <= m.start);
             if let Some(write) = writes.get(first).filter(|w| w.start < m.range().end)
-                && (write.start != m.start || !params.contains(&m.start))
+                && (write.start != m.start || !(params.contains(&m.start) || m.replaced))
             {
                 return Err(format!("step {number} writes over a value that it reads (lifetime)"));
             }

@@ -46,6 +46,7 @@ mod options;
 mod order;
 mod passes;
 mod plan;
+mod replace;
 mod scalars;
 mod schedule;
 mod single;

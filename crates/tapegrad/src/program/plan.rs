@@ -6,13 +6,14 @@ use super::emit::NOWHERE;
 use super::layout::{IndexInput, Role, Slot};
 use super::legalise::Views;
 use super::memory::{Lifetime, Pack, align, most_alive, padded};
+use super::replace::Replacing;
 use super::schedule::{BEFORE, Planned, Schedule};
 use super::step::{GuardCheck, Move};
 use super::view::{Strides, View};
 use crate::error::CompileError;
 use crate::ir::{Attrs, DType, Graph, Guard, Kernel, LeafValue, NodeId, OpDef, Reading, Tensor};
 use crate::num::pages::ask_for_large_pages;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -54,6 +55,8 @@ pub(super) struct Plan<'a> {
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
+    /// Values whose places their last readers take for results.
+    pub(super) replaced: HashSet<NodeId>,
     /// How many numbers are alive when most are, without gaps and padding.
     pub(super) live: usize,
     pub(super) index_offset: HashMap<NodeId, usize>,
@@ -85,6 +88,7 @@ impl<'a> Plan<'a> {
             compared,
             pinned: Vec::new(),
             end: 0,
+            replaced: HashSet::new(),
             live: 0,
             index_offset: HashMap::new(),
             index_inputs: HashMap::new(),
@@ -301,11 +305,13 @@ impl<'a> Plan<'a> {
         reads
     }
 
-    /// Gives every value that is read outside its own group a buffer, as `pack` says. `kept` live to the end.
+    /// Gives every value that is read outside its own group a buffer, as `pack` says. `kept` live to the end; products may take the places of
+    /// the `factors`.
     pub(super) fn place_values(
         &mut self,
         kept: impl Iterator<Item = NodeId>,
         direct: &[(NodeId, NodeId)],
+        factors: &HashSet<NodeId>,
         pack: Pack<'_>,
     ) -> Result<(), CompileError> {
         let (graph, views) = (self.graph, self.views);
@@ -342,8 +348,13 @@ impl<'a> Plan<'a> {
         for &(param, value) in direct {
             self.offset[value.index()].set(self.offset[param.index()].get());
         }
-        let mut lifetimes = Vec::new();
+        let mut lifetimes: Vec<Lifetime> = Vec::new();
         let mut owners = Vec::new();
+        // For each of them which lifetime is its own; and for tensors, which may be replaced, by value.
+        let mut places: Vec<u32> = Vec::new();
+        let mut place_of: HashMap<NodeId, u32> = HashMap::new();
+        let mut replaced = HashSet::new();
+        let replacing = Replacing { graph, views, schedule: &self.schedule, factors };
         for (first, planned) in (0..).zip(&self.schedule.steps) {
             let nodes = planned.nodes();
             let begin = owners.len();
@@ -354,14 +365,35 @@ impl<'a> Plan<'a> {
             // Outputs in the order in which they are asked for: a gradient in a row can be read where it is, and one computed
             // backwards is not written backwards.
             owners[begin..].sort_by_key(|id| rank.get(id).copied().unwrap_or(NOWHERE));
-            let lifetime = |id: &NodeId| Lifetime { len: graph.shape(*id).numel(), first, last: last[id.index()] };
-            lifetimes.extend(owners[begin..].iter().map(lifetime));
+            let results = &owners[begin..];
+            let tensors = !matches!(planned, Planned::Group { numel: ..=1, .. });
+            let ends = |root: NodeId| last[root.index()] == first && place_of.contains_key(&root);
+            let taken = if tensors { replacing.replaced(first, results, ends) } else { Vec::new() };
+            for (n, &id) in results.iter().enumerate() {
+                let last = last[id.index()];
+                let place = match taken.get(n).copied().flatten() {
+                    Some(root) => {
+                        replaced.insert(root);
+                        place_of[&root]
+                    }
+                    None => {
+                        lifetimes.push(Lifetime { len: graph.shape(id).numel(), first, last });
+                        u32::try_from(lifetimes.len() - 1).expect("fewer than 2^32 values")
+                    }
+                };
+                lifetimes[place as usize].last = last;
+                places.push(place);
+                if tensors {
+                    place_of.insert(id, place);
+                }
+            }
         }
+        self.replaced = replaced;
         self.live += most_alive(&lifetimes);
         let (offsets, end) = pack(&lifetimes, self.end);
         check_size(end)?;
-        for (id, offset) in owners.into_iter().zip(offsets) {
-            self.set_offset(id, offset);
+        for (id, place) in owners.into_iter().zip(places) {
+            self.set_offset(id, offsets[place as usize]);
         }
         self.end = end;
         Ok(())

@@ -6,6 +6,7 @@ use super::schedule::Planned;
 use super::step::{Adds, MatMul, Move, Reduce, Reduction, RowMove, Step, UserCall, UserOperand};
 use super::view::{Strides, View};
 use crate::ir::{Attrs, DType, Kernel, NodeId, Reading};
+use hashbrown::HashSet;
 use tapegrad_gemm as gemm;
 
 impl Plan<'_> {
@@ -50,6 +51,17 @@ impl Plan<'_> {
         let [product, multiplied] = nodes;
         let by = self.start(Planned::factor(self.graph, self.views, nodes)).0;
         Step::MatMul(MatMul { by: Some(by), ..self.matmul(product, self.start(multiplied).0) })
+    }
+
+    /// What products may be written over that they are multiplied by.
+    pub(super) fn replaceable_factors<T: Reading>(&self) -> HashSet<NodeId> {
+        let factor = |planned: &Planned| match planned {
+            Planned::Multiplied(nodes) if self.matmul::<T>(nodes[0], 0).plan.may_replace_factor() => {
+                Some(self.views.root(Planned::factor(self.graph, self.views, *nodes)))
+            }
+            _ => None,
+        };
+        self.schedule.steps.iter().filter_map(factor).collect()
     }
 
     fn matmul<T: Reading>(&self, id: NodeId, c: usize) -> MatMul<T> {

@@ -340,3 +340,20 @@ fn a_product_without_steps_and_a_sum_without_terms_are_added_with_their_factor()
         assert!(all.all(|x| x.is_nan()), "infinity times nothing is not a number: {tier:?}");
     }
 }
+
+#[test]
+fn sums_of_what_has_just_been_computed_come_before_products() {
+    let tape = Tape::new();
+    let param = |name, rows, columns| tape.param(matrix(rows, columns, 5)).named(name);
+    let (w1, w2) = (param("w1", 5, 7), param("w2", 7, 4));
+    let b1 = tape.param(Tensor::from_fn([7], |i| i as f64 * 0.1)).named("bias");
+    let hidden = (tape.input(matrix(6, 5, 7)).matmul(w1) + b1).sigmoid();
+    let loss = hidden.matmul(w2).square().sum();
+    let params = [w1, b1, w2];
+    let updates: Vec<(Var, Var)> =
+        params.into_iter().zip(tape.grad(loss, &params)).map(|(param, g)| (param, param - 0.1 * g)).collect();
+    let text = check(&tape, &[loss], &updates);
+    let of = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+    let sum = of("sum \"bias\" -=");
+    assert!(of("matmul @") < sum && sum < of("matmul \"w1\" -=") && sum < of("matmul \"w2\" -="), "{text}");
+}

@@ -422,11 +422,14 @@ impl Draft {
         let kinds: Vec<Kind> = self.code.values.iter().map(|value| value.kind).collect();
         let mut writer = Writer::new(&kinds, 0);
         let mut open: Vec<(Val, Sink)> = self.sinks.clone();
+        // What is read where something else is to stand must have been by then.
+        let late = |sink: &Sink| matches!(*sink, Sink::Store(place) if kinds.contains(&Kind::Row(place)));
         for v in (0..kinds.len()).filter(|&v| uses[v] > 0) {
             if !matches!(kinds[v], Kind::Do(..)) {
                 continue;
             }
-            let (own, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|&(value, _)| value as usize == v);
+            let (own, rest): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|&(value, ref sink)| value as usize == v && !late(sink));
             open = rest;
             if let [(value, sink)] = own[..]
                 && let Some((a, b)) = product(value, sink)

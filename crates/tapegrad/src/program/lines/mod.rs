@@ -22,9 +22,9 @@ mod text;
 pub(super) use find::{join, possible};
 pub(super) use text::write;
 
-use crate::ir::NodeId;
+use crate::ir::{Graph, Kernel, NodeId};
 use std::sync::Arc;
-use tapegrad_jit::LinesSource;
+use tapegrad_jit::{LANES, LinesSource};
 
 /// Nodes that become one step, in an order in which each comes after what it reads.
 #[derive(Clone, Debug)]
@@ -33,6 +33,16 @@ pub(crate) struct Region {
     /// The elements of a line.
     line: usize,
     pub(super) nodes: Vec<NodeId>,
+}
+
+impl Region {
+    /// Whether every node has an element for each position of the lines, and no element is handled twice: a line ends with a whole vector.
+    pub(super) fn is_one_pass(&self, graph: &Graph) -> bool {
+        let whole = |&id: &NodeId| {
+            matches!(graph.op(id).kernel, Kernel::Elementwise(_)) && graph.shape(id).numel() == self.lines * self.line
+        };
+        self.line.is_multiple_of(LANES) && self.nodes.iter().all(whole)
+    }
 }
 
 /// Code over lines, compiled.
