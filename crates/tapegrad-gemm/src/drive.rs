@@ -79,12 +79,12 @@ pub(super) unsafe fn drive<V: Vector>(job: &Job<V::Elem>, way: Way, part: Part, 
 
 impl<T: Copy> Job<T> {
     /// The rows or columns of C that are one part: of the longer side, so that less is packed by several; rather rows, since
-    /// packing B costs least. Of few steps along `k`, too, where rows are enough: C is most of what is moved then, and a core that reads or writes a part of
-    /// each row fetches ahead into what is another's (128 x 10 x 256 in `f32` and two threads: 12 µs by columns, 5 by rows).
+    /// packing B costs least. Rows of a wide C, too, where all parts together pack no more of B than C has, and each has two tiles: a core that reads or
+    /// writes a part of each row fetches ahead into what is another's (128 x 10 x 256 in `f32` and two threads: 12 µs by columns, 5 by rows).
     #[inline(always)]
     fn part<V: Vector<Elem = T>>(&self, part: Part, rows: bool) -> Self {
         let mut job = *self;
-        let shallow = 2 * self.k <= self.m && self.m >= 2 * V::MR * part.of;
+        let shallow = part.of * self.k <= self.m && self.m >= 2 * V::MR * part.of;
         if rows || shallow || self.m >= self.n {
             let range = part.range(self.m, tile_rows::<V>(panel_width::<V>(self.n)));
             job.a = self.a.wrapping_offset(self.a_at.offset(range.start, 0));
@@ -201,8 +201,20 @@ mod tests {
     #[test]
     fn products_of_few_terms_are_cut_by_rows_if_these_are_enough() {
         assert_eq!(sides(128, 10, 256, 2), [(64, 256); 2]);
+        assert_eq!(sides(128, 64, 256, 2), [(64, 256); 2]);
         assert_eq!(sides(128, 65, 256, 2), [(128, 128); 2], "many terms, more columns");
+        assert_eq!(sides(128, 64, 256, 4), [(128, 64); 4], "each of four would pack all of B");
         assert_eq!(sides(16, 4, 4096, 4), [(16, 1024); 4], "few rows for so many");
         assert_eq!(sides(256, 128, 256, 2), [(128, 256); 2], "as many rows as columns");
+    }
+
+    #[test]
+    fn rows_are_cut_at_whole_tiles_of_the_panels_there_are() {
+        // Tiles of four rows over one or two vectors, of two over more, of which panels have two.
+        assert_eq!(sides(30, 5, 20, 2), [(14, 20), (16, 20)]);
+        assert_eq!(sides(30, 5, 16, 2), [(16, 16), (14, 16)]);
+        let widths = [8, 16, 17, 24, 25].map(panel_width::<Portable<f32, 8>>);
+        assert_eq!(widths, [8, 16, 24, 24, 16]);
+        assert_eq!(widths.map(tile_rows::<Portable<f32, 8>>), [4, 4, 2, 2, 4]);
     }
 }

@@ -69,6 +69,10 @@ fn a_product_has_the_same_bits_in_any_number_of_parts() {
             (14, 33, 65),
             // A is packed for the whole, and not for each part.
             (140, 400, 90),
+            // Rows of a wide product, in two parts or in seven.
+            (75, 90, 20),
+            (181, 203, 7),
+            (200, 300, 3),
         ]
     };
     for &shape in shapes {

@@ -77,7 +77,7 @@ pub(super) fn halve(graph: &mut Graph, assigned: &HashSet<NodeId>, wanted: &[Nod
     graph.set_order(order);
 }
 
-/// How many terms the first half of a product has, if it is worth halving by itself: wider weights are updated by columns.
+/// How many terms the first half of a product has, if it is worth halving by itself: wider weights are mostly updated by columns.
 fn half(graph: &Graph, assigned: &HashSet<NodeId>, id: NodeId) -> Option<usize> {
     if !graph.op(id).is(&MATMUL) {
         return None;

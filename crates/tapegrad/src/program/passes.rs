@@ -232,6 +232,8 @@ impl<T: Reading> Translation<'_, T> {
 
     /// The instructions, each operand in temporary memory `apart` elements after the one before.
     fn finish(mut self, apart: usize) -> Option<Vec<tapegrad_jit::Inst>> {
+        let mut stores: Vec<_> = self.stores.iter_mut().map(|(place, value)| (value, *place)).collect();
+        self.code.read_before_written(&mut stores);
         let roots: Vec<Val> = self.stores.iter().map(|&(_, value)| value).collect();
         self.code.fuse_products(&roots);
         let uses = self.code.uses(&roots);

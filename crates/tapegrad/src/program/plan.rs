@@ -315,50 +315,26 @@ impl<'a> Plan<'a> {
         pack: Pack<'_>,
     ) -> Result<(), CompileError> {
         let (graph, views) = (self.graph, self.views);
+        let mut last = self.last_reads();
         let end = u32::try_from(self.schedule.steps.len()).expect("fewer than 2^32 steps");
-        let mut last: Vec<u32> = vec![NOWHERE; graph.index_bound()];
-        let read = |last: &mut Vec<u32>, root: NodeId, step: u32| {
-            let slot = &mut last[root.index()];
-            *slot = if *slot == NOWHERE { step } else { step.max(*slot) };
-        };
-        for (step, reader) in self.schedule.nodes() {
-            let lines = matches!(self.schedule.steps[step as usize], Planned::Lines(_));
-            for &input in graph.inputs(reader) {
-                let root = views.root(input);
-                let inside = self.step(input) == step && (lines || views.is_identity(graph, input));
-                if !inside {
-                    read(&mut last, root, step);
-                }
-            }
-            // What is no group has no registers, and is written somewhere even if nobody reads it.
-            let written = match self.schedule.steps[step as usize] {
-                Planned::Single(id) | Planned::Multiplied([_, id]) => Some(id),
-                _ => None,
-            };
-            if written == Some(reader) {
-                read(&mut last, reader, step);
-            }
-        }
         let mut rank: HashMap<NodeId, u32> = HashMap::new();
         for (i, id) in (0..).zip(kept) {
             let root = views.root(id);
-            read(&mut last, root, end);
+            last[root.index()] = end;
             rank.entry(root).or_insert(i);
         }
         for &(param, value) in direct {
             self.offset[value.index()].set(self.offset[param.index()].get());
         }
         let mut lifetimes: Vec<Lifetime> = Vec::new();
-        let mut owners = Vec::new();
-        // For each of them which lifetime is its own; and for tensors, which may be replaced, by value.
-        let mut places: Vec<u32> = Vec::new();
+        // Values, and the number of the lifetime of each; of tensors, which may be replaced, by value, too.
+        let (mut owners, mut places): (Vec<NodeId>, Vec<u32>) = (Vec::new(), Vec::new());
         let mut place_of: HashMap<NodeId, u32> = HashMap::new();
         let mut replaced = HashSet::new();
         let replacing = Replacing { graph, views, schedule: &self.schedule, factors };
         for (first, planned) in (0..).zip(&self.schedule.steps) {
-            let nodes = planned.nodes();
             let begin = owners.len();
-            owners.extend(nodes.iter().copied().filter(|id| {
+            owners.extend(planned.nodes().iter().copied().filter(|id| {
                 let real = graph.ty(*id).dtype == DType::Real;
                 real && last[id.index()] != NOWHERE && self.offset[id.index()].get() == NOWHERE
             }));
@@ -371,17 +347,14 @@ impl<'a> Plan<'a> {
             let taken = if tensors { replacing.replaced(first, results, ends) } else { Vec::new() };
             for (n, &id) in results.iter().enumerate() {
                 let last = last[id.index()];
-                let place = match taken.get(n).copied().flatten() {
-                    Some(root) => {
-                        replaced.insert(root);
-                        place_of[&root]
-                    }
-                    None => {
-                        lifetimes.push(Lifetime { len: graph.shape(id).numel(), first, last });
-                        u32::try_from(lifetimes.len() - 1).expect("fewer than 2^32 values")
-                    }
+                let place = if let Some(root) = taken.get(n).copied().flatten() {
+                    replaced.insert(root);
+                    lifetimes[place_of[&root] as usize].last = last;
+                    place_of[&root]
+                } else {
+                    lifetimes.push(Lifetime { len: graph.shape(id).numel(), first, last });
+                    u32::try_from(lifetimes.len() - 1).expect("fewer than 2^32 values")
                 };
-                lifetimes[place as usize].last = last;
                 places.push(place);
                 if tensors {
                     place_of.insert(id, place);
@@ -397,6 +370,31 @@ impl<'a> Plan<'a> {
         }
         self.end = end;
         Ok(())
+    }
+
+    /// The last step that reads each value from memory, by index.
+    fn last_reads(&self) -> Vec<u32> {
+        let (graph, views) = (self.graph, self.views);
+        let mut last: Vec<u32> = vec![NOWHERE; graph.index_bound()];
+        for (step, reader) in self.schedule.nodes() {
+            let planned = &self.schedule.steps[step as usize];
+            let lines = matches!(planned, Planned::Lines(_));
+            // Steps are looked at in order.
+            for &input in graph.inputs(reader) {
+                let root = views.root(input);
+                let inside = self.step(input) == step && (lines || views.is_identity(graph, input));
+                if !inside {
+                    last[root.index()] = step;
+                }
+            }
+            // What is no group has no registers, and is written somewhere even if nobody reads it.
+            if let Planned::Single(id) | Planned::Multiplied([_, id]) = planned
+                && *id == reader
+            {
+                last[reader.index()] = step;
+            }
+        }
+        last
     }
 
     /// Moves what was computed for a parameter into it.

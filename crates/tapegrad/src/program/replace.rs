@@ -92,6 +92,7 @@ impl Replacing<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::ir::{Tape, Tensor, Var};
+    use crate::pass::Passes;
     use crate::program::access::Access;
     use crate::program::{CompileOptions, Program, Step, Tier};
 
@@ -117,9 +118,14 @@ mod tests {
 
     /// The same, interpreted and in machine code; values are those of the tape.
     fn replaced(tape: &Tape, outputs: &[Var]) -> [usize; 2] {
+        replaced_after(Passes::default(), tape, outputs)
+    }
+
+    fn replaced_after(passes: Passes, tape: &Tape, outputs: &[Var]) -> [usize; 2] {
         let wanted: Vec<Vec<f64>> = outputs.iter().map(|output| output.value().data().to_vec()).collect();
         [Tier::Interpreter, Tier::Auto].map(|tier| {
-            let program: Program<f64> = tape.compile_with(outputs, &CompileOptions::default().tier(tier)).unwrap();
+            let program: Program<f64> =
+                tape.compile_with(outputs, &CompileOptions::default().tier(tier).passes(passes)).unwrap();
             for threads in [1, 2, 3] {
                 let mut state = program.state();
                 state.set_threads(threads).unwrap();
@@ -182,6 +188,30 @@ mod tests {
         assert_eq!(replaced(&tape, &[swish]), [1, 1]);
         let g = tape.grad(swish.sum(), &[a])[0];
         replaced(&tape, &[swish, g]);
+    }
+
+    #[test]
+    fn what_turns_out_to_be_another_value_is_read_before_that_is_replaced() {
+        // In machine code 1·a is `a` where that stands, which something else has replaced by then.
+        for (columns, bias) in [(40, false), (40, true), (128, false), (128, true)] {
+            let tape = Tape::new();
+            let (a, row) = (matrix(&tape, [12, columns]), tape.param(Tensor::from_fn([columns], |i| (i as f64).cos())));
+            let early = a * 1.0;
+            let other = if bias { a + row } else { a.exp() };
+            let same = early * 1.0;
+            for outputs in [[other, same], [same, other]] {
+                assert_eq!(replaced_after(Passes::none(), &tape, &outputs), [1, 1], "{columns} {bias}");
+            }
+            // Each in the place of the other.
+            let b = matrix(&tape, [12, columns]);
+            let product = if bias { a * b + row } else { a * b };
+            let (early_a, early_b) = (a * 1.0, b * 1.0);
+            let (same_a, same_b) = (early_a * 1.0, early_b * 1.0);
+            for outputs in [[same_b, same_a, product], [same_a, same_b, product], [product, same_b, same_a]] {
+                let counts = replaced_after(Passes::none(), &tape, &outputs);
+                assert!(counts.iter().all(|&count| count > 0), "{columns} {bias}: {counts:?}");
+            }
+        }
     }
 
     #[test]

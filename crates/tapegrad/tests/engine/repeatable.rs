@@ -48,7 +48,7 @@ fn tiers() -> [CompileOptions; 4] {
 
 #[test]
 fn one_two_and_seven_threads_give_the_same_bits() {
-    for rows in [3, 700] {
+    for rows in [3, 3000] {
         for options in tiers() {
             let tape = Tape::new();
             let of = record(&tape, rows, &|_, _| {});

@@ -25,9 +25,11 @@ impl Least {
 /// Of a product, in operations. Measured on an Intel Xeon with AVX-512, where a core fetches what the other has written at 3 to 4.5 ns a cache line. Each
 /// piece packs one of the operands once more: 256 x 128 x 256 in `f32` takes 62 µs in four small pieces and two large ones, 53 in two.
 const PRODUCT: Least = Least::new(300_000, 8_000_000, 1_000);
-/// Of a group, in elements times instructions: a product of two numbers for each of 32 768 places takes 4 to 5 µs alone and 10 shared.
+/// Of a stack of products, of which each is computed as a whole, in operations.
+const STACK: Least = Least::new(300_000, 500_000, 1_000);
+/// Of a group or of lines, in elements times instructions: the hidden layer of G (64 x 128) is sooner done by one thread, which then has it at hand.
 const ELEMENTWISE: Least = Least::new(200_000, 200_000, 500);
-/// Of a reduction, in terms.
+/// Of a reduction, in terms, of which 16 000 take a core 1.6 µs (26 for 262 144, in `f32` and at hand).
 const TERMS: Least = Least::new(16_000, 64_000, 500);
 
 /// What an instruction that is a call costs, compared with one that is an opcode.
@@ -136,7 +138,8 @@ pub(super) fn run<T: Reading>(
     match &steps[0] {
         Step::MatMul(m) => {
             let count = positions(m);
-            let cut = Cut::new(2 * count * m.m * m.n * m.k, PRODUCT, undivided(count, most), most);
+            let least = if count >= most { STACK } else { PRODUCT };
+            let cut = Cut::new(2 * count * m.m * m.n * m.k, least, undivided(count, most), most);
             if cut.threads == 1 {
                 return 0;
             }

@@ -9,7 +9,7 @@
 //!                       Σ δ·x
 //! ```
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tapegrad_jit::Op;
 
 /// A value: its position in the list.
@@ -101,6 +101,22 @@ impl CodeList {
 
     pub(in super::super) fn row(&mut self, place: u32) -> Val {
         self.push(Kind::Row(place), true, None)
+    }
+
+    /// What is to stand in some places, each by its value: a column that is to stand elsewhere, and whose own place is written, is read before that, into a
+    /// register (a sum with −0 is the number itself).
+    pub(in super::super) fn read_before_written(&mut self, stores: &mut [(&mut Val, u32)]) {
+        let written: HashSet<u32> = stores.iter().map(|&(_, place)| place).collect();
+        for (value, place) in stores {
+            if let Kind::Row(from) = self.values[**value as usize].kind
+                && from != *place
+                && written.contains(&from)
+            {
+                let zero = self.literal(-0.0);
+                let Value { row, block, .. } = self.values[**value as usize];
+                **value = self.push(Kind::Do(Op::Add, [**value, zero, 0]), row, block);
+            }
+        }
     }
 
     pub(in super::super) fn temporary(&mut self, number: u32) -> Val {

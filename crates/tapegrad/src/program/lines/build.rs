@@ -406,6 +406,11 @@ impl Draft {
 
     /// The instructions.
     fn finish(mut self) -> Option<Vec<Inst>> {
+        let stores = self.sinks.iter_mut().filter_map(|(value, sink)| match *sink {
+            Sink::Store(place) => Some((value, place)),
+            _ => None,
+        });
+        self.code.read_before_written(&mut stores.collect::<Vec<_>>());
         // Who has another reader is not fused with one.
         let sinks = self.sinks.iter().map(|&(value, _)| value);
         let roots: Vec<Val> = sinks.chain(self.whole.iter().copied()).collect();
