@@ -181,7 +181,7 @@ impl Checker<'_> {
             of.resize(self.touches.len() - first, at);
         }
         let touches = || self.touches[first..].iter().zip(&of);
-        let ends_whole = self.source.line.is_multiple_of(LANES);
+        let ends_whole = self.source.line.is_multiple_of(2 * LANES);
         for (write, &at) in touches().filter(|(touch, _)| touch.writes) {
             let replaced = |read: &Touch, from: usize| ends_whole && read.agrees(write) && last[from] <= at;
             if touches().any(|(read, &from)| !read.writes && read.overlaps(write) && !replaced(read, from)) {

@@ -55,8 +55,8 @@ fn code_over_elements_that_breaks_a_rule_is_refused() {
 
 #[test]
 fn elements_replace_others_where_lines_end_with_a_whole_vector_and_nobody_needs_these_any_more() {
-    // Eight lines of eight.
-    let of = |code: Vec<Inst>| refused(&LinesSource { lines: 8, line: 8, ..small(vec![Phase::Elements(code)]) });
+    // Four lines of sixteen.
+    let of = |code: Vec<Inst>| refused(&LinesSource { lines: 4, line: 16, ..small(vec![Phase::Elements(code)]) });
     let (row, neg, store) = (inst(Op::Row, 0, 0, 0), inst(Op::Neg, 0, 0, 0), inst(Op::StoreRow, 0, 1, 0));
     assert_eq!(of(vec![row, neg, store]), "");
     assert_eq!(of(vec![row, inst(Op::StoreRow, 0, 0, 0)]), "", "what stands there anyway");

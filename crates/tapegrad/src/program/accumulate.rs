@@ -226,10 +226,10 @@ impl Accumulator<'_> {
         let others = others.map(|&reader| self.now(reader)).filter(|&reader| reader != value);
         let others = others.map(|reader| self.multiplied.get(&reader).copied().unwrap_or(reader));
         let computed = operands().filter(|&root| !matches!(self.graph.node(root).op.kernel, Kernel::Leaf));
-        let (after, _) = others.chain(computed).map(|id| self.key[id.index()]).max().unwrap_or((0, 0)).max(guarded);
-        // Sums first: what they read has just been computed, and products move more.
-        let is_sum = matches!(found.op.kernel, Kernel::Sum);
-        let key = (after, 1 + self.updates.len() + if is_sum { 0 } else { self.pairs });
+        let latest = others.chain(computed).map(|id| self.key[id.index()]).max().unwrap_or((0, 0)).max(guarded);
+        // Sums first: what they read has just been computed, and products move more; but what waits for another update comes after that.
+        let first = matches!(found.op.kernel, Kernel::Sum) && latest.1 == 0;
+        let key = (latest.0, 1 + self.updates.len() + if first { 0 } else { self.pairs });
         // Before all that read the new parameter, and before the updates of what it reads itself.
         let mut later = self.readers_of[&value].iter().map(|&reader| self.now(reader));
         let overwritten = operands().filter_map(|root| self.updates.get(&root).copied());

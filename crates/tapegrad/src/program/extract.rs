@@ -292,8 +292,8 @@ impl Extract {
             let title = graph.title(*param);
             return Err(CompileError::new(format!("defect of the compiler: no place for the update of {title}")));
         }
-        let factors = plan.replaceable_factors::<T>();
-        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, &factors, pack)?;
+        let products = plan.replacing_products::<T>();
+        plan.place_values(outs.iter().chain(values).chain(guard_ends).copied(), &direct, &products, pack)?;
 
         let updates =
             direct.iter().map(|&(_, value)| plan.step(value)).min().map_or(plan.steps(), |step| step as usize);

@@ -305,13 +305,13 @@ impl<'a> Plan<'a> {
         reads
     }
 
-    /// Gives every value that is read outside its own group a buffer, as `pack` says. `kept` live to the end; products may take the places of
-    /// the `factors`.
+    /// Gives every value that is read outside its own group a buffer, as `pack` says. `kept` live to the end; `products` may take the
+    /// places of their factors.
     pub(super) fn place_values(
         &mut self,
         kept: impl Iterator<Item = NodeId>,
         direct: &[(NodeId, NodeId)],
-        factors: &HashSet<NodeId>,
+        products: &HashSet<NodeId>,
         pack: Pack<'_>,
     ) -> Result<(), CompileError> {
         let (graph, views) = (self.graph, self.views);
@@ -331,7 +331,7 @@ impl<'a> Plan<'a> {
         let (mut owners, mut places): (Vec<NodeId>, Vec<u32>) = (Vec::new(), Vec::new());
         let mut place_of: HashMap<NodeId, u32> = HashMap::new();
         let mut replaced = HashSet::new();
-        let replacing = Replacing { graph, views, schedule: &self.schedule, factors };
+        let replacing = Replacing { graph, views, schedule: &self.schedule, products };
         for (first, planned) in (0..).zip(&self.schedule.steps) {
             let begin = owners.len();
             owners.extend(planned.nodes().iter().copied().filter(|id| {

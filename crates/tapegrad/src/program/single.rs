@@ -53,12 +53,10 @@ impl Plan<'_> {
         Step::MatMul(MatMul { by: Some(by), ..self.matmul(product, self.start(multiplied).0) })
     }
 
-    /// What products may be written over that they are multiplied by.
-    pub(super) fn replaceable_factors<T: Reading>(&self) -> HashSet<NodeId> {
+    /// The products that may be written over what they are multiplied by, by what they are then.
+    pub(super) fn replacing_products<T: Reading>(&self) -> HashSet<NodeId> {
         let factor = |planned: &Planned| match planned {
-            Planned::Multiplied(nodes) if self.matmul::<T>(nodes[0], 0).plan.may_replace_factor() => {
-                Some(self.views.root(Planned::factor(self.graph, self.views, *nodes)))
-            }
+            Planned::Multiplied(nodes) if self.matmul::<T>(nodes[0], 0).plan.may_replace_factor() => Some(nodes[1]),
             _ => None,
         };
         self.schedule.steps.iter().filter_map(factor).collect()

@@ -357,3 +357,17 @@ fn sums_of_what_has_just_been_computed_come_before_products() {
     let sum = of("sum \"bias\" -=");
     assert!(of("matmul @") < sum && sum < of("matmul \"w1\" -=") && sum < of("matmul \"w2\" -="), "{text}");
 }
+
+#[test]
+fn a_sum_that_waits_for_the_update_by_a_product_comes_after_it() {
+    let tape = Tape::new();
+    let (x, d, t) = (tape.input(matrix(6, 5, 7)), tape.input(matrix(6, 4, 3)), tape.input(matrix(6, 1, 5)));
+    let (w, rate) = (tape.param(matrix(5, 4, 5)), tape.param(Tensor::from_fn([1], |_| 0.5)));
+    let product = x.transpose().matmul(d);
+    check(&tape, &[], &[(w, w - rate * product), (rate, rate - 0.1 * t.sum_over(&[0]))]);
+    let tape = Tape::new();
+    let (x, d) = (tape.input(matrix(6, 5, 7)), tape.input(matrix(6, 4, 3)));
+    let (w, b) = (tape.param(matrix(5, 4, 5)), tape.param(Tensor::from_fn([4], |i| i as f64)));
+    let next = w - 0.1 * x.transpose().matmul(d);
+    check(&tape, &[], &[(w, next), (b, b - 0.1 * next.sum_over(&[0]))]);
+}

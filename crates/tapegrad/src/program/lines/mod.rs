@@ -36,12 +36,12 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Whether every node has an element for each position of the lines, and no element is handled twice: a line ends with a whole vector.
+    /// Whether every node has an element for each position of the lines, and no element is handled twice: a line ends with a whole vector, however long these are.
     pub(super) fn is_one_pass(&self, graph: &Graph) -> bool {
         let whole = |&id: &NodeId| {
             matches!(graph.op(id).kernel, Kernel::Elementwise(_)) && graph.shape(id).numel() == self.lines * self.line
         };
-        self.line.is_multiple_of(LANES) && self.nodes.iter().all(whole)
+        self.line.is_multiple_of(2 * LANES) && self.nodes.iter().all(whole)
     }
 }
 
