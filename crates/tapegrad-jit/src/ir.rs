@@ -316,7 +316,8 @@ pub enum Matrix {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Code over the elements of each line. [`Op::Row`] and [`Op::StoreRow`] are elements of the matrix that begins at a place;
-    /// nothing is read where something is written, for the last vector of a line begins before the one in front of it ends.
+    /// nothing is read where something is written, for the last vector of a line begins before the one in front of it ends, unless a line is a
+    /// multiple of twice [`LANES`] elements: then elements may replace others that are not used any more.
     Elements(Vec<Inst>),
     /// Code over numbers of lines, one for each, side by side. [`Op::Row`] and [`Op::StoreRow`] are `arena[a + line]`; up to
     /// [`LANES`] - 1 numbers behind that of the last line are read and overwritten, padding, unless there is a single line.

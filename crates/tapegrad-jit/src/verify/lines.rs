@@ -41,7 +41,7 @@ impl Touch {
 /// 2. Everything read or written lies in the arena, padding behind numbers included, and positions in the index buffer.
 /// 3. Numbers and held matrices exist, and are written before they are read.
 /// 4. Over elements, nothing is read where the phase writes, but for elements of matrices at the same place, if no element is handled twice: lines end with
-///    a whole vector. Once a place (or, over numbers, a number) is written, the value it had before is not used any more.
+///    a whole vector of the longest. Once a place (or, over numbers, a number) is written, the value it had before is not used any more.
 /// 5. Blocks of lines are handled one after the other, so what is written for a line is touched by nobody but for the same line: with
 ///    the same kind of place, from the same element of the arena on; and nothing that a phase writes is read by an earlier one.
 /// 6. Lines and blocks are of the sizes that [`LinesSource`] says.

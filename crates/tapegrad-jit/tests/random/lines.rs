@@ -341,18 +341,24 @@ fn elements_stand_where_others_stood() {
         return;
     }
     let mut draw = Draw(13);
-    for (line, lines) in lengths().flat_map(|line| [1, 2, 9, 30].map(|lines| (line, lines))) {
+    let lengths = || lengths().chain([72, 136, 200, 208]);
+    for (line, longer) in lengths().flat_map(|line| [0, 20, 130].map(|longer| (line, longer))) {
+        let lines = 9;
         let p = places(lines, line);
-        let code = vec![
+        let mut code = vec![
             inst(Op::Row, p.output, 0, 0),
             inst(Op::Row, p.copy, 0, 0),
             inst(Op::Along, p.bias, 0, 0),
             inst(Op::MulAdd, 0, 2, 1),
             inst(Op::Neg, 1, 0, 0),
-            inst(Op::StoreRow, p.copy, 3, 0),
-            inst(Op::Max, 4, 0, 0),
-            inst(Op::StoreRow, p.output, 6, 0),
         ];
+        code.extend((0..longer).map(|n| inst(Op::Max, 4 + n, n % 4, 0)));
+        let last = code.len() - 1;
+        code.extend([
+            inst(Op::StoreRow, p.copy, 3, 0),
+            inst(Op::Max, last, 0, 0),
+            inst(Op::StoreRow, p.output, last + 2, 0),
+        ]);
         let source =
             LinesSource { phases: vec![Phase::Elements(code)], numbers: 0, held: 0, ..normalised(lines, line, 8, 0) };
         if !line.is_multiple_of(2 * LANES) {

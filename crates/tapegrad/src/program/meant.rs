@@ -12,10 +12,10 @@
 use super::access::Access;
 use super::compile::Inner;
 use super::plan::{Plan, has_indices};
-use super::schedule::BEFORE;
+use super::schedule::{BEFORE, Planned};
 use super::step::Step;
 use crate::ir::{DType, NodeId};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -46,6 +46,7 @@ impl Plan<'_> {
         let steps = self.steps();
         let number = |step: usize| u32::try_from(step).expect("fewer than 2^32 steps");
         let mut meant = Vec::new();
+        let replaced = self.written_over();
         // The step that each buffer was last noted to be read by: in a long step many nodes read the same.
         let mut noted: Vec<u32> = vec![BEFORE; graph.index_bound()];
         let mut read = |step: u32, id: NodeId| {
@@ -55,7 +56,7 @@ impl Plan<'_> {
             }
             let len = graph.shape(root).numel();
             if let Some(start) = self.place(id).filter(|_| len > 0) {
-                let replaced = self.replaced.contains(&root);
+                let replaced = replaced.contains(&(step, root));
                 meant.push(Meant { step, start, len, writer: self.step(id), replaced });
             }
         };
@@ -75,6 +76,36 @@ impl Plan<'_> {
         meant.sort();
         meant.dedup();
         meant
+    }
+
+    /// The values that a step may write over, each with the step: one of its results of the same size stands there, and no node that comes after this reads
+    /// the value, nor any in another way than element by element. That it reads so in turn, or can, is asked of the step.
+    fn written_over(&self) -> HashSet<(u32, NodeId)> {
+        let (graph, views) = (self.graph, self.views);
+        let numel = |id: NodeId| graph.shape(id).numel();
+        let mut all = HashSet::new();
+        for (step, planned) in (0..).zip(&self.schedule.steps) {
+            if matches!(planned, Planned::Group { numel: ..=1, .. }) {
+                continue;
+            }
+            let placed =
+                planned.nodes().iter().zip(0..).filter_map(|(&id, at)| Some((self.place(id)?, (at, numel(id)))));
+            let results: HashMap<usize, (usize, usize)> = placed.collect();
+            let mut read: HashMap<NodeId, bool> = HashMap::new();
+            for (position, &reader) in planned.nodes().iter().enumerate() {
+                for &input in graph.inputs(reader) {
+                    let root = views.root(input);
+                    if let Some(&(at, len)) = self.place(root).and_then(|place| results.get(&place))
+                        && self.step(root) != step
+                    {
+                        let fits = position <= at && len == numel(root) && views.is_identity(graph, input);
+                        *read.entry(root).or_insert(true) &= fits;
+                    }
+                }
+            }
+            all.extend(read.into_iter().filter(|&(_, fits)| fits).map(|(root, _)| (step, root)));
+        }
+        all
     }
 }
 

@@ -55,8 +55,6 @@ pub(super) struct Plan<'a> {
     /// Pieces of the image: offset and node, or offset and literal.
     pinned: Vec<(usize, NodeId)>,
     pub(super) end: usize,
-    /// Values whose places their last readers take for results.
-    pub(super) replaced: HashSet<NodeId>,
     /// How many numbers are alive when most are, without gaps and padding.
     pub(super) live: usize,
     pub(super) index_offset: HashMap<NodeId, usize>,
@@ -88,7 +86,6 @@ impl<'a> Plan<'a> {
             compared,
             pinned: Vec::new(),
             end: 0,
-            replaced: HashSet::new(),
             live: 0,
             index_offset: HashMap::new(),
             index_inputs: HashMap::new(),
@@ -330,7 +327,6 @@ impl<'a> Plan<'a> {
         // Values, and the number of the lifetime of each; of tensors, which may be replaced, by value, too.
         let (mut owners, mut places): (Vec<NodeId>, Vec<u32>) = (Vec::new(), Vec::new());
         let mut place_of: HashMap<NodeId, u32> = HashMap::new();
-        let mut replaced = HashSet::new();
         let replacing = Replacing { graph, views, schedule: &self.schedule, products };
         for (first, planned) in (0..).zip(&self.schedule.steps) {
             let begin = owners.len();
@@ -348,7 +344,6 @@ impl<'a> Plan<'a> {
             for (n, &id) in results.iter().enumerate() {
                 let last = last[id.index()];
                 let place = if let Some(root) = taken.get(n).copied().flatten() {
-                    replaced.insert(root);
                     lifetimes[place_of[&root] as usize].last = last;
                     place_of[&root]
                 } else {
@@ -361,7 +356,6 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        self.replaced = replaced;
         self.live += most_alive(&lifetimes);
         let (offsets, end) = pack(&lifetimes, self.end);
         check_size(end)?;

@@ -223,7 +223,20 @@ mod tests {
             let z = matrix(&tape, [12, columns]) + bias;
             replaced(&tape, &[z.sigmoid(), z * z.sigmoid()])
         };
-        // Whatever the program, it computes the same.
+        // Whatever the program, it computes the same, also in vectors of sixteen numbers.
+        for columns in [8, 24, 40, 48, 72, 136, 200, 1000] {
+            let tape = Tape::new();
+            let bias = tape.param(Tensor::from_fn([columns], |i| (i as f64).cos()));
+            let z = matrix(&tape, [64, columns]) + bias;
+            for output in [z * 2.0, z.tanh(), z.tanh().sigmoid() * z.exp().sin()] {
+                let program: Program<f32> = tape.compile(&[output]).unwrap();
+                let mut state = program.state();
+                program.replay(&mut state).unwrap();
+                let value = output.value();
+                let near = |(x, y): (&f32, &f64)| (f64::from(*x) - y).abs() < 1e-5;
+                assert!(state.get(output).iter().zip(value.data()).all(near), "{columns}\n{program}");
+            }
+        }
         let counts = [8, 15, 16, 20, 24, 40, 61, 64, 100, 128].map(of);
         assert!(counts.iter().all(|[interpreted, _]| *interpreted == 1), "{counts:?}");
         assert!(counts[9][1] == 1, "{counts:?}");

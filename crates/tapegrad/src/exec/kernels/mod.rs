@@ -2,7 +2,7 @@
 //! (`threads`), the memory of numbers (`arena`) and vectors (`num::lanes`). Products are those of `tapegrad-gemm`.
 //!
 //! Soundness rests on the verifier of programs: every place a step names lies in the arena, and a step writes nothing it
-//! reads, but for instructions that update exactly in place. A `Program` cannot be made without passing it, and a `State`
+//! reads, but exactly in place: a result that replaces what its step reads last, element by element. A `Program` cannot be made without passing it, and a `State`
 //! has the sizes its program says.
 
 mod fused;
@@ -114,7 +114,8 @@ fn factor<T: Reading>(Adds { factor, subtract }: Adds, number: impl FnOnce(usize
 /// A part of each of some products of a stack.
 ///
 /// # Safety
-/// All matrices must lie behind `base` for every position of the stack, and the product must overlap none of the others;
+/// All matrices must lie behind `base` for every position of the stack, and the product must overlap none of the others, but that it may be what it
+/// is multiplied by where [`gemm::Plan::may_replace_factor`];
 /// nobody else may write the operands, or use this part of the product, at the same time. `scratch` must have the elements
 /// that the plan asks for.
 #[inline(always)]
